@@ -30,7 +30,7 @@ DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 
 PG_CPPFLAGS = -I$(srcdir)/src
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
-	-Wno-missing-field-initializers
+	-Wno-missing-field-initializers -Wno-clobbered
 ifeq ($(WERROR),1)
 PG_CFLAGS += -Werror
 endif

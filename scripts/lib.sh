@@ -49,6 +49,7 @@ workplace() {
 	mkdir -p "$check"
 	local d
 	for d in "$check" "${TMPDIR:-/tmp}" /tmp /var/tmp; do
+		case $d in *[[:space:]]*) continue ;; esac	# pg_isolation_regress does not quote
 		if (cd / && as_runner test -x "$d") && [ -w "$d" ]; then
 			echo "$d"
 			return
@@ -124,12 +125,21 @@ make_tree() {
 	pgtest=$(cd "$(dirname "$("$pgc" --pgxs)")/../test" && pwd)
 }
 
+# short_dir: a folder of the runner's with a name short enough for sockets; it
+# goes when the server is stopped.
+short_dir() {
+	local d
+	d=$(mktemp -d /tmp/taskex.XXXXXX)
+	if [ -n "$runner" ]; then chown "$runner" "$d"; fi
+	echo "$d" >> "$run/short"
+	echo "$d"
+}
+
 # start_server CONF...: a server in $run/data with these settings files,
 # reached by a socket only. Sets PGHOST and the like for the caller.
 start_server() {
-	local sock conf
-	sock=$(mktemp -d "/tmp/taskex.XXXXXX")
-	if [ -n "$runner" ]; then chown "$runner" "$sock"; fi
+	local sock conf i
+	sock=$(short_dir)
 	echo "$sock" > "$run/socket"
 	mkdir -p "$run/tablespaces"
 	for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do mkdir "$run/tablespaces/ts$i"; done
@@ -153,7 +163,7 @@ start_server() {
 # stop_server DIRECTORY: of a run, and those that its TAP tests left. Quietly
 # does nothing when there is none.
 stop_server() {
-	local dir=$1 ctl sock pid
+	local dir=$1 ctl pid d
 	ctl=$(cat "$dir/bindir" 2>/dev/null || echo)/pg_ctl
 	for pid in "$dir"/data/postmaster.pid "$dir"/stage/tmp_check/*/pgdata/postmaster.pid; do
 		[ -e "$pid" ] || continue
@@ -163,6 +173,7 @@ stop_server() {
 				as_runner "$ctl" -D "$(dirname "$pid")" -m immediate -w -t 30 stop
 		) > /dev/null 2>&1 || true
 	done
-	sock=$(cat "$dir/socket" 2>/dev/null || echo)
-	case $sock in /tmp/taskex.*) rm -rf "$sock" ;; esac
+	for d in $(cat "$dir/short" 2>/dev/null); do
+		case $d in /tmp/taskex.*) rm -rf "$d" ;; esac
+	done
 }
