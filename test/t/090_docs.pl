@@ -1,0 +1,66 @@
+# The documents keep up with the code: docs/reference.md names every function,
+# view, setting and SQLSTATE, and the README's SQL works when pasted.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TaskexTest;
+use Test::More;
+
+my $top = "$FindBin::Bin/../..";
+my $node = new_cluster('main');
+
+my $reference = -e "$top/docs/reference.md" ? slurp_file("$top/docs/reference.md") : '';
+ok($reference ne '', 'docs/reference.md exists');
+
+# The names that QUERY yields and the reference lacks.
+sub undocumented
+{
+	my $query = shift;
+	return join ' ', grep { $_ ne '' && $reference !~ /(?<![\w.])\Q$_\E(?!\w)/ }
+	  split /\n/, $node->safe_psql('postgres', $query);
+}
+
+is(undocumented(q{select distinct 'taskex.' || proname from pg_proc where pronamespace = 'taskex'::regnamespace order by 1}),
+	'', 'every function is in the reference');
+is(undocumented(q{select 'taskex.' || relname from pg_class where relnamespace = 'taskex'::regnamespace
+	and relkind in ('v', 'r', 'm', 'p', 'c') order by 1}), '', 'every view and type is');
+is(undocumented(q{select name from pg_settings where name like 'taskex.%' order by 1}), '', 'every setting is');
+is(undocumented(q{select sqlstate from taskex.errors order by 1}), '', 'every SQLSTATE is');
+is(undocumented(q{select name from taskex.errors order by 1}), '', 'and its name is');
+is(undocumented(q{select rolname from pg_roles where rolname like 'taskex\_%' order by 1}), '', 'every role is');
+
+# and nothing that is not there
+my %exists = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', q{
+	select proname from pg_proc where pronamespace = 'taskex'::regnamespace
+	union select relname from pg_class where relnamespace = 'taskex'::regnamespace
+	union select typname from pg_type where typnamespace = 'taskex'::regnamespace
+	union select substr(name, 8) from pg_settings where name like 'taskex.%'});
+my %named = map { $_ => 1 } $reference =~ /^#+ .*?\btaskex\.(\w+)/mg;
+is(join(' ', grep { !$exists{$_} } sort keys %named), '', 'no heading of the reference is about what does not exist');
+my %states = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', 'select sqlstate from taskex.errors');
+my %codes = map { $_ => 1 } $reference =~ /\b(TX[0-9A-Z]{3})\b/g;
+is(join(' ', grep { !$states{$_} } sort keys %codes), '', 'nor an SQLSTATE');
+
+# the README's first block of SQL, in a fresh database
+my $readme = -e "$top/README.md" ? slurp_file("$top/README.md") : '';
+my ($sql) = $readme =~ /^```sql\n(.*?)^```/ms;
+SKIP:
+{
+	ok(defined $sql, 'the README has SQL to paste') or skip 'no SQL', 2;
+	$node->safe_psql('postgres', 'create database pasted');
+	$node->safe_psql('pasted', 'create extension taskex') if $sql !~ /create\s+extension/i;
+	my ($out, $err);
+	my $status = $node->psql('pasted', $sql, stdout => \$out, stderr => \$err, on_error_stop => 0);
+	is($status, 0, 'psql takes it');
+	unlike($err, qr/ERROR|FATAL|WARNING/, 'without an error');
+	note($out);
+	ok_checks($node, 'pasted', 'and leaves the books right');
+}
+$node->stop;
+
+done_testing();

@@ -1,0 +1,134 @@
+package TaskexTest;
+
+# What the TAP tests of taskex share: clusters that have it, partitions on disk,
+# a small market, and questions that are asked until the answer is right.
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+our @EXPORT = qw(new_cluster make_partitions make_market round_trip sqlstate_of
+	conductor_pid await await_conductor ok_checks);
+
+# new_cluster(NAME, conf => TEXT, preload => 0, extension => 0, init => [...]):
+# a running server with taskex preloaded, and created in the database postgres.
+# max_prepared_transactions is on, commits are durable against killed processes.
+sub new_cluster
+{
+	my ($name, %o) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init(@{ $o{init} // [] });
+	$node->append_conf('postgresql.conf', <<"END");
+shared_preload_libraries = '@{[ ($o{preload} // 1) ? 'taskex' : '' ]}'
+max_worker_processes = 16
+max_prepared_transactions = 10
+allow_in_place_tablespaces = on
+log_line_prefix = '%m [%p] %q%a %d '
+log_statement = none
+END
+	$node->append_conf('postgresql.conf', 'taskex.conductor_interval = 100ms') if $o{preload} // 1;
+	$node->append_conf('postgresql.conf', $o{conf}) if defined $o{conf};
+	$node->start;
+	$node->safe_psql('postgres', 'create extension taskex') if $o{extension} // 1;
+	return $node;
+}
+
+# make_partitions(NODE, N, db => NAME, in_place => 1): N partitions p1 .. pN, each
+# in a tablespace of its own, ts1 .. tsN, made where they are missing.
+sub make_partitions
+{
+	my ($node, $n, %o) = @_;
+	my $db = $o{db} // 'postgres';
+	for my $i (1 .. $n)
+	{
+		if ($node->safe_psql($db, "select count(*) from pg_tablespace where spcname = 'ts$i'") eq '0')
+		{
+			my $dir = $o{in_place} ? '' : PostgreSQL::Test::Utils::tempdir("ts$i");
+			$node->safe_psql($db, "create tablespace ts$i location '$dir'");
+		}
+		$node->safe_psql($db, "select taskex.add_partition('p$i', 'ts$i')");
+	}
+	return;
+}
+
+# make_market(NODE, db => NAME): users "req" (who has 1000) and "perf", and a task
+# type with a reward of 0.5; returns its id.
+sub make_market
+{
+	my ($node, %o) = @_;
+	return $node->safe_psql($o{db} // 'postgres', q{
+		do $$ begin
+			perform taskex.register_user('req');
+			perform taskex.register_user('perf');
+			perform taskex.deposit('req', 1000, 'start');
+		end $$;
+		select taskex.create_task_type('req', 'Test', 0.5, lease => '1 hour');
+	});
+}
+
+# round_trip(NODE, TYPE, db => NAME): one task supplied, performed and paid.
+# True when that paid the performer 0.5.
+sub round_trip
+{
+	my ($node, $type, %o) = @_;
+	my $paid = $node->safe_psql($o{db} // 'postgres', qq{
+		select available as before from taskex.balance('perf') \\gset
+		select taskex.create_task('req', $type, '{"question": 1}') as task \\gset
+		select assignment_id as assignment from taskex.accept_task('perf', :task) \\gset
+		select taskex.submit_assignment('perf', :assignment, '{"answer": 1}') as x \\gset
+		select taskex.approve_assignment('req', :assignment) as x \\gset
+		select available - :before = 0.5 from taskex.balance('perf');
+	});
+	return $paid eq 't';
+}
+
+# sqlstate_of(NODE, DB, SQL): of the first error, or '' for none.
+sub sqlstate_of
+{
+	my ($node, $db, $sql) = @_;
+	my ($out, $err);
+	$node->psql($db, "\\set VERBOSITY verbose\n$sql", stdout => \$out, stderr => \$err);
+	return $err =~ /(?:ERROR|FATAL):  (\w{5}):/ ? $1 : '';
+}
+
+# The process number of the database's conductor, or ''.
+sub conductor_pid
+{
+	my ($node, $db) = @_;
+	return $node->safe_psql('template1', "select pid from pg_stat_activity
+		where backend_type = 'taskex conductor' and datname = '$db'");
+}
+
+# await(NODE, DB, QUERY, NAME): passes when the query yields "t" before long.
+sub await
+{
+	my ($node, $db, $query, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return ok($node->poll_query_until($db, $query), $name);
+}
+
+sub await_conductor
+{
+	my ($node, $db, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return await($node, 'template1', "select count(*) = 1 from pg_stat_activity
+		where backend_type = 'taskex conductor' and datname = '$db'", $name);
+}
+
+# ok_checks(NODE, DB, NAME): the exchange's own checks find nothing wrong.
+sub ok_checks
+{
+	my ($node, $db, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return is($node->safe_psql($db, q{
+		select check_name, detail from taskex.check_ledger() where ok is not true
+		union all
+		select check_name, detail from taskex.check_market() where ok is not true
+	}), '', $name);
+}
+
+1;
