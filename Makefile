@@ -52,7 +52,7 @@ ifneq ($(origin PG_CONFIG),undefined)
 PG_CONFIG_GIVEN := $(PG_CONFIG)
 endif
 PG_CONFIG ?= pg_config
-PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
+PGXS := $(if $(wildcard $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)/postgres.h),$(shell $(PG_CONFIG) --pgxs))
 
 ifneq ($(PGXS),)
 include $(PGXS)
