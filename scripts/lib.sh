@@ -84,10 +84,11 @@ remove_run() {
 	rm -rf "$dir"
 }
 
-# sweep NAME: removes what earlier runs of that name left, unless they go on.
+# sweep NAME: removes what earlier runs of that name ("*": any) left, unless
+# they go on.
 sweep() {
 	local d pid
-	for d in "$check/$1".*; do
+	for d in "$check"/$1.*; do
 		[ -e "$d" ] || { rm -f "$d"; continue; }
 		pid=$(cat "$d/owner" 2>/dev/null || echo)
 		if [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then continue; fi
