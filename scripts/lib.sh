@@ -109,7 +109,7 @@ build() {
 # make_tree PG_CONFIG: the private installation, in $run/pg. Sets $bindir, and
 # $pgtest where PGXS keeps the test programs.
 make_tree() {
-	local pgc=$1 bin lib share
+	local pgc=$1 bin lib share include
 	bin=$("$pgc" --bindir) lib=$("$pgc" --pkglibdir) share=$("$pgc" --sharedir)
 	bindir=$run/pg$bin
 	echo "$bindir" > "$run/bindir"
@@ -117,6 +117,9 @@ make_tree() {
 	cp -L "$bin"/* "$bindir"
 	cp -as "$lib"/. "$run/pg$lib"
 	cp -as "$share"/. "$run/pg$share"
+	include=$("$pgc" --includedir)
+	mkdir -p "$(dirname "$run/pg$include")"
+	ln -s "$include" "$run/pg$include"
 	rm -f "$run/pg$lib"/taskex.so "$run/pg$share"/extension/taskex*
 	(
 		flock 9
