@@ -106,8 +106,8 @@ build() {
 	) 9> "$check/.lock"
 }
 
-# make_tree PG_CONFIG: the private installation, in $run/pg. Sets $bindir, and
-# $pgtest where PGXS keeps the test programs.
+# make_tree PG_CONFIG: the private installation, in $run/pg. Sets $bindir, PATH
+# and PG_CONFIG to it, and $pgtest to where PGXS keeps the test programs.
 make_tree() {
 	local pgc=$1 bin lib share include
 	bin=$("$pgc" --bindir) lib=$("$pgc" --pkglibdir) share=$("$pgc" --sharedir)
@@ -126,6 +126,7 @@ make_tree() {
 		cd "$top"
 		"$make" -s PG_CONFIG="$pgc" DESTDIR="$run/pg" install
 	) 9> "$check/.lock"
+	export PATH=$bindir:$PATH PG_CONFIG=$bindir/pg_config
 	pgtest=$(cd "$(dirname "$("$pgc" --pgxs)")/../test" && pwd)
 }
 
@@ -161,7 +162,6 @@ start_server() {
 			{ tail -n 30 server.log >&2; exit 1; }
 	)
 	export PGHOST=$sock PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
-	export PATH=$bindir:$PATH PG_CONFIG=$bindir/pg_config
 }
 
 # stop_server DIRECTORY: of a run, and those that its TAP tests left. Quietly
