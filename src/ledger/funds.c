@@ -1,0 +1,330 @@
+/*
+ * funds.c
+ *	  What the current transaction spends and earns.
+ *
+ * A transaction keeps one LocalPurse for each account that it touches: what
+ * it has reserved in the shared purse, and what it earned itself and has not
+ * spent.  Its own earnings are spent first, and are there for nobody else
+ * before it commits.  Each subtransaction that changes a LocalPurse has a
+ * FundsChange; a rollback takes exactly that change back.  Subtransactions
+ * nest, so after a rollback the LocalPurse is what it was at the savepoint:
+ * what was earned inside can only have been spent inside, later.
+ *
+ * A commit publishes each LocalPurse at once, as a net amount: published in
+ * parts, an earning could pass a load that the matching expense did not.
+ */
+#include "postgres.h"
+
+#include "ledger/funds.h"
+#include "ledger/internal.h"
+#include "ledger/ledger.h"
+#include "ledger/purse.h"
+#include "base/errcodes.h"
+#include "infra/realm.h"
+#include "infra/spi.h"
+#include "infra/waitpoint.h"
+#include "infra/xact.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/wait_event.h"
+#include "utils/xid8.h"
+
+/* loads that others may spoil, before the funds are called insufficient */
+#define LOADS_MAX 10
+
+/* pauses for debits that are just about to settle */
+#define PAUSES_MAX 2
+#define PAUSE_MS 1
+
+typedef struct LocalPurse
+{
+	int64		account;
+	uint32		realm;
+	bool		settled;		/* at commit: published */
+	Purse	   *purse;			/* pinned, or NULL */
+	int64		reserved;		/* in the shared purse */
+	int64		earned;			/* by this transaction, not spent */
+} LocalPurse;
+
+/* the share that one subtransaction has in a LocalPurse */
+typedef struct FundsChange
+{
+	LocalPurse *local;
+	int64		reserved;
+	int64		earned;			/* negative if it spent its parent's */
+	bool		pinned;			/* this subtransaction pinned the purse */
+} FundsChange;
+
+typedef struct LocalEntry
+{
+	int64		account;
+	LocalPurse *local;
+	char		status;
+} LocalEntry;
+
+#define SH_PREFIX locals
+#define SH_ELEMENT_TYPE LocalEntry
+#define SH_KEY_TYPE int64
+#define SH_KEY account
+#define SH_HASH_KEY(table, key) hash_bytes((const unsigned char *) &(key), sizeof(int64))
+#define SH_EQUAL(table, a, b) ((a) == (b))
+#define SH_SCOPE static inline
+#define SH_DEFINE
+#define SH_DECLARE
+#include "lib/simplehash.h"
+
+/* lives in TopTransactionContext; out of date while there are no changes */
+static locals_hash *locals = NULL;
+static long changes = 0;
+
+static Statement select_funds = {
+	"SELECT greatest(least(coalesce(b.available, 0) + coalesce(e.available, 0),"
+	" 9000000000000000000), -9000000000000000000)::bigint,"
+	" e.n, pg_snapshot_xmax(pg_current_snapshot())"
+	" FROM (SELECT) one"
+	" LEFT JOIN _taskex.balance_%p b ON b.account_id = $1"
+	" CROSS JOIN LATERAL (SELECT sum(available) AS available, count(*) AS n"
+	"  FROM _taskex.entry_%p WHERE account_id = $1"
+	"  AND transfer_id > coalesce(b.folded_to, 0)) e",
+	1, {INT8OID}
+};
+
+/* a system account has a part on every partition */
+static Statement select_system_funds = {
+	"SELECT greatest(least(coalesce(sum(b.available), 0) + coalesce(sum(e.available), 0),"
+	" 9000000000000000000), -9000000000000000000)::bigint,"
+	" 0::bigint, pg_snapshot_xmax(pg_current_snapshot())"
+	" FROM _taskex.partition p"
+	" LEFT JOIN _taskex.balance b ON b.partition_id = p.partition_id AND b.account_id = $1"
+	" CROSS JOIN LATERAL (SELECT sum(available) AS available"
+	"  FROM _taskex.entry WHERE partition_id = p.partition_id AND account_id = $1"
+	"  AND transfer_id > coalesce(b.folded_to, 0)) e",
+	1, {INT8OID}
+};
+
+/* ---- the end of a (sub)transaction ---- */
+
+static void
+commit_change(void *record)
+{
+	FundsChange *change = record;
+	LocalPurse *local = change->local;
+
+	/* the newest change comes first and publishes for all; the oldest unpins */
+	if (!local->settled)
+	{
+		local->settled = true;
+		purse_settle(local->purse, local->realm, local->account,
+					 local->reserved, local->earned, GetTopFullTransactionIdIfAny());
+	}
+	if (change->pinned)
+		purse_unpin(local->purse);
+	changes--;
+}
+
+static void
+abort_change(void *record)
+{
+	FundsChange *change = record;
+	LocalPurse *local = change->local;
+
+	local->reserved -= change->reserved;
+	local->earned -= change->earned;
+	if (change->reserved > 0)
+		purse_cancel(local->purse, change->reserved);
+	if (change->pinned)
+	{
+		purse_unpin(local->purse);
+		local->purse = NULL;
+	}
+	changes--;
+}
+
+static const XactKind change_kind = {commit_change, abort_change};
+
+/* a load that an error or the end of the process broke off */
+static void
+end_load(void *record)
+{
+	PurseLoad  *load = record;
+
+	if (load->purse != NULL)
+		purse_load_cancel(load);
+}
+
+static const XactKind load_kind = {end_load, end_load};
+
+/* ---- the transaction's own purses ---- */
+
+static LocalPurse *
+local_purse(int64 account)
+{
+	const Realm *realm = realm_current();
+	LocalEntry *entry;
+	bool		found;
+
+	if (changes == 0)
+		locals = locals_create(TopTransactionContext, 8, NULL);
+	entry = locals_insert(locals, account, &found);
+	if (!found)
+	{
+		entry->local = NULL;
+		entry->local = MemoryContextAllocZero(TopTransactionContext, sizeof(LocalPurse));
+		entry->local->account = account;
+		entry->local->realm = realm->serial;
+	}
+	else if (entry->local == NULL || entry->local->realm != realm->serial)
+		elog(ERROR, "account " INT64_FORMAT " has changed its exchange", account);
+	return entry->local;
+}
+
+/* the current subtransaction's share in a purse */
+static FundsChange *
+change_of(LocalPurse *local)
+{
+	FundsChange *change = xact_find(&change_kind);
+
+	if (change == NULL || change->local != local)
+	{
+		change = xact_add(&change_kind, sizeof(FundsChange));
+		change->local = local;
+		changes++;
+	}
+	return change;
+}
+
+/* ---- reading the tables ---- */
+
+static int64
+read_funds(int64 account, int32 partition, FullTransactionId *xmax)
+{
+	Datum		value = Int64GetDatum(account);
+	SpiScope	scope;
+	int64		funds;
+	bool		isnull;
+
+	spi_begin(&scope);
+	if (spi_run(partition == 0 ? &select_system_funds : &select_funds, partition,
+				&value, NULL, SPI_VIEW_LATEST, 1) != 1)
+		elog(ERROR, "funds of account " INT64_FORMAT " cannot be read", account);
+	funds = spi_int64(0, 1);
+	if (spi_int64(0, 2) > LONG_READ)
+		purse_note_long(realm_current()->serial, partition, account);
+	*xmax = DatumGetFullTransactionId(spi_value(0, 3, &isnull));
+	spi_end(&scope);
+	return funds;
+}
+
+/* loads the shared purse and takes the amount, if it is there */
+static bool
+load_and_reserve(LocalPurse *local, int32 partition, int64 amount, PurseState *state)
+{
+	PurseLoad  *load = xact_add(&load_kind, sizeof(PurseLoad));
+	FullTransactionId xmax;
+	int64		funds;
+
+	purse_load_begin(load, local->purse);
+	wait_point("purse_read");
+	funds = read_funds(local->account, partition, &xmax);
+	wait_point("purse_publish");
+	return purse_load_end(load, funds, xmax, amount, state);
+}
+
+/* ---- spending and earning ---- */
+
+static void
+pin_purse(LocalPurse *local, FundsChange *change)
+{
+	local->purse = purse_pin(local->realm, local->account);
+	if (local->purse == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many accounts are being spent from at once"),
+				 errhint("Raise taskex.purse_cache_size and restart the server, or touch fewer accounts in one transaction.")));
+	change->pinned = true;
+}
+
+/*
+ * Reserves in the shared purse, from the tables if it seems to hold too
+ * little.  When a load says so too, and nothing moved while it ran, the only
+ * doubt are debits that others have in flight: one that has committed but not
+ * settled yet was taken off twice, so give them an instant.
+ */
+static void
+reserve(LocalPurse *local, int32 partition, int64 amount)
+{
+	PurseState	state;
+	int			pauses = 0;
+	int64		available;
+
+	if (likely(purse_reserve(local->purse, amount)))
+		return;
+
+	for (int loads = 1;; loads++)
+	{
+		if (load_and_reserve(local, partition, amount, &state))
+			return;
+		if (loads >= LOADS_MAX)
+			break;
+		if (!state.moved)
+		{
+			if (state.inflight == local->reserved || pauses++ >= PAUSES_MAX)
+				break;
+			(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							 PAUSE_MS, WAIT_EVENT_PG_SLEEP);
+		}
+		CHECK_FOR_INTERRUPTS();
+	}
+
+	available = Max(state.available, 0) + local->earned;
+	ereport(ERROR,
+			(errcode(ERRCODE_TX_INSUFFICIENT_FUNDS),
+			 errmsg("insufficient funds"),
+			 errdetail("Available are %s, needed are %s.",
+					   amount_text(available), amount_text(amount + local->earned)),
+			 errhint("Use taskex.deposit() to bring money in, or wait until held money is released.")));
+}
+
+void
+funds_spend(int64 account, int32 partition, int64 amount)
+{
+	LocalPurse *local;
+	FundsChange *change;
+	int64		own;
+	int64		rest;
+
+	/* a standby's purses would not hear of the changes that it replays */
+	PreventCommandIfReadOnly("a transfer of money");
+	PreventCommandDuringRecovery("a transfer of money");
+
+	local = local_purse(account);
+	change = change_of(local);
+	own = Min(local->earned, amount);
+	rest = amount - own;
+	if (rest > 0)
+	{
+		if (local->purse == NULL)
+			pin_purse(local, change);
+		reserve(local, partition, rest);
+	}
+
+	/* a load may have added records above, but none of a subtransaction */
+	change->reserved += rest;
+	local->reserved += rest;
+	change->earned -= own;
+	local->earned -= own;
+}
+
+void
+funds_earn(int64 account, int64 amount)
+{
+	LocalPurse *local = local_purse(account);
+
+	change_of(local)->earned += amount;
+	local->earned += amount;
+}
