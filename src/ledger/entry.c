@@ -1,0 +1,174 @@
+/*
+ * entry.c
+ *	  Rows of the table entry: the two sides of each transfer.
+ *
+ * Entries are only ever inserted.  One by one they take a plain statement;
+ * many at once go as arrays, one statement for each partition.
+ */
+#include "postgres.h"
+
+#include "ledger/entry.h"
+#include "base/clock.h"
+#include "infra/ids.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "storage/lmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+static const char *const kind_names[ENTRY_KINDS] = {
+	[ENTRY_DEPOSIT] = "deposit",
+	[ENTRY_WITHDRAWAL] = "withdrawal",
+	[ENTRY_HOLD] = "hold",
+	[ENTRY_RELEASE] = "release",
+	[ENTRY_REWARD] = "reward",
+	[ENTRY_FEE] = "fee",
+};
+
+static Statement insert_one = {
+	"INSERT INTO _taskex.entry_%p (partition_id, at, account_id, transfer_id, kind,"
+	" available, held, counterparty, subject_id)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, nullif($9, 0))",
+	9, {INT4OID, TIMESTAMPTZOID, INT8OID, INT8OID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID}
+};
+
+static Statement insert_many = {
+	"INSERT INTO _taskex.entry_%p (partition_id, at, account_id, transfer_id, kind,"
+	" available, held, counterparty, subject_id)"
+	" SELECT $1, $2, account_id, transfer_id, kind, available, held, counterparty, nullif(subject_id, 0)"
+	" FROM unnest($3, $4, $5, $6, $7, $8, $9)"
+	" AS e(account_id, transfer_id, kind, available, held, counterparty, subject_id)",
+	9, {INT4OID, TIMESTAMPTZOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
+	INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID}
+};
+
+void
+entry_lock(int32 partition)
+{
+	char		name[NAMEDATALEN];
+	Oid			child;
+
+	snprintf(name, sizeof(name), "entry_%d", partition);
+	child = get_relname_relid(name, get_namespace_oid("_taskex", false));
+	if (!OidIsValid(child))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("storage partition %d is not here", partition)));
+	LockRelationOid(child, RowExclusiveLock);
+}
+
+int64
+entry_ids(int32 partition, int64 count)
+{
+	entry_lock(partition);
+	return ids_next(ID_TRANSFER, count);
+}
+
+/* the columns of insert_one and insert_many from the third on */
+#define COLUMNS 7
+
+static void
+columns_of(const Entry *entry, const Datum *kinds, Datum *columns)
+{
+	columns[0] = Int64GetDatum(entry->account);
+	columns[1] = Int64GetDatum(entry->transfer_id);
+	columns[2] = kinds[entry->kind];
+	columns[3] = Int64GetDatum(entry->available);
+	columns[4] = Int64GetDatum(entry->held);
+	columns[5] = Int64GetDatum(entry->counterparty);
+	columns[6] = Int64GetDatum(entry->subject);
+}
+
+/* the names of kinds as datums, made once */
+static const Datum *
+kind_datums(void)
+{
+	static Datum kinds[ENTRY_KINDS];
+
+	if (unlikely(kinds[0] == (Datum) 0))
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		for (int i = ENTRY_KINDS - 1; i >= 0; i--)
+			kinds[i] = CStringGetTextDatum(kind_names[i]);
+		MemoryContextSwitchTo(old);
+	}
+	return kinds;
+}
+
+static void
+insert_run(const Entry *entries, int count, TimestampTz at)
+{
+	const Datum *kinds = kind_datums();
+	Datum		values[2 + COLUMNS];
+	Datum	   *columns[COLUMNS];
+
+	values[0] = Int32GetDatum(entries[0].partition);
+	values[1] = TimestampTzGetDatum(at);
+	if (count == 1)
+	{
+		columns_of(entries, kinds, values + 2);
+		spi_run(&insert_one, entries[0].partition, values, NULL, SPI_VIEW_CURRENT, 0);
+		return;
+	}
+
+	for (int c = 0; c < COLUMNS; c++)
+		columns[c] = palloc(sizeof(Datum) * count);
+	for (int i = 0; i < count; i++)
+	{
+		Datum		row[COLUMNS];
+
+		columns_of(&entries[i], kinds, row);
+		for (int c = 0; c < COLUMNS; c++)
+			columns[c][i] = row[c];
+	}
+	for (int c = 0; c < COLUMNS; c++)
+	{
+		ArrayType  *array = c == 2
+			? construct_array(columns[c], count, TEXTOID, -1, false, TYPALIGN_INT)
+			: construct_array(columns[c], count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+
+		values[2 + c] = PointerGetDatum(array);
+		pfree(columns[c]);
+	}
+	spi_run(&insert_many, entries[0].partition, values, NULL, SPI_VIEW_CURRENT, 0);
+	for (int c = 0; c < COLUMNS; c++)
+		pfree(DatumGetPointer(values[2 + c]));
+}
+
+/* by partition, then as the index has them */
+static int
+compare_entries(const void *a, const void *b)
+{
+	const Entry *x = a;
+	const Entry *y = b;
+
+	if (x->partition != y->partition)
+		return x->partition < y->partition ? -1 : 1;
+	if (x->account != y->account)
+		return x->account < y->account ? -1 : 1;
+	return x->transfer_id < y->transfer_id ? -1 : x->transfer_id > y->transfer_id;
+}
+
+void
+entry_insert(Entry *entries, int count)
+{
+	TimestampTz at = clock_now();
+	int			first = 0;
+
+	if (count > 1)
+		qsort(entries, count, sizeof(Entry), compare_entries);
+	while (first < count)
+	{
+		int			end = first + 1;
+
+		while (end < count && entries[end].partition == entries[first].partition)
+			end++;
+		insert_run(entries + first, end - first, at);
+		first = end;
+	}
+}

@@ -1,0 +1,182 @@
+/*
+ * transfer.c
+ *	  Transfers of the exchange's own business: holds, releases, payments.
+ *
+ * What these functions move out of "held" they do not check against a
+ * balance: the market holds an amount for each task and pays or releases it
+ * under the task's row lock.  taskex.check_ledger() would show it going wrong.
+ */
+#include "postgres.h"
+
+#include "ledger/entry.h"
+#include "ledger/funds.h"
+#include "ledger/ledger.h"
+#include "infra/ids.h"
+
+#include "common/int.h"
+#include "miscadmin.h"
+
+/* entries are prepared and inserted by so many transfers at most */
+#define CHUNK 5000
+
+/* moves amounts between the two sides of one account, in chunks */
+static void
+move(const UserHome *home, EntryKind kind, int64 available,
+	 const int64 *subjects, const int64 *amounts, int count)
+{
+	SpiScope	scope;
+	Entry	   *entries = palloc(sizeof(Entry) * Min(count, CHUNK));
+
+	spi_begin(&scope);
+	for (int first = 0; first < count; first += CHUNK)
+	{
+		int			n = Min(count - first, CHUNK);
+		int64		id = entry_ids(home->partition, n);
+		int			used = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		for (int i = first; i < first + n; i++)
+		{
+			Entry	   *entry = &entries[used];
+
+			if (amounts[i] == 0)
+				continue;
+			entry->partition = home->partition;
+			entry->account = home->user_id;
+			entry->transfer_id = id + used;
+			entry->kind = kind;
+			entry->available = available * amounts[i];
+			entry->held = -available * amounts[i];
+			entry->counterparty = home->user_id;
+			entry->subject = subjects[i];
+			used++;
+		}
+		entry_insert(entries, used);
+	}
+	spi_end(&scope);
+	pfree(entries);
+}
+
+static int64
+sum_of(const int64 *amounts, int count)
+{
+	int64		sum = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		Assert(amounts[i] >= 0);
+		if (pg_add_s64_overflow(sum, amounts[i], &sum))
+			ledger_multiply(PG_INT64_MAX, 2, "the total");
+	}
+	return sum;
+}
+
+void
+ledger_hold_many(const UserHome *requester, const int64 *subjects,
+				 const int64 *amounts, int count)
+{
+	int64		sum = sum_of(amounts, count);
+
+	if (sum == 0)
+		return;
+	funds_spend(requester->user_id, requester->partition, sum);
+	move(requester, ENTRY_HOLD, -1, subjects, amounts, count);
+}
+
+void
+ledger_release_many(const UserHome *requester, const int64 *subjects,
+					const int64 *amounts, int count)
+{
+	int64		sum = sum_of(amounts, count);
+
+	if (sum == 0)
+		return;
+	move(requester, ENTRY_RELEASE, 1, subjects, amounts, count);
+	funds_earn(requester->user_id, sum);
+}
+
+void
+ledger_hold(const UserHome *requester, int64 amount, int64 subject)
+{
+	ledger_hold_many(requester, &subject, &amount, 1);
+}
+
+void
+ledger_release(const UserHome *requester, int64 amount, int64 subject)
+{
+	ledger_release_many(requester, &subject, &amount, 1);
+}
+
+/* the two entries of one transfer out of the requester's held funds */
+static int
+pay(Entry *entries, const UserHome *requester, int64 id, EntryKind kind,
+	int64 amount, int32 to_partition, int64 to_account, int64 subject)
+{
+	Entry	   *from = &entries[0];
+	Entry	   *to = &entries[1];
+
+	from->partition = requester->partition;
+	from->account = requester->user_id;
+	from->available = 0;
+	from->held = -amount;
+	from->counterparty = to_account;
+	to->partition = to_partition;
+	to->account = to_account;
+	to->available = amount;
+	to->held = 0;
+	to->counterparty = requester->user_id;
+	from->transfer_id = to->transfer_id = id;
+	from->kind = to->kind = kind;
+	from->subject = to->subject = subject;
+	return 2;
+}
+
+static void
+pay_chunk(const UserHome *requester, const Payment *payments, int count, Entry *entries)
+{
+	int64		id;
+	int			used = 0;
+
+	entry_lock(requester->partition);
+	for (int i = 0; i < count; i++)
+		if (payments[i].performer.partition != requester->partition &&
+			(i == 0 || payments[i].performer.partition != payments[i - 1].performer.partition))
+			entry_lock(payments[i].performer.partition);
+
+	id = ids_next(ID_TRANSFER, 2 * count);
+	for (int i = 0; i < count; i++)
+	{
+		const Payment *payment = &payments[i];
+
+		Assert(payment->reward >= 0 && payment->fee >= 0);
+		if (payment->reward > 0)
+			used += pay(entries + used, requester, id++, ENTRY_REWARD, payment->reward,
+						payment->performer.partition, payment->performer.user_id,
+						payment->assignment_id);
+		if (payment->fee > 0)
+			used += pay(entries + used, requester, id++, ENTRY_FEE, payment->fee,
+						requester->partition, ACCOUNT_EXCHANGE, payment->assignment_id);
+	}
+	entry_insert(entries, used);
+
+	/* nobody spends from the exchange but taskex.withdraw(), which reads anew */
+	for (int i = 0; i < count; i++)
+		if (payments[i].reward > 0)
+			funds_earn(payments[i].performer.user_id, payments[i].reward);
+}
+
+void
+ledger_pay(const UserHome *requester, const Payment *payments, int count)
+{
+	SpiScope	scope;
+	Entry	   *entries = palloc(sizeof(Entry) * 4 * Min(count, CHUNK));
+
+	spi_begin(&scope);
+	for (int first = 0; first < count; first += CHUNK)
+	{
+		CHECK_FOR_INTERRUPTS();
+		pay_chunk(requester, payments + first, Min(count - first, CHUNK), entries);
+	}
+	spi_end(&scope);
+	pfree(entries);
+}
