@@ -23,6 +23,7 @@
 #include "infra/spi.h"
 #include "infra/worker.h"
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -252,6 +253,7 @@ look_round(void *arg)
 	int32	   *partitions;
 	int			count = directory_partitions(&partitions);
 	int64		last;
+	int			i;
 
 	forget_other_realm();
 	if (count == 0)
@@ -259,7 +261,7 @@ look_round(void *arg)
 	if (long_count == 0)
 		long_count = purse_take_long(realm_current()->serial, longs);
 	last = ids_next(ID_TRANSFER, 1);
-	for (int i = 0; i < count && round->ready_count < round->limit; i++)
+	for (i = 0; i < count && round->ready_count < round->limit; i++)
 	{
 		Fold	   *fold = fold_of(partitions[(fold_next + i) % count]);
 
@@ -268,9 +270,10 @@ look_round(void *arg)
 		if (fold->bound != 0 && bound_is_final(fold))
 			round->ready[round->ready_count++] = fold->partition;
 	}
-	fold_next = (fold_next + round->ready_count) % count;
+	fold_next = (fold_next + i) % count;
 }
 
+/* in a transaction of its own, so that its snapshot is newer than the look */
 static void
 fold_one(void *arg)
 {
@@ -302,13 +305,21 @@ PG_FUNCTION_INFO_V1(taskex_fold_ledger);
 Datum
 taskex_fold_ledger(PG_FUNCTION_ARGS)
 {
-	int32		ready[FOLD_ROUND];
-	Round		round = {.eager = true,.limit = FOLD_ROUND,.ready = ready};
+	Round		round = {.eager = true};
+	int32	   *partitions;
 	int			folded = 0;
 
 	directory_require_admin("fold the ledger");
+
+	/* the snapshot that sums up must be newer than the bound is final */
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+				 errmsg("the ledger is folded in READ COMMITTED transactions only")));
+	round.limit = directory_partitions(&partitions);
+	round.ready = palloc(sizeof(int32) * Max(round.limit, 1));
 	look_round(&round);
 	for (int i = 0; i < round.ready_count; i++)
-		folded += fold_to_bound(fold_of(ready[i]));
+		folded += fold_to_bound(fold_of(round.ready[i]));
 	PG_RETURN_INT32(folded);
 }
