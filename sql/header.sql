@@ -1,0 +1,50 @@
+-- header.sql: schemas, group roles, sequences of ids, the register of tables
+-- that every storage partition has.
+
+\echo Use "CREATE EXTENSION taskex" to load this file. \quit
+
+CREATE SCHEMA taskex;
+CREATE SCHEMA _taskex;
+COMMENT ON SCHEMA taskex IS 'The task exchange: what users call and read.';
+COMMENT ON SCHEMA _taskex IS 'The task exchange: tables and internals.';
+
+-- Roles belong to the server, not to a database: another database with the
+-- extension may have made them.
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['taskex_user', 'taskex_app', 'taskex_admin'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = name) THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+        END IF;
+    END LOOP;
+END $$;
+
+-- Steps are the blocks of src/infra/ids.c; an id's node is in its high bits.
+CREATE SEQUENCE _taskex.user_id_seq INCREMENT 131072;
+CREATE SEQUENCE _taskex.task_type_id_seq INCREMENT 131072;
+CREATE SEQUENCE _taskex.task_id_seq INCREMENT 131072;
+CREATE SEQUENCE _taskex.assignment_id_seq INCREMENT 131072;
+CREATE SEQUENCE _taskex.transfer_id_seq INCREMENT 131072;
+CREATE SEQUENCE _taskex.lease_token_seq INCREMENT 131072;
+
+-- The tables that hold user data: each has a child per storage partition,
+-- _taskex.NAME_ID, with the given constraints and indexes.
+CREATE TABLE _taskex.child_table (
+    table_name name PRIMARY KEY,
+    position int NOT NULL UNIQUE,
+    fillfactor int NOT NULL,
+    constraints text[] NOT NULL,
+    indexes text[] NOT NULL
+);
+COMMENT ON TABLE _taskex.child_table IS
+    'Tables that have a child on every storage partition. Filled by the install script alone.';
+
+CREATE FUNCTION _taskex.now() RETURNS timestamptz
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_clock_now';
+COMMENT ON FUNCTION _taskex.now() IS 'The time of the exchange: real time, or taskex.clock.';
+
+SELECT pg_catalog.pg_extension_config_dump(s, '') FROM unnest(ARRAY[
+    '_taskex.user_id_seq', '_taskex.task_type_id_seq', '_taskex.task_id_seq',
+    '_taskex.assignment_id_seq', '_taskex.transfer_id_seq', '_taskex.lease_token_seq']::regclass[]) s;

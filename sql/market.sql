@@ -1,0 +1,253 @@
+-- market.sql: task types, tasks, assignments, results. Pairs with src/market
+-- and src/lease. States and lock order: src/market/README.md.
+
+-- Equal properties make the same type, whoever asks for it.
+CREATE TABLE _taskex.task_type (
+    task_type_id bigint PRIMARY KEY,
+    reward bigint NOT NULL CHECK (reward >= 0),
+    lease interval NOT NULL,
+    auto_approve interval NOT NULL,
+    title text NOT NULL,
+    description text NOT NULL,
+    keywords text[] NOT NULL,
+    properties_hash bytea NOT NULL UNIQUE,
+    created_at timestamptz NOT NULL
+);
+COMMENT ON TABLE _taskex.task_type IS 'What equal tasks share. Rows never change; reward in nano-units.';
+
+-- live: slots that are accepted or submitted; judged: slots approved or
+-- rejected for good; released: slots given up, their money returned.
+-- Held in escrow: (reward + fee) * (performers - judged - released).
+CREATE TABLE _taskex.task (
+    partition_id int NOT NULL,
+    performers int NOT NULL,
+    task_id bigint NOT NULL,
+    task_type_id bigint NOT NULL,
+    requester_id bigint NOT NULL,
+    reward bigint NOT NULL,
+    fee bigint NOT NULL,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    live int NOT NULL DEFAULT 0,
+    judged int NOT NULL DEFAULT 0,
+    released int NOT NULL DEFAULT 0,
+    state text NOT NULL DEFAULT 'open',
+    consensus text,
+    input jsonb NOT NULL,
+    CONSTRAINT plurality CHECK (live >= 0 AND live <= performers),
+    CONSTRAINT slots CHECK (judged >= 0 AND released >= 0 AND judged + released <= performers),
+    CONSTRAINT states CHECK (state IN ('open', 'complete', 'expired', 'cancelled'))
+) PARTITION BY LIST (partition_id);
+COMMENT ON TABLE _taskex.task IS 'Tasks, on their requesters'' partitions.';
+-- The mutable columns are in no index and pages have room for one more version
+-- of each row, so updates are HOT.
+INSERT INTO _taskex.child_table VALUES ('task', 20, 60, ARRAY['PRIMARY KEY (task_id)'],
+    ARRAY['(task_type_id, task_id)', '(expires_at)']);
+
+CREATE TABLE _taskex.supply (
+    partition_id int NOT NULL,
+    task_count int NOT NULL,
+    requester_id bigint NOT NULL,
+    first_task_id bigint NOT NULL,
+    idempotency_key text NOT NULL,
+    request_hash bytea NOT NULL
+) PARTITION BY LIST (partition_id);
+COMMENT ON TABLE _taskex.supply IS 'Idempotency keys of supplied tasks: which tasks a key stands for.';
+INSERT INTO _taskex.child_table VALUES ('supply', 30, 100,
+    ARRAY['PRIMARY KEY (requester_id, idempotency_key)'], '{}');
+
+CREATE TABLE _taskex.assignment (
+    partition_id int NOT NULL,
+    assignment_id bigint NOT NULL,
+    performer_id bigint NOT NULL,
+    task_id bigint NOT NULL,
+    task_type_id bigint NOT NULL,
+    requester_id bigint NOT NULL,
+    reward bigint NOT NULL,
+    lease_token bigint NOT NULL,
+    accepted_at timestamptz NOT NULL,
+    lease_until timestamptz NOT NULL,
+    finished_at timestamptz,
+    state text NOT NULL DEFAULT 'accepted',
+    CONSTRAINT states CHECK (state IN ('accepted', 'submitted', 'approved', 'rejected', 'returned', 'abandoned'))
+) PARTITION BY LIST (partition_id);
+COMMENT ON TABLE _taskex.assignment IS
+    'Assignments, on their performers'' partitions: one for ever for each performer and task.';
+INSERT INTO _taskex.child_table VALUES ('assignment', 40, 60, ARRAY['PRIMARY KEY (assignment_id)'],
+    ARRAY['UNIQUE (performer_id, task_id)', '(lease_until)']);
+
+CREATE TABLE _taskex.result (
+    partition_id int NOT NULL,
+    assignment_id bigint NOT NULL,
+    task_id bigint NOT NULL,
+    task_type_id bigint NOT NULL,
+    requester_id bigint NOT NULL,
+    performer_id bigint NOT NULL,
+    submitted_at timestamptz NOT NULL,
+    auto_approve_at timestamptz NOT NULL,
+    judged_at timestamptz,
+    state text NOT NULL DEFAULT 'submitted',
+    feedback text,
+    result jsonb NOT NULL,
+    CONSTRAINT states CHECK (state IN ('submitted', 'approved', 'rejected'))
+) PARTITION BY LIST (partition_id);
+COMMENT ON TABLE _taskex.result IS 'Submitted results, on the requesters'' partitions.';
+INSERT INTO _taskex.child_table VALUES ('result', 50, 70, ARRAY['PRIMARY KEY (assignment_id)'],
+    ARRAY['(task_id)', '(auto_approve_at)']);
+
+CREATE TABLE _taskex.offer (
+    task_type_id bigint NOT NULL,
+    partition_id int NOT NULL,
+    low bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (task_type_id, partition_id)
+);
+COMMENT ON TABLE _taskex.offer IS
+    'Where tasks of a type are; all of them with ids up to low are closed. Rebuilds the feed after a restart.';
+
+CREATE TABLE _taskex.due_cursor (
+    partition_id int NOT NULL,
+    kind int NOT NULL,
+    handled_until timestamptz NOT NULL,
+    PRIMARY KEY (partition_id, kind)
+);
+COMMENT ON TABLE _taskex.due_cursor IS
+    'How far leases (0), reviews (1) and expiries (2) are handled, for the start after a crash.';
+
+SELECT pg_catalog.pg_extension_config_dump('_taskex.task_type', '');
+SELECT pg_catalog.pg_extension_config_dump('_taskex.offer', '');
+SELECT pg_catalog.pg_extension_config_dump('_taskex.due_cursor', '');
+
+CREATE TYPE taskex.assignment AS (
+    assignment_id bigint,
+    task_id bigint,
+    task_type bigint,
+    input jsonb,
+    reward numeric,
+    lease_token bigint,
+    lease_until timestamptz
+);
+COMMENT ON TYPE taskex.assignment IS
+    'What a performer gets when he accepts a task. lease_token fences what he does under the lease.';
+
+-- supplying -----------------------------------------------------------------
+
+CREATE FUNCTION taskex.create_task_type(requester text, title text, reward numeric,
+        description text = '', keywords text[] = '{}', lease interval = '1 hour',
+        auto_approve interval = '3 days', qualifications jsonb = '[]')
+    RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_create_task_type';
+COMMENT ON FUNCTION taskex.create_task_type(text, text, numeric, text, text[], interval, interval, jsonb) IS
+'Makes a task type, or finds the one with equal properties.
+requester: who asks. title: 1 to 256 characters. reward: for each approved assignment, 0 or more,
+at most 9 decimals. description, keywords: for those who look for work. lease: how long a performer
+has, 1 millisecond to 366 days. auto_approve: time after submission at which work that was not judged
+is approved, 0 to 366 days. qualifications: must be empty in this version.
+Result: the type''s id. Errors: unknown_user (TX001), amount_out_of_range (TX202),
+invalid_parameter_value (22023).';
+
+CREATE FUNCTION taskex.create_task(requester text, task_type bigint, input jsonb,
+        performers int = 1, expires_in interval = '7 days', consensus text = NULL,
+        idempotency_key text = NULL)
+    RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_create_task';
+COMMENT ON FUNCTION taskex.create_task(text, bigint, jsonb, int, interval, text, text) IS
+'Supplies one task; reward and fee for all its performers are held from the requester''s balance.
+task_type: from create_task_type. input: what the performers get, at most taskex.max_input_size.
+performers: how many different performers are wanted, 1 to 100000. expires_in: 1 millisecond to 3660 days.
+consensus: how task_consensus combines the results: majority, mean or median; NULL: not at all.
+idempotency_key: a repeated call with the same key and arguments returns the same task.
+Result: the task''s id. Errors: unknown_user (TX001), unknown_task_type (TX101),
+idempotency_mismatch (TX110), input_too_large (TX111), insufficient_funds (TX201).';
+
+CREATE FUNCTION taskex.create_tasks(requester text, task_type bigint, inputs jsonb[],
+        performers int = 1, expires_in interval = '7 days', consensus text = NULL,
+        idempotency_key text = NULL)
+    RETURNS SETOF bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_create_tasks';
+COMMENT ON FUNCTION taskex.create_tasks(text, bigint, jsonb[], int, interval, text, text) IS
+'Supplies up to 100000 tasks at once, all or none; see create_task.
+Result: their ids, in the order of inputs.';
+
+CREATE FUNCTION taskex.expire_task(requester text, task_id bigint)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_expire_task';
+COMMENT ON FUNCTION taskex.expire_task(text, bigint) IS
+'Closes a task now: nobody can accept it any more, and what was held for slots that nobody has goes
+back to the requester. Assignments under way may still be submitted.
+Errors: unknown_task (TX102), wrong_state (TX109).';
+
+-- performing ----------------------------------------------------------------
+
+CREATE FUNCTION taskex.accept_task(performer text, task_id bigint)
+    RETURNS taskex.assignment LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_accept_task';
+COMMENT ON FUNCTION taskex.accept_task(text, bigint) IS
+'Takes a given task under a lease.
+Errors: unknown_user (TX001), unknown_task (TX102), task_not_available (TX104), own_task (TX105),
+already_assigned (TX106).';
+
+CREATE FUNCTION taskex.accept_next(performer text, task_type bigint = NULL, count int = 1)
+    RETURNS SETOF taskex.assignment LANGUAGE C VOLATILE ROWS 1 AS 'MODULE_PATHNAME', 'taskex_accept_next';
+COMMENT ON FUNCTION taskex.accept_next(text, bigint, int) IS
+'Takes the next available task, of the given type or of any, that the performer has not had and that is
+not his own; with count (1 to 1000) up to so many. No row: there is none now.
+Errors: unknown_user (TX001), unknown_task_type (TX101).';
+
+CREATE FUNCTION taskex.extend_assignment(performer text, assignment_id bigint, by interval)
+    RETURNS timestamptz LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_extend_assignment';
+COMMENT ON FUNCTION taskex.extend_assignment(text, bigint, interval) IS
+'Makes a lease that has not ended last longer, by 1 millisecond to 366 days.
+Result: when it ends now. Errors: unknown_assignment (TX103), lease_expired (TX107), wrong_state (TX109).';
+
+CREATE FUNCTION taskex.return_assignment(performer text, assignment_id bigint)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_return_assignment';
+COMMENT ON FUNCTION taskex.return_assignment(text, bigint) IS
+'Gives an accepted task back; others can have it, the performer not again.
+Errors: unknown_assignment (TX103), lease_expired (TX107), wrong_state (TX109).';
+
+CREATE FUNCTION taskex.submit_assignment(performer text, assignment_id bigint, result jsonb,
+        lease_token bigint = NULL)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_submit_assignment';
+COMMENT ON FUNCTION taskex.submit_assignment(text, bigint, jsonb, bigint) IS
+'Delivers the result of an assignment whose lease has not ended.
+result: at most taskex.max_input_size. lease_token: as returned by accept; NULL: not checked.
+Errors: unknown_assignment (TX103), lease_expired (TX107), stale_token (TX108), wrong_state (TX109),
+input_too_large (TX111).';
+
+CREATE FUNCTION taskex.submit_assignments(performer text, assignment_ids bigint[], results jsonb[])
+    RETURNS int LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_submit_assignments';
+COMMENT ON FUNCTION taskex.submit_assignments(text, bigint[], jsonb[]) IS
+'Delivers several results, all or none; see submit_assignment. The arrays are of equal length.
+Result: their number.';
+
+-- judging -------------------------------------------------------------------
+
+CREATE FUNCTION taskex.approve_assignment(requester text, assignment_id bigint, feedback text = NULL)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_approve_assignment';
+COMMENT ON FUNCTION taskex.approve_assignment(text, bigint, text) IS
+'Approves a submitted assignment and pays it out of what is held for the task.
+Errors: unknown_assignment (TX103), wrong_state (TX109).';
+
+CREATE FUNCTION taskex.reject_assignment(requester text, assignment_id bigint, reason text,
+        reopen boolean = false)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_reject_assignment';
+COMMENT ON FUNCTION taskex.reject_assignment(text, bigint, text, boolean) IS
+'Rejects a submitted assignment. reason: what the performer is told, not empty.
+reopen: false: what was held for it goes back to the requester; true: the slot of a task that is still
+open is offered to others instead.
+Errors: unknown_assignment (TX103), wrong_state (TX109).';
+
+CREATE FUNCTION taskex.task_results(requester text, task_id bigint)
+    RETURNS TABLE (assignment_id bigint, performer text, state text, submitted_at timestamptz,
+        judged_at timestamptz, result jsonb, feedback text)
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_task_results';
+COMMENT ON FUNCTION taskex.task_results(text, bigint) IS
+'What was submitted for a task, oldest first. Errors: unknown_task (TX102).';
+
+CREATE FUNCTION taskex.task_consensus(requester text, task_id bigint)
+    RETURNS jsonb LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_task_consensus';
+COMMENT ON FUNCTION taskex.task_consensus(text, bigint) IS
+'Combines the results of a task that were submitted and not rejected, as its consensus says: majority
+(the most frequent result; NULL where two are equally frequent), mean or median (of numbers).
+NULL: there is none yet. Errors: unknown_task (TX102), wrong_state (TX109) if the task has no consensus.';
+
+CREATE FUNCTION taskex.run_due(OUT what text, OUT count bigint)
+    RETURNS SETOF record LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_run_due';
+COMMENT ON FUNCTION taskex.run_due() IS
+'Does at once, in this session and by its taskex.clock, what the conductor does all the time: ends
+leases, approves what is due, expires tasks. Result: how many of each. Operators only.';

@@ -1,0 +1,77 @@
+-- privileges.sql: who may do what, all of it on this page.
+--
+--   taskex_user   acts for the users whose profile names the role as db_role
+--   taskex_app    acts for any user, and registers users
+--   taskex_admin  operates the exchange: topology, deposits, checks
+--
+-- Each includes the one above. EXECUTE opens the door; for whom the caller may
+-- act is checked inside the functions, at each call. Views show the rows of
+-- those for whom the caller may act. Nobody has rights on the tables.
+
+DO $$
+BEGIN
+    IF NOT pg_catalog.pg_has_role('taskex_app', 'taskex_user', 'MEMBER') THEN
+        GRANT taskex_user TO taskex_app;
+    END IF;
+    IF NOT pg_catalog.pg_has_role('taskex_admin', 'taskex_app', 'MEMBER') THEN
+        GRANT taskex_app TO taskex_admin;
+    END IF;
+END $$;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA taskex, _taskex FROM PUBLIC;
+GRANT USAGE ON SCHEMA taskex TO taskex_user;
+
+-- users: everything that is checked inside
+GRANT EXECUTE ON FUNCTION
+    taskex.accept_next(text, bigint, int),
+    taskex.accept_task(text, bigint),
+    taskex.approve_assignment(text, bigint, text),
+    taskex.balance(text),
+    taskex.create_task(text, bigint, jsonb, int, interval, text, text),
+    taskex.create_task_type(text, text, numeric, text, text[], interval, interval, jsonb),
+    taskex.create_tasks(text, bigint, jsonb[], int, interval, text, text),
+    taskex.expire_task(text, bigint),
+    taskex.extend_assignment(text, bigint, interval),
+    taskex.reject_assignment(text, bigint, text, boolean),
+    taskex.return_assignment(text, bigint),
+    taskex.route(text),
+    taskex.statement(text, timestamptz, int),
+    taskex.submit_assignment(text, bigint, jsonb, bigint),
+    taskex.submit_assignments(text, bigint[], jsonb[]),
+    taskex.task_consensus(text, bigint),
+    taskex.task_results(text, bigint),
+    taskex.update_user(text, jsonb),
+    taskex.withdraw(text, numeric, text)
+    TO taskex_user;
+
+-- what the views call
+GRANT EXECUTE ON FUNCTION
+    _taskex.amount(bigint),
+    _taskex.caller_ids(),
+    _taskex.caller_trusted(),
+    _taskex.errors(),
+    _taskex.now()
+    TO taskex_user;
+
+GRANT SELECT ON
+    taskex.assignments, taskex.errors, taskex.task_types, taskex.tasks, taskex.transfers, taskex.users
+    TO taskex_user;
+
+-- trusted applications
+GRANT EXECUTE ON FUNCTION taskex.register_user(text, jsonb, text) TO taskex_app;
+
+-- operators
+GRANT EXECUTE ON FUNCTION
+    taskex.add_node(text, text, text, text, jsonb),
+    taskex.add_partition(text, name, text, text, jsonb),
+    taskex.check_ledger(),
+    taskex.check_market(),
+    taskex.deposit(text, numeric, text),
+    taskex.drain_node(text),
+    taskex.drain_partition(text),
+    taskex.drop_node(text),
+    taskex.drop_partition(text),
+    taskex.run_due()
+    TO taskex_admin;
+
+GRANT SELECT ON taskex.activity, taskex.health, taskex.nodes, taskex.partitions TO taskex_admin;

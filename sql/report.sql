@@ -1,0 +1,103 @@
+-- report.sql: views and checks for people and monitoring.
+
+CREATE VIEW taskex.task_types AS
+    SELECT task_type_id, title, reward / 1000000000.0 AS reward, description, keywords,
+        lease, auto_approve, created_at
+    FROM _taskex.task_type;
+COMMENT ON VIEW taskex.task_types IS 'Task types: what equal tasks share.';
+
+CREATE VIEW taskex.tasks WITH (security_barrier) AS
+    SELECT t.task_id, d.login AS requester, t.task_type_id, y.title,
+        CASE WHEN t.state IN ('open', 'expired') AND r.waiting > 0
+                AND (t.state = 'expired' OR r.waiting + t.judged + t.released = t.performers) THEN 'reviewable'
+            WHEN t.state = 'open' AND t.expires_at <= _taskex.now() THEN 'expired'
+            WHEN t.state = 'open' THEN 'available'
+            ELSE t.state END AS state,
+        t.performers, t.performers - t.live AS free_slots, t.live - r.waiting - t.judged AS in_progress,
+        r.waiting AS submitted, t.judged, t.reward / 1000000000.0 AS reward, t.fee / 1000000000.0 AS fee,
+        t.consensus, t.created_at, t.expires_at, t.input
+    FROM _taskex.task t
+        JOIN _taskex.directory d ON d.user_id = t.requester_id
+        JOIN _taskex.task_type y USING (task_type_id)
+        CROSS JOIN LATERAL (SELECT count(*)::int AS waiting FROM _taskex.result r
+            WHERE r.partition_id = t.partition_id AND r.task_id = t.task_id AND r.state = 'submitted') r
+    WHERE (SELECT _taskex.caller_trusted()) OR t.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+COMMENT ON VIEW taskex.tasks IS
+'Tasks of the requesters for whom the caller may act. state: available (it may be that all slots are
+taken and under way: free_slots tells), reviewable, complete, expired, cancelled.';
+
+CREATE VIEW taskex.assignments WITH (security_barrier) AS
+    SELECT a.assignment_id, a.task_id, a.task_type_id, p.login AS performer, q.login AS requester,
+        a.state, a.reward / 1000000000.0 AS reward, a.accepted_at, a.lease_until, a.finished_at
+    FROM _taskex.assignment a
+        JOIN _taskex.directory p ON p.user_id = a.performer_id
+        JOIN _taskex.directory q ON q.user_id = a.requester_id
+    WHERE (SELECT _taskex.caller_trusted()) OR a.performer_id = ANY ((SELECT _taskex.caller_ids())::bigint[])
+        OR a.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+COMMENT ON VIEW taskex.assignments IS
+'Assignments of the performers, and to tasks of the requesters, for whom the caller may act.';
+
+CREATE VIEW taskex.activity AS
+    SELECT pid, backend_type AS worker, state, query AS activity, wait_event_type, wait_event, xact_start
+    FROM pg_catalog.pg_stat_activity
+    WHERE backend_type LIKE 'taskex %'
+        AND (datname IS NULL OR datname = pg_catalog.current_database());
+COMMENT ON VIEW taskex.activity IS 'What each worker of this exchange is doing now.';
+
+-- One row per violated or kept promise of the market. Reads everything.
+CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT detail text)
+    RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH counted AS (
+        SELECT task_id, count(*) FILTER (WHERE state IN ('accepted', 'submitted', 'approved')) AS live,
+            count(*) FILTER (WHERE state = 'rejected') AS rejected
+        FROM _taskex.assignment GROUP BY task_id
+    ), tasks AS (
+        SELECT t.*, coalesce(c.live, 0) AS taken, coalesce(c.rejected, 0) AS rejected
+        FROM _taskex.task t LEFT JOIN counted c USING (task_id)
+    ), checks AS (
+        SELECT 'plurality' AS check_name, count(*) AS wrong,
+            'tasks with more live, submitted or approved assignments than performers' AS what
+        FROM tasks WHERE taken > performers
+        UNION ALL
+        -- a rejected assignment keeps its slot unless it was offered again
+        SELECT 'slots', count(*), 'tasks whose count of taken slots differs from their assignments'
+        FROM tasks WHERE live NOT BETWEEN taken AND taken + rejected
+        UNION ALL
+        SELECT 'results', count(*), 'results that do not match their assignments'
+        FROM _taskex.assignment a
+            FULL JOIN _taskex.result r USING (assignment_id)
+        WHERE (a.state IN ('submitted', 'approved', 'rejected') OR r.assignment_id IS NOT NULL)
+            AND (a.state, a.task_id, a.performer_id) IS DISTINCT FROM (r.state, r.task_id, r.performer_id)
+        UNION ALL
+        SELECT 'escrow', count(*), 'requesters whose held funds differ from what their tasks need'
+        FROM (SELECT requester_id AS account_id,
+                    sum((reward + fee)::numeric * (performers - judged - released)) AS needed
+                FROM tasks GROUP BY 1) n
+            FULL JOIN (SELECT account_id, sum(held) AS held FROM _taskex.entry
+                WHERE account_id > 0 GROUP BY 1 HAVING sum(held) <> 0) h USING (account_id)
+        WHERE coalesce(n.needed, 0) <> coalesce(h.held, 0)
+    )
+    SELECT check_name, wrong = 0,
+        CASE WHEN wrong = 0 THEN 'no ' ELSE wrong || ' ' END || what
+    FROM checks
+$$;
+COMMENT ON FUNCTION taskex.check_market() IS
+'Checks what must always hold in the market, by reading everything: plurality, slots, results, escrow.
+Result: a row per check with ok and a detail. Operators only.';
+
+CREATE VIEW taskex.health AS
+    SELECT 'loaded' AS check_name, s.loaded AS ok,
+        CASE WHEN s.loaded THEN 'taskex is in shared_preload_libraries'
+            ELSE 'add taskex to shared_preload_libraries and restart the server' END AS detail
+    FROM (SELECT 'taskex' = ANY (regexp_split_to_array(current_setting('shared_preload_libraries'),
+            '[[:space:]"]*,[[:space:]"]*|^"|"$')) AS loaded) s
+    UNION ALL
+    SELECT 'conductor', w.running OR pg_is_in_recovery(),
+        CASE WHEN pg_is_in_recovery() THEN 'this is a standby'
+            WHEN w.running THEN 'running' ELSE 'no conductor runs in this database' END
+    FROM (SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'taskex conductor'
+            AND datname = current_database()) AS running) w
+    UNION ALL
+    SELECT 'partitions', p.n > 0, CASE WHEN p.n > 0 THEN p.n || ' active' ELSE 'no active storage partition' END
+    FROM (SELECT count(*) AS n FROM _taskex.partition WHERE state = 'active' AND node_id = 0) p;
+COMMENT ON VIEW taskex.health IS 'One row per check: ok, or what is wrong.';

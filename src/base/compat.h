@@ -1,0 +1,37 @@
+/*
+ * compat.h
+ *	  The newest PostgreSQL spelling, made to work on 15 to 18.
+ *
+ * Code elsewhere is written for the newest release; whatever an older one
+ * lacks is supplied here and nowhere else.
+ */
+#ifndef TASKEX_COMPAT_H
+#define TASKEX_COMPAT_H
+
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "utils/guc.h"
+
+/*
+ * RestrictSearchPath() (17) pins search_path to a safe value until the GUC
+ * nest level is popped.  Before 17 an override path does it.
+ */
+typedef struct SearchPathScope
+{
+	int			guc_level;
+} SearchPathScope;
+
+extern void search_path_lock(SearchPathScope *scope);
+extern void search_path_unlock(SearchPathScope *scope);
+
+#if PG_VERSION_NUM < 170000
+#define MyProcNumber MyBackendId
+#endif
+
+/* a GUC's extra data come from guc_malloc() since 16 */
+#if PG_VERSION_NUM < 160000
+#define guc_malloc(elevel, size) malloc(size)
+#endif
+
+#endif							/* TASKEX_COMPAT_H */

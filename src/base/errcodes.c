@@ -1,0 +1,85 @@
+/*
+ * errcodes.c
+ *	  The table of SQLSTATEs of class TX, and its SQL face.
+ */
+#include "postgres.h"
+
+#include "base/errcodes.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+
+const TxError tx_errors[] = {
+	/* TX0xx: the exchange, its users and where they live */
+	{ERRCODE_TX_NOT_LOADED, "not_loaded", "the server runs without taskex in shared_preload_libraries"},
+	{ERRCODE_TX_UNKNOWN_USER, "unknown_user", "no user has this login"},
+	{ERRCODE_TX_DUPLICATE_LOGIN, "duplicate_login", "the login is registered already, or reserved"},
+	{ERRCODE_TX_UNKNOWN_PARTITION, "unknown_partition", "no storage partition has this name"},
+	{ERRCODE_TX_PARTITION_NOT_ACTIVE, "partition_not_active", "the storage partition takes no new users, or there is none that does"},
+	{ERRCODE_TX_UNKNOWN_NODE, "unknown_node", "no node has this name"},
+	{ERRCODE_TX_OTHER_NODE, "other_node", "the user or partition is on another node"},
+	{ERRCODE_TX_DUPLICATE_NAME, "duplicate_name", "a node or partition of this name exists"},
+	{ERRCODE_TX_STILL_IN_USE, "still_in_use", "the node or partition still has something on it"},
+	/* TX1xx: tasks and assignments */
+	{ERRCODE_TX_UNKNOWN_TASK_TYPE, "unknown_task_type", "no task type has this id"},
+	{ERRCODE_TX_UNKNOWN_TASK, "unknown_task", "no task has this id, or it is somebody else's"},
+	{ERRCODE_TX_UNKNOWN_ASSIGNMENT, "unknown_assignment", "no assignment has this id, or it is somebody else's"},
+	{ERRCODE_TX_TASK_NOT_AVAILABLE, "task_not_available", "the task is taken, closed or past its expiry"},
+	{ERRCODE_TX_OWN_TASK, "own_task", "a requester cannot perform his own task"},
+	{ERRCODE_TX_ALREADY_ASSIGNED, "already_assigned", "the performer had this task before"},
+	{ERRCODE_TX_LEASE_EXPIRED, "lease_expired", "the lease on the assignment has run out"},
+	{ERRCODE_TX_STALE_TOKEN, "stale_token", "the lease token is not that of the present lease"},
+	{ERRCODE_TX_WRONG_STATE, "wrong_state", "the task or assignment is not in a state that allows this"},
+	{ERRCODE_TX_IDEMPOTENCY_MISMATCH, "idempotency_mismatch", "the idempotency key or reference was used for something else"},
+	{ERRCODE_TX_INPUT_TOO_LARGE, "input_too_large", "an input or result is larger than taskex.max_input_size"},
+	/* TX2xx: money */
+	{ERRCODE_TX_INSUFFICIENT_FUNDS, "insufficient_funds", "the available balance does not cover the amount"},
+	{ERRCODE_TX_AMOUNT_OUT_OF_RANGE, "amount_out_of_range", "an amount of money is negative, too large or finer than a nano-unit"},
+};
+
+const int	tx_errors_count = lengthof(tx_errors);
+
+PG_FUNCTION_INFO_V1(taskex_errors);
+
+/* errors() -> setof (sqlstate, name, description) */
+Datum
+taskex_errors(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < tx_errors_count; i++)
+	{
+		Datum		values[3];
+		bool		nulls[3] = {false, false, false};
+
+		values[0] = CStringGetTextDatum(unpack_sql_state(tx_errors[i].sqlerrcode));
+		values[1] = CStringGetTextDatum(tx_errors[i].name);
+		values[2] = CStringGetTextDatum(tx_errors[i].description);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(taskex_fail);
+
+/*
+ * _taskex.fail(name, message, detail, hint): raises an error of the table
+ * above from SQL, so that PL/pgSQL spells no SQLSTATE of its own.
+ */
+Datum
+taskex_fail(PG_FUNCTION_ARGS)
+{
+	const char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	const char *message = text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+	for (int i = 0; i < tx_errors_count; i++)
+		if (strcmp(tx_errors[i].name, name) == 0)
+			ereport(ERROR,
+					(errcode(tx_errors[i].sqlerrcode),
+					 errmsg("%s", message),
+					 PG_ARGISNULL(2) ? 0 : errdetail("%s", text_to_cstring(PG_GETARG_TEXT_PP(2))),
+					 PG_ARGISNULL(3) ? 0 : errhint("%s", text_to_cstring(PG_GETARG_TEXT_PP(3)))));
+	elog(ERROR, "no error is named \"%s\"", name);
+}

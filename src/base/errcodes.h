@@ -1,0 +1,48 @@
+/*
+ * errcodes.h
+ *	  SQLSTATEs of class TX: one table, in errcodes.c.
+ *
+ * What PostgreSQL already has a code for (22023, 22004, 42501...) is raised
+ * with that code; class TX holds what only a task exchange can say.
+ */
+#ifndef TASKEX_ERRCODES_H
+#define TASKEX_ERRCODES_H
+
+#include "postgres.h"
+
+#define TX_CODE(a, b, c) MAKE_SQLSTATE('T', 'X', a, b, c)
+
+#define ERRCODE_TX_NOT_LOADED				TX_CODE('0', '0', '0')
+#define ERRCODE_TX_UNKNOWN_USER				TX_CODE('0', '0', '1')
+#define ERRCODE_TX_DUPLICATE_LOGIN			TX_CODE('0', '0', '2')
+#define ERRCODE_TX_UNKNOWN_PARTITION		TX_CODE('0', '0', '3')
+#define ERRCODE_TX_PARTITION_NOT_ACTIVE		TX_CODE('0', '0', '4')
+#define ERRCODE_TX_UNKNOWN_NODE				TX_CODE('0', '0', '5')
+#define ERRCODE_TX_OTHER_NODE				TX_CODE('0', '0', '6')
+#define ERRCODE_TX_DUPLICATE_NAME			TX_CODE('0', '0', '7')
+#define ERRCODE_TX_STILL_IN_USE				TX_CODE('0', '0', '8')
+#define ERRCODE_TX_UNKNOWN_TASK_TYPE		TX_CODE('1', '0', '1')
+#define ERRCODE_TX_UNKNOWN_TASK				TX_CODE('1', '0', '2')
+#define ERRCODE_TX_UNKNOWN_ASSIGNMENT		TX_CODE('1', '0', '3')
+#define ERRCODE_TX_TASK_NOT_AVAILABLE		TX_CODE('1', '0', '4')
+#define ERRCODE_TX_OWN_TASK					TX_CODE('1', '0', '5')
+#define ERRCODE_TX_ALREADY_ASSIGNED			TX_CODE('1', '0', '6')
+#define ERRCODE_TX_LEASE_EXPIRED			TX_CODE('1', '0', '7')
+#define ERRCODE_TX_STALE_TOKEN				TX_CODE('1', '0', '8')
+#define ERRCODE_TX_WRONG_STATE				TX_CODE('1', '0', '9')
+#define ERRCODE_TX_IDEMPOTENCY_MISMATCH		TX_CODE('1', '1', '0')
+#define ERRCODE_TX_INPUT_TOO_LARGE			TX_CODE('1', '1', '1')
+#define ERRCODE_TX_INSUFFICIENT_FUNDS		TX_CODE('2', '0', '1')
+#define ERRCODE_TX_AMOUNT_OUT_OF_RANGE		TX_CODE('2', '0', '2')
+
+typedef struct TxError
+{
+	int			sqlerrcode;
+	const char *name;			/* as in taskex.errors and in the docs */
+	const char *description;
+} TxError;
+
+extern const TxError tx_errors[];
+extern const int tx_errors_count;
+
+#endif							/* TASKEX_ERRCODES_H */

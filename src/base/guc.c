@@ -1,0 +1,123 @@
+/*
+ * guc.c
+ *	  Definition of the settings, in alphabetical order.
+ */
+#include "postgres.h"
+
+#include "base/guc.h"
+
+#include <limits.h>
+
+#include "miscadmin.h"
+
+bool		guc_conductor = true;
+int			guc_conductor_interval = 1000;
+int			guc_directory_cache_size = 64 * 1024;
+double		guc_exchange_fee = 0.2;
+int			guc_feed_size = 4096;
+int			guc_max_databases = 16;
+int			guc_max_input_size = 1024;
+int			guc_max_partitions = 1024;
+int			guc_plan_cache_size = 256;
+int			guc_purse_cache_size = 16384;
+char	   *guc_wait_point = NULL;
+
+static char *guc_clock = NULL;
+
+static void
+define_postmaster_sizes(void)
+{
+	DefineCustomIntVariable("taskex.directory_cache_size",
+							"Size of the shared cache of the directory of users.",
+							"A user takes about 128 bytes (one entry by login, one by id). The least used entries give way.",
+							&guc_directory_cache_size,
+							64 * 1024, 64, MAX_KILOBYTES,
+							PGC_POSTMASTER, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.feed_size",
+							"Number of shelves (task type on a partition) that shared memory follows.",
+							NULL,
+							&guc_feed_size,
+							4096, 16, 1024 * 1024,
+							PGC_POSTMASTER, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.max_databases",
+							"Number of databases of this server that can hold an exchange.",
+							NULL,
+							&guc_max_databases,
+							16, 1, 1024,
+							PGC_POSTMASTER, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.max_partitions",
+							"Number of storage partitions that an exchange can have.",
+							NULL,
+							&guc_max_partitions,
+							1024, 1, 65536,
+							PGC_POSTMASTER, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.purse_cache_size",
+							"Number of accounts whose spendable funds are kept in shared memory.",
+							NULL,
+							&guc_purse_cache_size,
+							16384, 128, 16 * 1024 * 1024,
+							PGC_POSTMASTER, 0,
+							NULL, NULL, NULL);
+}
+
+void
+guc_define(void)
+{
+	DefineCustomStringVariable("taskex.clock",
+							   "Sets the time of the exchange, for tests and replays.",
+							   "A timestamp with time zone; empty means real time.",
+							   &guc_clock,
+							   "",
+							   PGC_SUSET, 0,
+							   clock_check, clock_assign, NULL);
+	DefineCustomBoolVariable("taskex.conductor",
+							 "Lets the conductors do their periodic work.",
+							 "While off, nothing expires and nothing is approved unless taskex.run_due() is called.",
+							 &guc_conductor,
+							 true,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.conductor_interval",
+							"Longest time between two rounds of a conductor.",
+							NULL,
+							&guc_conductor_interval,
+							1000, 10, 3600 * 1000,
+							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomRealVariable("taskex.exchange_fee",
+							 "The exchange's fee, as a share of the reward.",
+							 "It is fixed for a task when the task is supplied.",
+							 &guc_exchange_fee,
+							 0.2, 0.0, 1.0,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.max_input_size",
+							"Largest input of a task and largest result of an assignment.",
+							NULL,
+							&guc_max_input_size,
+							1024, 1, 256 * 1024,
+							PGC_SUSET, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.plan_cache_size",
+							"Number of plans for storage partitions that a session keeps.",
+							NULL,
+							&guc_plan_cache_size,
+							256, 16, 65536,
+							PGC_USERSET, 0,
+							NULL, NULL, NULL);
+	DefineCustomStringVariable("taskex.wait_point",
+							   "Makes the session stop at the named wait point until an advisory lock is free, for tests of races.",
+							   NULL,
+							   &guc_wait_point,
+							   "",
+							   PGC_SUSET, GUC_NOT_IN_SAMPLE | GUC_NO_SHOW_ALL,
+							   NULL, NULL, NULL);
+	if (process_shared_preload_libraries_in_progress)
+		define_postmaster_sizes();
+
+	MarkGUCPrefixReserved("taskex");
+}

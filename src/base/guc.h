@@ -1,0 +1,30 @@
+/*
+ * guc.h
+ *	  The settings, all under taskex.
+ */
+#ifndef TASKEX_GUC_H
+#define TASKEX_GUC_H
+
+#include "postgres.h"
+
+#include "utils/guc.h"
+
+extern bool guc_conductor;
+extern int	guc_conductor_interval; /* ms */
+extern int	guc_directory_cache_size;	/* kB */
+extern double guc_exchange_fee;
+extern int	guc_feed_size;
+extern int	guc_max_databases;
+extern int	guc_max_input_size; /* kB */
+extern int	guc_max_partitions;
+extern int	guc_plan_cache_size;
+extern int	guc_purse_cache_size;
+extern char *guc_wait_point;
+
+extern void guc_define(void);
+
+/* clock.c */
+extern bool clock_check(char **newval, void **extra, GucSource source);
+extern void clock_assign(const char *newval, void *extra);
+
+#endif							/* TASKEX_GUC_H */

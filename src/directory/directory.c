@@ -1,0 +1,335 @@
+/*
+ * directory.c
+ *	  Look-up of users, and who may act for whom.
+ *
+ * See README.md for how the table _taskex.directory, the cache in shared
+ * memory and a transaction's own changes fit together.
+ */
+#include "postgres.h"
+
+#include "directory/directory.h"
+#include "directory/cache.h"
+#include "directory/internal.h"
+#include "base/args.h"
+#include "base/errcodes.h"
+#include "infra/realm.h"
+#include "infra/spi.h"
+#include "infra/xact.h"
+
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/syscache.h"
+
+static Statement select_by_login = {
+	"SELECT user_id, partition_id, epoch, coalesce(db_role::oid, 0)"
+	" FROM _taskex.directory WHERE login = $1",
+	1, {TEXTOID}
+};
+
+static Statement select_by_id = {
+	"SELECT user_id, partition_id, epoch, coalesce(db_role::oid, 0)"
+	" FROM _taskex.directory WHERE user_id = $1",
+	1, {INT8OID}
+};
+
+/* ---- changes made by this transaction ---- */
+
+typedef struct DirtyUser
+{
+	CacheKey	login_key;
+	CacheKey	id_key;
+} DirtyUser;
+
+static void
+dirty_commit(void *record)
+{
+	DirtyUser  *dirty = record;
+
+	cache_forget(&dirty->login_key);
+	cache_forget(&dirty->id_key);
+}
+
+static void
+dirty_abort(void *record)
+{
+}
+
+static const XactKind dirty_kind = {dirty_commit, dirty_abort};
+
+static bool
+dirty_matches(void *record, void *arg)
+{
+	DirtyUser  *dirty = record;
+	CacheKey   *key = arg;
+	const CacheKey *own = key->kind == dirty->id_key.kind ? &dirty->id_key : &dirty->login_key;
+
+	return own->kind == key->kind && memcmp(own->bytes, key->bytes, CACHE_KEY_SIZE) == 0;
+}
+
+void
+directory_changed(const text *login, int64 user_id)
+{
+	DirtyUser  *dirty = xact_add(&dirty_kind, sizeof(DirtyUser));
+
+	cache_key_login(&dirty->login_key, login);
+	cache_key_id(&dirty->id_key, user_id);
+}
+
+/* ---- look-up ---- */
+
+static bool
+select_home(Statement *statement, Datum value, SpiView view, UserHome *home)
+{
+	SpiScope	scope;
+	bool		found;
+
+	spi_begin(&scope);
+	found = spi_run(statement, 0, &value, NULL, view, 1) == 1;
+	if (found)
+	{
+		bool		isnull;
+
+		home->user_id = spi_int64(0, 1);
+		home->partition = spi_int32(0, 2);
+		home->epoch = (uint32) spi_int64(0, 3);
+		home->db_role = DatumGetObjectId(spi_value(0, 4, &isnull));
+	}
+	spi_end(&scope);
+	return found;
+}
+
+/*
+ * The cache, else the committed row, which may be cached, else a row that only
+ * this transaction sees.  A standby's cache would not hear of changes: there
+ * the table answers.
+ */
+static bool
+look_up(CacheKey *key, Statement *statement, Datum value, UserHome *home)
+{
+	uint32		version;
+
+	if (unlikely(xact_scan(&dirty_kind, dirty_matches, key) || RecoveryInProgress()))
+		return select_home(statement, value, SPI_VIEW_CURRENT, home);
+
+	if (likely(cache_find(key, home, &version)))
+		return true;
+	if (select_home(statement, value, SPI_VIEW_LATEST, home))
+	{
+		cache_fill(key, home, version);
+		return true;
+	}
+	return select_home(statement, value, SPI_VIEW_CURRENT, home);
+}
+
+void
+directory_home(const text *login, UserHome *home)
+{
+	CacheKey	key;
+	Size		length = VARSIZE_ANY_EXHDR(login);
+
+	if (length > 0 && length <= LOGIN_MAX)
+	{
+		cache_key_login(&key, login);
+		if (look_up(&key, &select_by_login, PointerGetDatum(login), home))
+			return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_TX_UNKNOWN_USER),
+			 errmsg("user \"%s\" does not exist", text_to_cstring(login)),
+			 errhint("Use taskex.register_user() to register users.")));
+}
+
+void
+directory_home_by_id(int64 user_id, UserHome *home)
+{
+	CacheKey	key;
+
+	cache_key_id(&key, user_id);
+	if (!look_up(&key, &select_by_id, Int64GetDatum(user_id), home))
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_UNKNOWN_USER),
+				 errmsg("user with id %lld does not exist", (long long) user_id)));
+}
+
+/* ---- who may act ---- */
+
+typedef enum CallerRank
+{
+	CALLER_UNKNOWN,
+	CALLER_PLAIN,
+	CALLER_APP,
+	CALLER_ADMIN
+} CallerRank;
+
+static Oid	ranked_role = InvalidOid;
+static CallerRank rank = CALLER_UNKNOWN;
+static bool rank_callback_registered = false;
+
+static void
+roles_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	rank = CALLER_UNKNOWN;
+}
+
+static bool
+has_role(Oid caller, const char *name)
+{
+	Oid			role = get_role_oid(name, true);
+
+	return OidIsValid(role) && has_privs_of_role(caller, role);
+}
+
+/* the rank of the current user, remembered until a role changes */
+static CallerRank
+caller_rank(void)
+{
+	Oid			caller = GetUserId();
+
+	if (likely(rank != CALLER_UNKNOWN && ranked_role == caller))
+		return rank;
+
+	if (!rank_callback_registered)
+	{
+		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, roles_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHOID, roles_changed, (Datum) 0);
+		rank_callback_registered = true;
+	}
+	ranked_role = caller;
+	if (superuser_arg(caller) || has_role(caller, "taskex_admin"))
+		rank = CALLER_ADMIN;
+	else if (has_role(caller, "taskex_app"))
+		rank = CALLER_APP;
+	else
+		rank = CALLER_PLAIN;
+	return rank;
+}
+
+bool
+directory_caller_trusted(void)
+{
+	return caller_rank() >= CALLER_APP;
+}
+
+void
+directory_require_trusted(const char *what)
+{
+	if (caller_rank() < CALLER_APP)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to %s", what),
+				 errdetail("Only roles with privileges of taskex_app or taskex_admin may do this.")));
+}
+
+void
+directory_require_admin(const char *what)
+{
+	if (caller_rank() < CALLER_ADMIN)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to %s", what),
+				 errdetail("Only roles with privileges of taskex_admin may do this.")));
+}
+
+static void
+check_may_act(const text *login, const UserHome *home)
+{
+	if (likely(caller_rank() >= CALLER_APP))
+		return;
+	if (OidIsValid(home->db_role) && has_privs_of_role(GetUserId(), home->db_role))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to act for user \"%s\"", text_to_cstring(login)),
+			 errdetail("A database role acts for the users whose profile names it as db_role; members of taskex_app act for any user.")));
+}
+
+void
+directory_actor(const text *login, UserHome *home)
+{
+	directory_home(login, home);
+	check_may_act(login, home);
+	partition_require_local(home->partition, login);
+}
+
+/* ---- SQL ---- */
+
+PG_FUNCTION_INFO_V1(taskex_route);
+
+/* route(login) -> (user_id, partition, node, epoch) */
+Datum
+taskex_route(PG_FUNCTION_ARGS)
+{
+	static TupleDesc desc = NULL;
+	UserHome	home;
+	Datum		values[4];
+	bool		nulls[4] = {false, false, false, false};
+	const PartitionInfo *info;
+	text	   *login;
+
+	require_arg(fcinfo, 0, "login");
+	login = PG_GETARG_TEXT_PP(0);
+	directory_home(login, &home);
+	check_may_act(login, &home);
+	info = partition_info(home.partition);
+
+	if (unlikely(desc == NULL))
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		desc = CreateTemplateTupleDesc(4);
+		TupleDescInitEntry(desc, 1, "user_id", INT8OID, -1, 0);
+		TupleDescInitEntry(desc, 2, "partition", TEXTOID, -1, 0);
+		TupleDescInitEntry(desc, 3, "node", TEXTOID, -1, 0);
+		TupleDescInitEntry(desc, 4, "epoch", INT8OID, -1, 0);
+		BlessTupleDesc(desc);
+		MemoryContextSwitchTo(old);
+	}
+	values[0] = Int64GetDatum(home.user_id);
+	values[1] = CStringGetTextDatum(info->name);
+	values[2] = CStringGetTextDatum(info->node);
+	values[3] = Int64GetDatum(home.epoch);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+}
+
+PG_FUNCTION_INFO_V1(taskex_caller_trusted);
+
+Datum
+taskex_caller_trusted(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(directory_caller_trusted());
+}
+
+PG_FUNCTION_INFO_V1(taskex_caller_ids);
+
+static Statement select_caller_ids = {
+	"SELECT coalesce(array_agg(user_id), '{}') FROM _taskex.directory"
+	" WHERE db_role IS NOT NULL AND pg_has_role($1, db_role::oid, 'USAGE')",
+	1, {OIDOID}
+};
+
+/* _taskex.caller_ids(): ids of the users for whom the caller may act */
+Datum
+taskex_caller_ids(PG_FUNCTION_ARGS)
+{
+	Datum		caller = ObjectIdGetDatum(GetUserId());
+	SpiScope	scope;
+	Datum		ids;
+	bool		isnull;
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext old;
+
+	spi_begin(&scope);
+	spi_run(&select_caller_ids, 0, &caller, NULL, SPI_VIEW_CURRENT, 1);
+	old = MemoryContextSwitchTo(context);
+	ids = PointerGetDatum(DatumGetArrayTypePCopy(spi_value(0, 1, &isnull)));
+	MemoryContextSwitchTo(old);
+	spi_end(&scope);
+	PG_RETURN_DATUM(ids);
+}

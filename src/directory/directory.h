@@ -1,0 +1,51 @@
+/*
+ * directory.h
+ *	  Users, storage partitions and nodes: who lives where, who may act.
+ */
+#ifndef TASKEX_DIRECTORY_H
+#define TASKEX_DIRECTORY_H
+
+#include "postgres.h"
+
+#include "infra/shmem.h"
+
+/* longest login, in bytes */
+#define LOGIN_MAX 255
+
+/* a user's home, as the directory has it */
+typedef struct UserHome
+{
+	int64		user_id;
+	int32		partition;
+	uint32		epoch;			/* raised by each migration */
+	Oid			db_role;		/* role that may act as the user, or InvalidOid */
+} UserHome;
+
+extern const ShmemPart directory_cache_shmem;
+extern const ShmemPart partition_map_shmem;
+
+/* the home of a user; raises unknown_user */
+extern void directory_home(const text *login, UserHome *home);
+extern void directory_home_by_id(int64 user_id, UserHome *home);
+
+/*
+ * The home of a user on whose behalf the caller wants to act: raises
+ * unknown_user, other_node, or insufficient_privilege unless the caller is
+ * trusted or is the user's db_role.
+ */
+extern void directory_actor(const text *login, UserHome *home);
+
+/* may the caller act for anybody (superuser, taskex_admin, taskex_app)? */
+extern bool directory_caller_trusted(void);
+
+/* raise insufficient_privilege unless the caller is trusted, or an operator */
+extern void directory_require_trusted(const char *what);
+extern void directory_require_admin(const char *what);
+
+/* ids of the local partitions, as committed; returns their number */
+extern int	directory_partitions(int32 **partitions);
+
+/* those of them whose id is "residue" modulo "step" */
+extern int	directory_partitions_like(int32 residue, int32 step, int32 **partitions);
+
+#endif							/* TASKEX_DIRECTORY_H */

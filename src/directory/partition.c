@@ -1,0 +1,454 @@
+/*
+ * partition.c
+ *	  Storage partitions: names, nodes, and the load that placement looks at.
+ *
+ * PURPOSE	Chooses the least loaded partition for a new user without counting
+ *			users in a table, and tells sessions when their knowledge of the
+ *			partitions is out of date.
+ * LAYOUT	For each realm slot a header and an array of taskex.max_partitions
+ *			loads, in the order of partition_id.
+ * WRITES	All fields under the slot's LWLock, exclusive.
+ * CRASH	"loaded" is false after a restart; the first placement counts the
+ *			users in the directory once.
+ * INVARIANT  generation rises with each committed change of the topology.
+ *			Loads are a guide for placement, not a truth: a count read while
+ *			another session registers may be off by that user.
+ */
+#include "postgres.h"
+
+#include "directory/directory.h"
+#include "directory/internal.h"
+#include "base/errcodes.h"
+#include "base/guc.h"
+#include "infra/realm.h"
+#include "infra/spi.h"
+#include "infra/xact.h"
+
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "storage/shmem.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+typedef struct PartitionLoad
+{
+	int32		partition_id;
+	bool		active;			/* takes new users */
+	int64		users;
+} PartitionLoad;
+
+typedef struct PartitionMap
+{
+	uint32		generation;
+	bool		loaded;
+	int			count;
+	PartitionLoad loads[FLEXIBLE_ARRAY_MEMBER];
+} PartitionMap;
+
+static char *maps = NULL;
+static LWLockPadded *map_locks = NULL;
+
+static Statement select_partition = {
+	"SELECT p.name::text, n.name::text, p.node_id FROM _taskex.partition p"
+	" JOIN _taskex.node n USING (node_id) WHERE p.partition_id = $1",
+	1, {INT4OID}
+};
+
+static Statement select_by_name = {
+	"SELECT p.partition_id, p.node_id, p.state, n.name::text FROM _taskex.partition p"
+	" JOIN _taskex.node n USING (node_id) WHERE p.name = $1",
+	1, {TEXTOID}
+};
+
+static Statement select_loads = {
+	"SELECT p.partition_id, p.state = 'active' AND p.node_id = 0 AND n.state = 'active', coalesce(d.users, 0)"
+	" FROM _taskex.partition p JOIN _taskex.node n USING (node_id) LEFT JOIN"
+	" (SELECT partition_id, count(*) AS users FROM _taskex.directory GROUP BY 1) d"
+	" USING (partition_id) ORDER BY 1",
+	0, {0}
+};
+
+static Statement select_local = {
+	"SELECT partition_id FROM _taskex.partition WHERE node_id = 0"
+	" AND partition_id % $2 = $1 ORDER BY 1",
+	2, {INT4OID, INT4OID}
+};
+
+static Size
+map_size(void)
+{
+	return MAXALIGN(offsetof(PartitionMap, loads) +
+					sizeof(PartitionLoad) * (Size) guc_max_partitions);
+}
+
+static Size
+maps_size(void)
+{
+	return mul_size(map_size(), guc_max_databases);
+}
+
+static int
+map_lock_count(void)
+{
+	return guc_max_databases;
+}
+
+static inline PartitionMap *
+map_of(int slot)
+{
+	return (PartitionMap *) (maps + map_size() * slot);
+}
+
+/* a new realm took the slot: sessions must not trust an equal generation */
+static void
+map_reset(int slot)
+{
+	LWLockAcquire(&map_locks[slot].lock, LW_EXCLUSIVE);
+	map_of(slot)->generation++;
+	map_of(slot)->loaded = false;
+	LWLockRelease(&map_locks[slot].lock);
+}
+
+static void
+maps_attach(void *block, LWLockPadded *locks, bool found)
+{
+	maps = block;
+	map_locks = locks;
+	realm_on_reset(map_reset);
+}
+
+const ShmemPart partition_map_shmem = {
+	"taskex partition maps", maps_size, NULL, map_lock_count, maps_attach
+};
+
+/* ---- changes of the topology ---- */
+
+typedef struct TopologyChange
+{
+	int			slot;
+} TopologyChange;
+
+static void
+topology_commit(void *record)
+{
+	map_reset(((TopologyChange *) record)->slot);
+}
+
+static HTAB *infos = NULL;		/* partition_id -> PartitionInfo */
+static uint32 infos_generation = 0;
+static uint32 infos_serial = 0;
+
+static void
+topology_abort(void *record)
+{
+	infos_serial = 0;			/* what we read of our own change is void */
+}
+
+static const XactKind topology_kind = {topology_commit, topology_abort};
+
+static bool
+always(void *record, void *arg)
+{
+	return true;
+}
+
+static bool
+topology_changed_here(void)
+{
+	return xact_scan(&topology_kind, always, NULL);
+}
+
+PG_FUNCTION_INFO_V1(taskex_topology_changed);
+
+/* trigger on _taskex.node and _taskex.partition, for each statement */
+Datum
+taskex_topology_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		elog(ERROR, "topology_changed is a trigger function");
+	if (shmem_ready())
+	{
+		TopologyChange *change = xact_add(&topology_kind, sizeof(TopologyChange));
+
+		change->slot = realm_current()->slot;
+		infos_serial = 0;
+	}
+	PG_RETURN_POINTER(NULL);
+}
+
+/* ---- what this session knows ---- */
+
+const PartitionInfo *
+partition_info(int32 partition_id)
+{
+	const Realm *realm = realm_current();
+	uint32		generation = map_of(realm->slot)->generation;
+	PartitionInfo *info;
+	PartitionInfo read;
+	SpiScope	scope;
+	Datum		value = Int32GetDatum(partition_id);
+	bool		isnull;
+
+	if (unlikely(infos == NULL || infos_generation != generation || infos_serial != realm->serial))
+	{
+		HASHCTL		ctl = {0};
+
+		if (infos)
+			hash_destroy(infos);
+		infos = NULL;
+		ctl.keysize = sizeof(int32);
+		ctl.entrysize = sizeof(PartitionInfo);
+		infos = hash_create("taskex partitions", 64, &ctl, HASH_ELEM | HASH_BLOBS);
+		infos_generation = generation;
+		infos_serial = realm->serial;
+	}
+	info = hash_search(infos, &partition_id, HASH_FIND, NULL);
+	if (likely(info != NULL))
+		return info;
+
+	spi_begin(&scope);
+	if (spi_run(&select_partition, 0, &value, NULL, SPI_VIEW_CURRENT, 1) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),
+				 errmsg("storage partition %d does not exist", partition_id)));
+	read.partition_id = partition_id;
+	strlcpy(read.name, TextDatumGetCString(spi_value(0, 1, &isnull)), NAMEDATALEN);
+	strlcpy(read.node, TextDatumGetCString(spi_value(0, 2, &isnull)), NAMEDATALEN);
+	read.node_id = spi_int32(0, 3);
+	spi_end(&scope);
+
+	info = hash_search(infos, &partition_id, HASH_ENTER, NULL);
+	*info = read;
+	return info;
+}
+
+void
+partition_require_local(int32 partition_id, const text *login)
+{
+	const PartitionInfo *info = partition_info(partition_id);
+
+	if (unlikely(info->node_id != NODE_LOCAL))
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_OTHER_NODE),
+				 errmsg("user \"%s\" lives on node \"%s\"", text_to_cstring(login), info->node),
+				 errhint("Connect to that node; taskex.route() tells where a user lives.")));
+}
+
+int
+directory_partitions(int32 **partitions)
+{
+	return directory_partitions_like(0, 1, partitions);
+}
+
+int
+directory_partitions_like(int32 residue, int32 step, int32 **partitions)
+{
+	Datum		values[2] = {Int32GetDatum(residue), Int32GetDatum(step)};
+	SpiScope	scope;
+	int			count;
+	int32	   *ids;
+	MemoryContext context = CurrentMemoryContext;
+
+	spi_begin(&scope);
+	count = (int) spi_run(&select_local, 0, values, NULL, SPI_VIEW_CURRENT, 0);
+	ids = MemoryContextAlloc(context, sizeof(int32) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+		ids[i] = spi_int32(i, 1);
+	spi_end(&scope);
+	*partitions = ids;
+	return count;
+}
+
+/* ---- placement ---- */
+
+typedef struct Placed
+{
+	int			slot;
+	int32		partition_id;
+} Placed;
+
+/* adds to the number of users of a partition */
+static void
+count_users(int slot, int32 partition_id, int64 delta)
+{
+	PartitionMap *map = map_of(slot);
+
+	LWLockAcquire(&map_locks[slot].lock, LW_EXCLUSIVE);
+	for (int i = 0; map->loaded && i < map->count; i++)
+		if (map->loads[i].partition_id == partition_id)
+		{
+			map->loads[i].users += delta;
+			break;
+		}
+	LWLockRelease(&map_locks[slot].lock);
+}
+
+static void
+placed_commit(void *record)
+{
+}
+
+static void
+placed_abort(void *record)
+{
+	count_users(((Placed *) record)->slot, ((Placed *) record)->partition_id, -1);
+}
+
+static const XactKind placed_kind = {placed_commit, placed_abort};
+
+/* counts the users of all partitions into the map, unless it changed meanwhile */
+static void
+load_map(int slot)
+{
+	PartitionMap *map = map_of(slot);
+	uint32		generation = map->generation;
+	PartitionLoad *loads;
+	SpiScope	scope;
+	int			count;
+	bool		isnull;
+
+	spi_begin(&scope);
+	count = (int) spi_run(&select_loads, 0, NULL, NULL, SPI_VIEW_LATEST, guc_max_partitions);
+	loads = palloc(sizeof(PartitionLoad) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+	{
+		loads[i].partition_id = spi_int32(i, 1);
+		loads[i].active = DatumGetBool(spi_value(i, 2, &isnull));
+		loads[i].users = spi_int64(i, 3);
+	}
+
+	LWLockAcquire(&map_locks[slot].lock, LW_EXCLUSIVE);
+	if (map->generation == generation)
+	{
+		memcpy(map->loads, loads, sizeof(PartitionLoad) * count);
+		map->count = count;
+		map->loaded = true;
+	}
+	LWLockRelease(&map_locks[slot].lock);
+	spi_end(&scope);
+}
+
+/* takes the least loaded active partition and counts a user in; 0: none */
+static int32
+take_least_loaded(int slot, bool *loaded)
+{
+	PartitionMap *map = map_of(slot);
+	PartitionLoad *best = NULL;
+	int32		partition_id = 0;
+
+	LWLockAcquire(&map_locks[slot].lock, LW_EXCLUSIVE);
+	*loaded = map->loaded;
+	for (int i = 0; map->loaded && i < map->count; i++)
+	{
+		PartitionLoad *load = &map->loads[i];
+
+		if (load->active && (best == NULL || load->users < best->users))
+			best = load;
+	}
+	if (best)
+	{
+		best->users++;
+		partition_id = best->partition_id;
+	}
+	LWLockRelease(&map_locks[slot].lock);
+	return partition_id;
+}
+
+/* the same from the tables, for a transaction that changed the topology itself */
+static int32
+least_loaded_by_table(void)
+{
+	SpiScope	scope;
+	int32		best = 0;
+	int64		best_users = 0;
+	bool		isnull;
+	uint64		count;
+
+	spi_begin(&scope);
+	count = spi_run(&select_loads, 0, NULL, NULL, SPI_VIEW_CURRENT, 0);
+	for (uint64 i = 0; i < count; i++)
+		if (DatumGetBool(spi_value(i, 2, &isnull)) &&
+			(best == 0 || spi_int64(i, 3) < best_users))
+		{
+			best = spi_int32(i, 1);
+			best_users = spi_int64(i, 3);
+		}
+	spi_end(&scope);
+	return best;
+}
+
+static int32
+named_partition(const text *name)
+{
+	SpiScope	scope;
+	Datum		value = PointerGetDatum(name);
+	int32		partition_id;
+	char	   *state;
+	bool		isnull;
+
+	spi_begin(&scope);
+	if (spi_run(&select_by_name, 0, &value, NULL, SPI_VIEW_CURRENT, 1) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),
+				 errmsg("storage partition \"%s\" does not exist", text_to_cstring(name)),
+				 errhint("The view taskex.partitions lists them; taskex.add_partition() makes one.")));
+	partition_id = spi_int32(0, 1);
+	state = TextDatumGetCString(spi_value(0, 3, &isnull));
+	if (spi_int32(0, 2) != NODE_LOCAL)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_OTHER_NODE),
+				 errmsg("storage partition \"%s\" is on node \"%s\"", text_to_cstring(name),
+						TextDatumGetCString(spi_value(0, 4, &isnull))),
+				 errhint("Register the user there.")));
+	if (strcmp(state, "active") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_PARTITION_NOT_ACTIVE),
+				 errmsg("storage partition \"%s\" takes no new users", text_to_cstring(name)),
+				 errdetail("Its state is \"%s\".", state)));
+	spi_end(&scope);
+	return partition_id;
+}
+
+int32
+partition_for_new_user(const text *name)
+{
+	int			slot = realm_current()->slot;
+	int32		partition_id = 0;
+	bool		counted = false;
+
+	if (name)
+		partition_id = named_partition(name);
+	else if (topology_changed_here())
+		partition_id = least_loaded_by_table();
+	else
+	{
+		bool		loaded;
+
+		partition_id = take_least_loaded(slot, &loaded);
+		if (!loaded)
+		{
+			load_map(slot);
+			partition_id = take_least_loaded(slot, &loaded);
+			if (!loaded)		/* the topology changes under our hands */
+				partition_id = least_loaded_by_table();
+		}
+		counted = loaded;
+	}
+	if (partition_id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_PARTITION_NOT_ACTIVE),
+				 errmsg("there is no active storage partition"),
+				 errhint("Use taskex.add_partition() to make one.")));
+	if (!counted)
+		count_users(slot, partition_id, 1);
+
+	{
+		Placed	   *placed = xact_add(&placed_kind, sizeof(Placed));
+
+		placed->slot = slot;
+		placed->partition_id = partition_id;
+	}
+	return partition_id;
+}

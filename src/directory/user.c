@@ -1,0 +1,246 @@
+/*
+ * user.c
+ *	  Registering users and changing their profiles.
+ */
+#include "postgres.h"
+
+#include "directory/directory.h"
+#include "directory/internal.h"
+#include "base/args.h"
+#include "base/clock.h"
+#include "base/errcodes.h"
+#include "infra/ids.h"
+#include "infra/realm.h"
+#include "infra/spi.h"
+#include "infra/waitpoint.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+static Statement insert_user = {
+	"INSERT INTO _taskex.directory (user_id, login, partition_id, db_role)"
+	" VALUES ($1, $2, $3, $4) ON CONFLICT (login) DO NOTHING",
+	4, {INT8OID, TEXTOID, INT4OID, REGROLEOID}
+};
+
+static Statement insert_profile = {
+	"INSERT INTO _taskex.profile_%p (partition_id, user_id, tier, location, profile, registered_at)"
+	" VALUES ($1, $2, $3, $4, $5, $6)",
+	6, {INT4OID, INT8OID, TEXTOID, TEXTOID, JSONBOID, TIMESTAMPTZOID}
+};
+
+static Statement update_directory = {
+	"UPDATE _taskex.directory SET db_role = $2 WHERE user_id = $1"
+	" AND db_role IS DISTINCT FROM $2",
+	2, {INT8OID, REGROLEOID}
+};
+
+static Statement select_profile = {
+	"SELECT profile FROM _taskex.profile_%p WHERE user_id = $1 FOR NO KEY UPDATE",
+	1, {INT8OID}
+};
+
+static Statement update_profile = {
+	"UPDATE _taskex.profile_%p SET tier = $2, location = $3, profile = $4 WHERE user_id = $1",
+	4, {INT8OID, TEXTOID, TEXTOID, JSONBOID}
+};
+
+/* logins of the ledger's system accounts */
+static const char *const reserved_logins[] = {"exchange", "outside", NULL};
+
+static void
+check_login(const text *login)
+{
+	Size		length = VARSIZE_ANY_EXHDR(login);
+	const char *string = VARDATA_ANY(login);
+
+	if (length == 0 || length > LOGIN_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a login must have between 1 and %d bytes", LOGIN_MAX)));
+	for (Size i = 0; i < length; i++)
+		if ((unsigned char) string[i] < 0x20 || string[i] == 0x7f)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("a login must not contain control characters")));
+	for (const char *const *name = reserved_logins; *name; name++)
+		if (length == strlen(*name) && memcmp(string, *name, length) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_TX_DUPLICATE_LOGIN),
+					 errmsg("login \"%s\" is reserved", *name),
+					 errdetail("It names a system account of the ledger.")));
+}
+
+/* a text member of the profile, or NULL when absent or null */
+static text *
+profile_text(Jsonb *profile, const char *key)
+{
+	JsonbValue *value = getKeyJsonValueFromContainer(&profile->root, key, strlen(key), NULL);
+
+	if (value == NULL || value->type == jbvNull)
+		return NULL;
+	if (value->type != jbvString || value->val.string.len == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("profile key \"%s\" must be a non-empty string", key)));
+	return cstring_to_text_with_len(value->val.string.val, value->val.string.len);
+}
+
+typedef struct Profile
+{
+	Jsonb	   *json;
+	text	   *tier;
+	text	   *location;
+	Oid			db_role;
+} Profile;
+
+/*
+ * Takes the keys that mean something out of a profile.  Whoever names a
+ * db_role lends that role's rights to the user's programs, so a superuser can
+ * be named by a superuser only.
+ */
+static void
+read_profile(Jsonb *json, Profile *profile)
+{
+	text	   *role;
+
+	if (!JB_ROOT_IS_OBJECT(json))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a profile must be a JSON object")));
+	profile->json = json;
+	profile->tier = profile_text(json, "tier");
+	profile->location = profile_text(json, "location");
+	role = profile_text(json, "db_role");
+	profile->db_role = role ? get_role_oid(text_to_cstring(role), false) : InvalidOid;
+	if (OidIsValid(profile->db_role) && superuser_arg(profile->db_role) && !superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to name role \"%s\" as db_role", text_to_cstring(role)),
+				 errdetail("Only a superuser may name a superuser.")));
+}
+
+/* values for insert_profile and update_profile from the third argument on */
+static void
+profile_datums(const Profile *profile, Datum *values, char *nulls)
+{
+	values[0] = PointerGetDatum(profile->tier);
+	nulls[0] = profile->tier ? ' ' : 'n';
+	values[1] = PointerGetDatum(profile->location);
+	nulls[1] = profile->location ? ' ' : 'n';
+	values[2] = JsonbPGetDatum(profile->json);
+	nulls[2] = ' ';
+}
+
+PG_FUNCTION_INFO_V1(taskex_register_user);
+
+/* register_user(login, profile, partition) -> user_id */
+Datum
+taskex_register_user(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"login", "profile", NULL};
+	text	   *login;
+	Profile		profile;
+	int32		partition;
+	int64		user_id;
+	SpiScope	scope;
+
+	require_args(fcinfo, names);
+	login = PG_GETARG_TEXT_PP(0);
+	check_login(login);
+	directory_require_trusted("register users");
+	read_profile(PG_GETARG_JSONB_P(1), &profile);
+	partition = partition_for_new_user(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2));
+	user_id = ids_next(ID_USER, 1);
+
+	spi_begin(&scope);
+	wait_point("register_user");
+	{
+		Datum		values[4] = {Int64GetDatum(user_id), PointerGetDatum(login),
+		Int32GetDatum(partition), ObjectIdGetDatum(profile.db_role)};
+		char		nulls[4] = {' ', ' ', ' ', OidIsValid(profile.db_role) ? ' ' : 'n'};
+
+		if (spi_run(&insert_user, 0, values, nulls, SPI_VIEW_CURRENT, 0) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_TX_DUPLICATE_LOGIN),
+					 errmsg("login \"%s\" is registered already", text_to_cstring(login)),
+					 errhint("taskex.route() returns the user's id.")));
+	}
+	{
+		Datum		values[6] = {Int32GetDatum(partition), Int64GetDatum(user_id)};
+		char		nulls[6] = "      ";
+
+		profile_datums(&profile, values + 2, nulls + 2);
+		values[5] = TimestampTzGetDatum(clock_now());
+		spi_run(&insert_profile, partition, values, nulls, SPI_VIEW_CURRENT, 0);
+	}
+	spi_end(&scope);
+	PG_RETURN_INT64(user_id);
+}
+
+PG_FUNCTION_INFO_V1(taskex_update_user);
+
+/*
+ * update_user(login, changes): merges the keys of changes into the profile; a
+ * null value removes a key.
+ */
+Datum
+taskex_update_user(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"login", "changes", NULL};
+	text	   *login;
+	UserHome	home;
+	Profile		profile;
+	SpiScope	scope;
+	Datum		merged;
+	Datum		id;
+	bool		isnull;
+
+	require_args(fcinfo, names);
+	login = PG_GETARG_TEXT_PP(0);
+	directory_actor(login, &home);
+	if (!JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(1)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("changes of a profile must be a JSON object")));
+
+	spi_begin(&scope);
+	id = Int64GetDatum(home.user_id);
+	if (spi_run(&select_profile, home.partition, &id, NULL, SPI_VIEW_CURRENT, 1) == 0)
+		elog(ERROR, "profile of user %lld is missing", (long long) home.user_id);
+	merged = SPI_datumTransfer(DirectFunctionCall1(jsonb_strip_nulls,
+												   DirectFunctionCall2(jsonb_concat,
+																	   spi_value(0, 1, &isnull),
+																	   PG_GETARG_DATUM(1))),
+							   false, -1);
+	spi_end(&scope);
+
+	read_profile(DatumGetJsonbP(merged), &profile);
+	if (profile.db_role != home.db_role)
+		directory_require_trusted("change a user's db_role");
+
+	spi_begin(&scope);
+	{
+		Datum		values[4] = {id};
+		char		nulls[4] = "    ";
+
+		profile_datums(&profile, values + 1, nulls + 1);
+		spi_run(&update_profile, home.partition, values, nulls, SPI_VIEW_CURRENT, 0);
+	}
+	if (profile.db_role != home.db_role)
+	{
+		Datum		values[2] = {id, ObjectIdGetDatum(profile.db_role)};
+		char		nulls[2] = {' ', OidIsValid(profile.db_role) ? ' ' : 'n'};
+
+		spi_run(&update_directory, 0, values, nulls, SPI_VIEW_CURRENT, 0);
+		directory_changed(login, home.user_id);
+	}
+	spi_end(&scope);
+	PG_RETURN_VOID();
+}

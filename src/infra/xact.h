@@ -1,0 +1,36 @@
+/*
+ * xact.h
+ *	  Things to do when the transaction ends.
+ *
+ * A module that changes shared memory on behalf of a transaction adds a
+ * record: "commit" then publishes the change, "abort" takes the reservation
+ * back.  A record belongs to the subtransaction that added it and aborts with
+ * it.  Neither callback may fail, allocate, or look anything up.
+ */
+#ifndef TASKEX_XACT_H
+#define TASKEX_XACT_H
+
+#include "postgres.h"
+
+typedef struct XactKind
+{
+	void		(*commit) (void *record);	/* the transaction is visible */
+	void		(*abort) (void *record);	/* the (sub)transaction is undone */
+} XactKind;
+
+/* a zeroed record of the given size, owned by the current subtransaction */
+extern void *xact_add(const XactKind *kind, Size size);
+
+/*
+ * The newest record of a kind that the current subtransaction itself owns, or
+ * NULL.  Lets a module gather many changes in one record.
+ */
+extern void *xact_find(const XactKind *kind);
+
+/* calls visit on every live record of the kind, newest first, until true */
+extern bool xact_scan(const XactKind *kind, bool (*visit) (void *record, void *arg), void *arg);
+
+/* called once, in _PG_init */
+extern void xact_install(void);
+
+#endif							/* TASKEX_XACT_H */

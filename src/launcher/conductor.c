@@ -1,0 +1,92 @@
+/*
+ * conductor.c
+ *	  The background work of one exchange.
+ */
+#include "postgres.h"
+
+#include "base/clock.h"
+#include "base/guc.h"
+#include "infra/realm.h"
+#include "infra/worker.h"
+#include "launcher/internal.h"
+#include "ledger/ledger.h"
+#include "market/market.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+/* the shortest sleep: deadlines that follow closely are handled together */
+#define SLEEP_MIN_MS 100
+
+static bool no_exchange = false;
+static bool begun = false;
+
+static void
+look_for_exchange(void *arg)
+{
+	*(bool *) arg = realm_find() != NULL;
+}
+
+static void
+maintain_feed(void *arg)
+{
+	feed_maintain();
+}
+
+static long
+until_next(void)
+{
+	TimestampTz next = due_work_next();
+	long		wait = guc_conductor_interval;
+
+	if (next != DT_NOEND)
+		wait = Min(wait, TimestampDifferenceMilliseconds(clock_now(), next));
+	return Max(wait, Min(SLEEP_MIN_MS, guc_conductor_interval));
+}
+
+static long
+conductor_round(void)
+{
+	bool		found;
+	int64		counts[DUE_KINDS];
+
+	if (!begun)
+	{
+		/* whoever holds a row for long is not waited for */
+		SetConfigOption("lock_timeout", "100ms", PGC_SUSET, PGC_S_OVERRIDE);
+		if (!conductor_begins())
+			return -1;
+		begun = true;
+	}
+	worker_transaction("looking for the exchange", look_for_exchange, &found);
+	if (!found)
+	{
+		no_exchange = true;
+		return -1;
+	}
+	if (!guc_conductor)
+		return guc_conductor_interval;
+
+	due_work(true, counts);
+	(void) worker_try_transaction("looking after the feed", maintain_feed, NULL);
+	ledger_maintain();
+	return until_next();
+}
+
+static void
+conductor_exit(int code, Datum arg)
+{
+	if (begun)
+		conductor_ends(no_exchange);
+}
+
+WorkerKind	conductor_kind = {"conductor", "taskex_conductor_main", conductor_round};
+
+PGDLLEXPORT void taskex_conductor_main(Datum main_arg);
+
+void
+taskex_conductor_main(Datum main_arg)
+{
+	worker_loop(&conductor_kind, main_arg, conductor_exit);
+}

@@ -1,0 +1,126 @@
+/*
+ * database_hook.c
+ *	  Sends a conductor away before a command that wants a database for itself.
+ *
+ * DROP, RENAME and ALTER DATABASE SET TABLESPACE, and CREATE DATABASE with the
+ * database as template, fail while anybody is connected to it.  The conductor
+ * would be; so it is asked to leave, and comes back afterwards if the database
+ * is still there.
+ */
+#include "postgres.h"
+
+#include "launcher/internal.h"
+
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/latch.h"
+#include "storage/procarray.h"
+#include "tcop/utility.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include <signal.h>
+
+/* a session that dies in the command holds the conductor off no longer */
+#define HOLD_OFF_MS 60000
+#define LEAVE_MS 5000
+
+static ProcessUtility_hook_type previous = NULL;
+
+/* the database that the statement wants for itself, or NULL */
+static const char *
+wanted_database(Node *statement)
+{
+	ListCell   *cell;
+
+	switch (nodeTag(statement))
+	{
+		case T_DropdbStmt:
+			return ((DropdbStmt *) statement)->dbname;
+		case T_RenameStmt:
+			return ((RenameStmt *) statement)->renameType == OBJECT_DATABASE ?
+				((RenameStmt *) statement)->subname : NULL;
+		case T_AlterDatabaseStmt:
+			foreach(cell, ((AlterDatabaseStmt *) statement)->options)
+				if (strcmp(((DefElem *) lfirst(cell))->defname, "tablespace") == 0)
+					return ((AlterDatabaseStmt *) statement)->dbname;
+			return NULL;
+		case T_CreatedbStmt:
+			foreach(cell, ((CreatedbStmt *) statement)->options)
+			{
+				DefElem    *option = lfirst(cell);
+
+				if (strcmp(option->defname, "template") == 0 && option->arg)
+					return defGetString(option);
+			}
+			return NULL;
+		default:
+			return NULL;
+	}
+}
+
+/* asks the conductor to leave and waits until it has, for a while */
+static void
+send_away(Oid database)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	pid_t		pid = launcher_hold_off(database, TimestampTzPlusMilliseconds(start, HOLD_OFF_MS));
+
+	if (pid == 0)
+		return;
+	kill(pid, SIGTERM);
+	while (BackendPidGetProc(pid) != NULL &&
+		   !TimestampDifferenceExceeds(start, GetCurrentTimestamp(), LEAVE_MS))
+	{
+		CHECK_FOR_INTERRUPTS();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 10, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}
+
+static void
+run(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+	ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *queryEnv,
+	DestReceiver *dest, QueryCompletion *qc)
+{
+	if (previous)
+		previous(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+}
+
+static void
+hook(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+	 ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *queryEnv,
+	 DestReceiver *dest, QueryCompletion *qc)
+{
+	const char *name = wanted_database(pstmt->utilityStmt);
+	Oid			database = name ? get_database_oid(name, true) : InvalidOid;
+
+	if (!OidIsValid(database) || database == MyDatabaseId)
+	{
+		run(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+		return;
+	}
+
+	send_away(database);
+	PG_TRY();
+	{
+		run(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+	}
+	PG_FINALLY();
+	{
+		launcher_hold_off(database, 0);
+	}
+	PG_END_TRY();
+}
+
+void
+database_hook_install(void)
+{
+	previous = ProcessUtility_hook;
+	ProcessUtility_hook = hook;
+}

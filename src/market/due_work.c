@@ -1,0 +1,430 @@
+/*
+ * due_work.c
+ *	  Ends leases, approves results and expires tasks when their time comes.
+ *
+ * The conductor works in small transactions of its own.  If one fails (a row
+ * is locked longer than its lock_timeout, say), its items are tried again one
+ * by one, and those that still fail are put off, so that nobody's open
+ * transaction stops the exchange.  taskex.run_due() does the same work in the
+ * caller's transaction.
+ */
+#include "postgres.h"
+
+#include "market/market.h"
+#include "base/clock.h"
+#include "infra/spi.h"
+#include "infra/worker.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#define BATCH 500
+#define RETRY_MS 30000			/* until what was locked is tried again */
+#define STORE_MS 300000			/* between two times that cursors are stored */
+
+typedef struct DueItem
+{
+	int64		id;				/* assignment or task */
+	int64		user_id;		/* requester; for leases unused */
+	TimestampTz due;
+} DueItem;
+
+typedef struct DueBatch
+{
+	DueKind		kind;
+	int32		partition;
+	TimestampTz now;
+	TimestampTz after;			/* the last item of the batch before */
+	int64		after_id;
+	int			count;
+	int			done;
+	bool		exhausted;		/* there are no more items */
+	TimestampTz next;			/* when the next is due, if exhausted */
+	DueItem		items[BATCH];
+} DueBatch;
+
+static Statement select_due[DUE_KINDS] = {
+	[DUE_LEASE] = {
+		"SELECT assignment_id, 0::bigint, lease_until FROM _taskex.assignment_%p"
+		" WHERE lease_until >= $1 AND (lease_until > $1 OR assignment_id > $2) AND lease_until <= $3"
+		" AND state = 'accepted' ORDER BY lease_until, assignment_id LIMIT 500",
+		3, {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID}
+	},
+	[DUE_REVIEW] = {
+		"SELECT assignment_id, requester_id, auto_approve_at FROM _taskex.result_%p"
+		" WHERE auto_approve_at >= $1 AND (auto_approve_at > $1 OR assignment_id > $2) AND auto_approve_at <= $3"
+		" AND state = 'submitted' ORDER BY auto_approve_at, assignment_id LIMIT 500",
+		3, {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID}
+	},
+	[DUE_EXPIRY] = {
+		"SELECT task_id, requester_id, expires_at FROM _taskex.task_%p"
+		" WHERE expires_at >= $1 AND (expires_at > $1 OR task_id > $2) AND expires_at <= $3"
+		" AND state = 'open' ORDER BY expires_at, task_id LIMIT 500",
+		3, {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID}
+	},
+};
+
+static Statement select_next[DUE_KINDS] = {
+	[DUE_LEASE] = {"SELECT lease_until FROM _taskex.assignment_%p WHERE lease_until > $1 ORDER BY 1 LIMIT 1", 1, {TIMESTAMPTZOID}},
+	[DUE_REVIEW] = {"SELECT auto_approve_at FROM _taskex.result_%p WHERE auto_approve_at > $1 ORDER BY 1 LIMIT 1", 1, {TIMESTAMPTZOID}},
+	[DUE_EXPIRY] = {"SELECT expires_at FROM _taskex.task_%p WHERE expires_at > $1 ORDER BY 1 LIMIT 1", 1, {TIMESTAMPTZOID}},
+};
+
+static Statement end_lease = {
+	"UPDATE _taskex.assignment_%p SET state = 'abandoned', finished_at = $2"
+	" WHERE assignment_id = $1 AND state = 'accepted' AND lease_until <= $2"
+	" RETURNING task_id, task_type_id, requester_id",
+	2, {INT8OID, TIMESTAMPTZOID}
+};
+
+static Statement select_cursor = {
+	"SELECT handled_until FROM _taskex.due_cursor WHERE partition_id = $1 AND kind = $2",
+	2, {INT4OID, INT4OID}
+};
+
+/*
+ * A transaction that is still running cannot commit anything that is due
+ * before it began, so a position not after the oldest one's start is safe.
+ */
+static Statement store_cursor = {
+	"INSERT INTO _taskex.due_cursor AS c (partition_id, kind, handled_until)"
+	" SELECT $1, $2, least($3, min(xact_start)) FROM pg_catalog.pg_stat_activity"
+	" ON CONFLICT (partition_id, kind) DO UPDATE SET handled_until = excluded.handled_until"
+	" WHERE excluded.handled_until > c.handled_until",
+	3, {INT4OID, INT4OID, TIMESTAMPTZOID}
+};
+
+/* ---- one item ---- */
+
+static bool
+abandon(const DueBatch *batch, const DueItem *item)
+{
+	Datum		values[2] = {Int64GetDatum(item->id), TimestampTzGetDatum(batch->now)};
+	FreedSlot	slot;
+	SpiScope	scope;
+	bool		ended;
+
+	spi_begin(&scope);
+	ended = spi_run(&end_lease, batch->partition, values, NULL, SPI_VIEW_CURRENT, 0) == 1;
+	if (ended)
+	{
+		slot.task_id = spi_int64(0, 1);
+		slot.task_type = spi_int64(0, 2);
+		directory_home_by_id(spi_int64(0, 3), &slot.requester);
+		slot_free(&slot);
+	}
+	spi_end(&scope);
+	return ended;
+}
+
+static bool
+handle(const DueBatch *batch, const DueItem *item)
+{
+	UserHome	requester;
+	Judgement	judgement = {.state = "approved", .automatic = true, .assignment_id = item->id};
+
+	if (batch->kind == DUE_LEASE)
+		return abandon(batch, item);
+	directory_home_by_id(item->user_id, &requester);
+	if (batch->kind == DUE_REVIEW)
+		return review_judge(&requester, &judgement);
+	return task_close(&requester, item->id, "expired", true);
+}
+
+/* ---- a batch ---- */
+
+static int
+compare_items(const void *a, const void *b)
+{
+	int64		x = ((const DueItem *) a)->id;
+	int64		y = ((const DueItem *) b)->id;
+
+	return x < y ? -1 : x > y;
+}
+
+static void
+read_batch(DueBatch *batch)
+{
+	Datum		values[3] = {TimestampTzGetDatum(batch->after), Int64GetDatum(batch->after_id),
+	TimestampTzGetDatum(batch->now)};
+	Datum		now = TimestampTzGetDatum(batch->now);
+	SpiScope	scope;
+	bool		isnull;
+
+	spi_begin(&scope);
+	batch->count = (int) spi_run(&select_due[batch->kind], batch->partition, values, NULL, SPI_VIEW_CURRENT, BATCH);
+	for (int i = 0; i < batch->count; i++)
+	{
+		batch->items[i].id = spi_int64(i, 1);
+		batch->items[i].user_id = spi_int64(i, 2);
+		batch->items[i].due = DatumGetTimestampTz(spi_value(i, 3, &isnull));
+	}
+	batch->exhausted = batch->count < BATCH;
+	if (batch->count > 0)
+	{
+		batch->after = batch->items[batch->count - 1].due;
+		batch->after_id = batch->items[batch->count - 1].id;
+	}
+	if (batch->exhausted)
+		batch->next = spi_run(&select_next[batch->kind], batch->partition, &now, NULL, SPI_VIEW_CURRENT, 1) == 1
+			? DatumGetTimestampTz(spi_value(0, 1, &isnull)) : DT_NOEND;
+	spi_end(&scope);
+
+	/* rows are locked in the order of their ids, as by everybody else */
+	qsort(batch->items, batch->count, sizeof(DueItem), compare_items);
+}
+
+static void
+handle_batch(void *arg)
+{
+	DueBatch   *batch = arg;
+
+	batch->done = 0;
+	for (int i = 0; i < batch->count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		batch->done += handle(batch, &batch->items[i]);
+	}
+}
+
+static void
+read_batch_work(void *arg)
+{
+	read_batch(arg);
+}
+
+typedef struct SingleItem
+{
+	DueBatch   *batch;
+	DueItem    *item;
+	bool		done;
+} SingleItem;
+
+static void
+handle_single(void *arg)
+{
+	SingleItem *single = arg;
+
+	single->done = handle(single->batch, single->item);
+}
+
+/* all items of the batch, in transactions; the due time of the earliest that failed */
+static TimestampTz
+handle_in_transactions(DueBatch *batch)
+{
+	TimestampTz postponed = DT_NOEND;
+
+	if (batch->count == 0 || worker_try_transaction("handling what is due", handle_batch, batch))
+		return postponed;
+
+	batch->done = 0;
+	for (int i = 0; i < batch->count; i++)
+	{
+		SingleItem	single = {batch, &batch->items[i], false};
+
+		if (worker_try_transaction("handling what is due, one by one", handle_single, &single))
+			batch->done += single.done;
+		else
+			postponed = Min(postponed, batch->items[i].due);
+	}
+	return postponed;
+}
+
+/* ---- all of them ---- */
+
+/* the earliest due time that the last round left */
+static TimestampTz due_next_known = DT_NOBEGIN;
+
+typedef struct StoredCursor
+{
+	int32		partition;
+	DueKind		kind;
+	TimestampTz position;
+} StoredCursor;
+
+static void
+read_cursor(void *arg)
+{
+	StoredCursor *cursor = arg;
+	Datum		values[2] = {Int32GetDatum(cursor->partition), Int32GetDatum(cursor->kind)};
+	SpiScope	scope;
+	bool		isnull;
+
+	spi_begin(&scope);
+	cursor->position = spi_run(&select_cursor, 0, values, NULL, SPI_VIEW_CURRENT, 1) == 1
+		? DatumGetTimestampTz(spi_value(0, 1, &isnull)) : DT_NOBEGIN;
+	spi_end(&scope);
+}
+
+static void
+write_cursor(void *arg)
+{
+	StoredCursor *cursor = arg;
+	Datum		values[3] = {Int32GetDatum(cursor->partition), Int32GetDatum(cursor->kind),
+	TimestampTzGetDatum(Min(cursor->position, clock_now()))};
+	SpiScope	scope;
+
+	spi_begin(&scope);
+	spi_run(&store_cursor, 0, values, NULL, SPI_VIEW_CURRENT, 0);
+	spi_end(&scope);
+}
+
+/* scans one index from its cursor up to now */
+static void
+work_off(DueBatch *batch, bool own_transactions, int64 counts[DUE_KINDS])
+{
+	TimestampTz postponed = DT_NOEND;
+
+	batch->after_id = 0;
+	do
+	{
+		if (own_transactions)
+		{
+			worker_transaction("looking for what is due", read_batch_work, batch);
+			postponed = Min(postponed, handle_in_transactions(batch));
+		}
+		else
+		{
+			read_batch(batch);
+			handle_batch(batch);
+		}
+		counts[batch->kind] += batch->done;
+	} while (!batch->exhausted);
+
+	if (own_transactions)
+		due_end(batch->partition, batch->kind, batch->next, postponed,
+				TimestampTzPlusMilliseconds(batch->now, RETRY_MS));
+	else
+		due_end_at_commit(batch->partition, batch->kind, batch->next);
+}
+
+typedef struct PartitionList
+{
+	int			count;
+	int32	   *ids;
+} PartitionList;
+
+static void
+partition_list(void *arg)
+{
+	int32	   *list;
+	PartitionList *result = arg;
+
+	result->count = directory_partitions(&list);
+	result->ids = MemoryContextAlloc(TopMemoryContext, sizeof(int32) * Max(result->count, 1));
+	memcpy(result->ids, list, sizeof(int32) * result->count);
+}
+
+/* one cursor: begins it where it was stored if need be, and works it off */
+static void
+work_cursor(DueBatch *batch, bool own_transactions, int64 counts[DUE_KINDS])
+{
+	StoredCursor stored = {batch->partition, batch->kind, DT_NOBEGIN};
+
+	if (!due_known(batch->partition, batch->kind))
+	{
+		if (own_transactions)
+			worker_transaction("reading a cursor", read_cursor, &stored);
+		else
+			read_cursor(&stored);
+	}
+	if (!due_begin(batch->partition, batch->kind, batch->now, stored.position, &batch->after))
+		return;
+
+	PG_TRY();
+	{
+		work_off(batch, own_transactions, counts);
+	}
+	PG_CATCH();
+	{
+		due_abandon(batch->partition, batch->kind);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+/* now and then, where the cursors stand; not while the clock is a replay's */
+static void
+store_cursors(int32 partition)
+{
+	for (int kind = 0; kind < DUE_KINDS; kind++)
+	{
+		StoredCursor cursor = {partition, kind, due_position(partition, kind)};
+
+		worker_transaction("storing a cursor", write_cursor, &cursor);
+	}
+}
+
+void
+due_work(bool own_transactions, int64 counts[DUE_KINDS])
+{
+	static TimestampTz stored_at = 0;
+	PartitionList partitions;
+	DueBatch   *batch = palloc(sizeof(DueBatch));
+	bool		store = own_transactions && !clock_is_set() &&
+		TimestampDifferenceExceeds(stored_at, clock_now(), STORE_MS);
+
+	memset(counts, 0, sizeof(int64) * DUE_KINDS);
+	if (own_transactions)
+		worker_transaction("listing partitions", partition_list, &partitions);
+	else
+		partition_list(&partitions);
+
+	due_next_known = DT_NOEND;
+	for (int i = 0; i < partitions.count; i++)
+	{
+		for (int kind = 0; kind < DUE_KINDS; kind++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			batch->kind = kind;
+			batch->partition = partitions.ids[i];
+			batch->now = clock_now();
+			work_cursor(batch, own_transactions, counts);
+		}
+		if (store)
+			store_cursors(partitions.ids[i]);
+		due_next_known = Min(due_next_known, due_next(partitions.ids[i]));
+	}
+	if (store)
+		stored_at = clock_now();
+	pfree(partitions.ids);
+	pfree(batch);
+}
+
+TimestampTz
+due_work_next(void)
+{
+	return due_next_known;
+}
+
+PG_FUNCTION_INFO_V1(taskex_run_due);
+
+/* run_due() -> setof (what, count) */
+Datum
+taskex_run_due(PG_FUNCTION_ARGS)
+{
+	static const char *const what[DUE_KINDS] = {
+		[DUE_LEASE] = "leases ended",
+		[DUE_REVIEW] = "results approved",
+		[DUE_EXPIRY] = "tasks expired",
+	};
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	int64		counts[DUE_KINDS];
+
+	directory_require_admin("run due work");
+	InitMaterializedSRF(fcinfo, 0);
+	due_work(false, counts);
+	feed_maintain();
+	for (int kind = 0; kind < DUE_KINDS; kind++)
+	{
+		Datum		values[2] = {CStringGetTextDatum(what[kind]), Int64GetDatum(counts[kind])};
+		bool		nulls[2] = {false, false};
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,87 @@
+/*
+ * feed.h
+ *	  Where the available tasks are: one shelf for each task type on each
+ *	  storage partition, read by forward-only cursors.
+ *
+ * The rows themselves are in _taskex.task_N; the feed knows from where to read
+ * them.  README.md explains the protocol.
+ */
+#ifndef TASKEX_FEED_H
+#define TASKEX_FEED_H
+
+#include "postgres.h"
+
+#include "infra/shmem.h"
+
+typedef struct Shelf Shelf;
+
+/*
+ * A performer's look along a shelf: a sequence of windows of task ids, first
+ * those offered again since he looked last, then what lies ahead of him.
+ */
+typedef struct FeedScan
+{
+	Shelf	   *shelf;
+	int32		partition;
+	int64		task_type;
+	int64		after;			/* the window: after < task_id <= upto */
+	int64		upto;
+	/* kept by feed.c */
+	int64		performer;
+	uint32		incarnation;
+	uint64		seen;			/* ranges that he has looked through */
+	uint64		generation;		/* ranges there were when the scan began */
+	int64		cursor;			/* how far he is on the shelf */
+	int64		high;			/* where the shelf ended when the scan began */
+	bool		in_range;
+} FeedScan;
+
+extern const ShmemPart feed_shmem;
+
+/*
+ * This transaction is going to supply tasks of the type on the partition: to
+ * be called before their ids are allocated.
+ */
+extern Shelf *feed_supply_begin(int64 task_type, int32 partition);
+
+/* ... and these are the ids: readers learn of them at commit */
+extern void feed_supply(Shelf *shelf, int64 first, int64 last);
+
+/* at commit: the task has a free slot again */
+extern void feed_reoffer(int64 task_type, int32 partition, int64 task_id);
+
+/*
+ * The shelves of a task type (0: of all types), each once, beginning anywhere;
+ * returns their number and a palloc'd array.
+ */
+extern int	feed_shelves(int64 task_type, Shelf ***shelves);
+
+/*
+ * Begins a performer's scan of a shelf (of the task type, unless 0) with its
+ * first window; false: there is nothing for him.
+ */
+extern bool feed_scan_begin(FeedScan *scan, Shelf *shelf, int64 task_type, int64 performer);
+
+/* the window holds nothing (more) for him: the next one, or false at the end */
+extern bool feed_scan_next(FeedScan *scan);
+
+/* he takes a task from the present window; the scan is over */
+extern void feed_scan_took(FeedScan *scan, int64 task_id);
+
+/*
+ * Claims a task until the transaction ends, so that others pass it by without
+ * touching its row; false: somebody else is at it, and when he is done it will
+ * be offered again if it has a slot left.
+ */
+extern bool feed_claim(Shelf *shelf, int64 task_id);
+
+/* the task just claimed was taken, and has this many slots left */
+extern void feed_claimed(int64 task_id, int32 left);
+
+/* the row of the task just claimed could not be had: busy, or taken */
+extern void feed_claim_failed(int64 task_id);
+
+/* one round of background work on the shelves of this exchange */
+extern void feed_maintain(void);
+
+#endif							/* TASKEX_FEED_H */

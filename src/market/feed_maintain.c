@@ -1,0 +1,193 @@
+/*
+ * feed_maintain.c
+ *	  Background work on the shelves.
+ *
+ * For each shelf where tasks were taken: its low moves on to the first task
+ * that still has a slot, ranges in which nothing is left are struck off, busy
+ * tasks are offered again, and now and then the stored low moves on to the
+ * first task that is still open.
+ */
+#include "postgres.h"
+
+#include "market/shelf.h"
+#include "infra/ids.h"
+#include "infra/spi.h"
+#include "market/market.h"
+
+#include "catalog/pg_type.h"
+
+/* tasks taken between two moves of the stored low */
+#define TAKEN_DURABLE 1000
+
+static Statement first_available = {
+	"SELECT task_id FROM _taskex.task_%p WHERE task_type_id = $1"
+	" AND task_id > $2 AND task_id <= $3 AND state = 'open' AND live < performers"
+	" ORDER BY task_id LIMIT 1",
+	3, {INT8OID, INT8OID, INT8OID}
+};
+
+static Statement first_open = {
+	"SELECT task_id FROM _taskex.task_%p WHERE task_type_id = $1"
+	" AND task_id > $2 AND task_id <= $3 AND state = 'open'"
+	" ORDER BY task_id LIMIT 1",
+	3, {INT8OID, INT8OID, INT8OID}
+};
+
+static Statement store_low = {
+	"UPDATE _taskex.offer SET low = $3 WHERE task_type_id = $1 AND partition_id = $2 AND low < $3",
+	3, {INT8OID, INT4OID, INT8OID}
+};
+
+/* the first id in the window that the statement finds, else upto + 1 */
+static int64
+first_in(Statement *statement, const Shelf *shelf, int64 after, int64 upto)
+{
+	Datum		values[3] = {Int64GetDatum(shelf->key.task_type),
+	Int64GetDatum(after), Int64GetDatum(upto)};
+	SpiScope	scope;
+	int64		id = upto + 1;
+
+	if (after >= upto)
+		return id;
+	spi_begin(&scope);
+	if (spi_run(statement, shelf->key.partition, values, NULL, SPI_VIEW_LATEST, 1) > 0)
+		id = spi_int64(0, 1);
+	spi_end(&scope);
+	return id;
+}
+
+static void
+move_low(Shelf *shelf)
+{
+	int64		low;
+	int64		high;
+	int64		first;
+
+	SpinLockAcquire(&shelf->mutex);
+	low = shelf->low;
+	high = shelf->high;
+	shelf->taken = 0;
+	SpinLockRelease(&shelf->mutex);
+
+	first = first_in(&first_available, shelf, low, high);
+
+	SpinLockAcquire(&shelf->mutex);
+	if (shelf->low == low)
+		shelf->low = Max(low, first - 1);
+	SpinLockRelease(&shelf->mutex);
+}
+
+/* narrows the ranges to what is left of them */
+static void
+clean_ranges(Shelf *shelf)
+{
+	for (int i = 0; i < SHELF_RANGES; i++)
+	{
+		Range		range;
+		int64		first;
+
+		SpinLockAcquire(&shelf->mutex);
+		range = shelf->ranges[i];
+		SpinLockRelease(&shelf->mutex);
+		if (range.hi == 0)
+			continue;
+
+		first = first_in(&first_available, shelf, range.lo - 1, range.hi);
+		if (first == range.lo)
+			continue;
+
+		SpinLockAcquire(&shelf->mutex);
+		if (shelf->ranges[i].lo == range.lo && shelf->ranges[i].hi == range.hi)
+		{
+			if (first > range.hi)
+				shelf->ranges[i].lo = shelf->ranges[i].hi = 0;
+			else
+				shelf->ranges[i].lo = first;
+		}
+		SpinLockRelease(&shelf->mutex);
+	}
+}
+
+static void
+offer_busy(Shelf *shelf)
+{
+	SpinLockAcquire(&shelf->mutex);
+	for (int i = 0; i < shelf->busy_count; i++)
+		shelf_add_range(shelf, shelf->busy[i], shelf->busy[i]);
+	shelf->busy_count = 0;
+	SpinLockRelease(&shelf->mutex);
+}
+
+/*
+ * Moves the stored low, in two rounds.  The first one begins a new epoch of
+ * supplying transactions and notes the highest id allocated before; when all
+ * transactions of the old epoch have ended, the ids up to that one are decided
+ * and the stored low may pass them as far as they are closed.
+ */
+static void
+move_durable(Shelf *shelf)
+{
+	int64		allocated = task_id_bound(ids_peek(ID_TASK));
+	int64		barrier = 0;
+	int64		durable;
+
+	SpinLockAcquire(&shelf->mutex);
+	durable = shelf->durable;
+	if (shelf->barrier == 0)
+	{
+		/* begin only when the bucket of the new epoch is empty */
+		if (shelf->supplying[(shelf->epoch + 1) % 2] == 0)
+		{
+			shelf->epoch++;
+			shelf->barrier = allocated;
+		}
+	}
+	else if (shelf->supplying[(shelf->epoch + 1) % 2] == 0)
+	{
+		barrier = Min(shelf->barrier, shelf->high);
+		shelf->barrier = 0;
+		shelf->taken_durable = 0;
+	}
+	SpinLockRelease(&shelf->mutex);
+
+	if (barrier > durable)
+	{
+		int64		low = first_in(&first_open, shelf, durable, barrier) - 1;
+
+		if (low > durable)
+		{
+			Datum		values[3] = {Int64GetDatum(shelf->key.task_type),
+				Int32GetDatum(shelf->key.partition), Int64GetDatum(low)};
+			SpiScope	scope;
+
+			spi_begin(&scope);
+			spi_run(&store_low, 0, values, NULL, SPI_VIEW_CURRENT, 0);
+			spi_end(&scope);
+			SpinLockAcquire(&shelf->mutex);
+			shelf->durable = low;
+			SpinLockRelease(&shelf->mutex);
+		}
+	}
+}
+
+static void
+maintain(Shelf *shelf)
+{
+	if (!shelf->loaded)
+		return;
+	if (shelf->busy_count > 0)
+		offer_busy(shelf);
+	if (shelf->taken > 0)
+	{
+		move_low(shelf);
+		clean_ranges(shelf);
+	}
+	if (shelf->taken_durable >= TAKEN_DURABLE || shelf->barrier != 0)
+		move_durable(shelf);
+}
+
+void
+feed_maintain(void)
+{
+	shelf_each(maintain);
+}

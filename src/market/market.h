@@ -1,0 +1,102 @@
+/*
+ * market.h
+ *	  Tasks and assignments: what the files of the market share.
+ *
+ * The states and the order of row locks (result, assignment, task) are drawn
+ * in README.md.
+ */
+#ifndef TASKEX_MARKET_H
+#define TASKEX_MARKET_H
+
+#include "postgres.h"
+
+#include "directory/directory.h"
+#include "lease/due.h"
+#include "market/feed.h"
+#include "utils/timestamp.h"
+
+/*
+ * A task id is a counter times TASK_ID_STEP plus the number, modulo
+ * TASK_ID_STEP, of the storage partition where the task was supplied: whoever
+ * knows only the id finds the row without asking every partition.
+ */
+#define TASK_ID_STEP 1024
+
+static inline int64
+task_id_make(int64 counter, int32 partition)
+{
+	return counter * TASK_ID_STEP + partition % TASK_ID_STEP;
+}
+
+/* no task whose counter is up to this one has a higher id */
+static inline int64
+task_id_bound(int64 counter)
+{
+	return counter == 0 ? 0 : counter * TASK_ID_STEP + TASK_ID_STEP - 1;
+}
+
+/* the properties of a task type that the hot paths need; they never change */
+typedef struct TaskType
+{
+	int64		task_type;		/* hash key */
+	int64		reward;			/* nano-units */
+	Interval	lease;
+	Interval	auto_approve;
+} TaskType;
+
+/* task_type.c: raises unknown_task_type */
+extern const TaskType *task_type_get(int64 task_type);
+
+/* SHA-256 over the given pieces, each with its length */
+extern bytea *request_hash(const void *const *data, const Size *sizes, int count);
+
+/* now + interval */
+extern TimestampTz after_interval(TimestampTz now, const Interval *interval);
+
+/* raises an error unless low <= interval <= high, in days of 24 hours */
+extern void check_interval(const Interval *interval, const char *name,
+						   int64 min_usecs, int64 max_days);
+
+/* input_too_large if a JSON value is beyond taskex.max_input_size */
+extern void check_json_size(Datum value, const char *what);
+
+/* a slot of the task that is no longer taken: one lease has ended */
+typedef struct FreedSlot
+{
+	int64		task_id;
+	int64		task_type;
+	UserHome	requester;
+} FreedSlot;
+
+/*
+ * slot.c: gives the slot to the next performer or, when the task is closed,
+ * its money back to the requester.  The assignment's row is locked already.
+ */
+extern void slot_free(const FreedSlot *slot);
+
+/* review.c */
+typedef struct Judgement
+{
+	int64		assignment_id;
+	const char *state;			/* approved or rejected */
+	text	   *feedback;
+	bool		reopen;			/* rejected: offer the slot again */
+	bool		automatic;		/* only if it is due, else skip */
+} Judgement;
+
+extern bool review_judge(const UserHome *requester, const Judgement *judgement);
+
+/* task.c: closes an open task, returns false if it was not open (or due) */
+extern bool task_close(const UserHome *requester, int64 task_id, const char *state, bool only_due);
+
+/*
+ * due_work.c: handles what is due in the current database, all partitions;
+ * counts by kind.  With own_transactions (a worker, outside any transaction)
+ * work goes in small transactions and what is locked is put off.
+ */
+extern void due_work(bool own_transactions, int64 counts[DUE_KINDS]);
+
+/* when the next thing becomes due, as the last round of due_work saw it */
+extern TimestampTz due_work_next(void);
+
+#endif							/* TASKEX_MARKET_H */

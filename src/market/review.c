@@ -1,0 +1,167 @@
+/*
+ * review.c
+ *	  Judging results: approve and pay, or reject.
+ */
+#include "postgres.h"
+
+#include "market/market.h"
+#include "base/args.h"
+#include "base/clock.h"
+#include "base/errcodes.h"
+#include "infra/spi.h"
+#include "infra/waitpoint.h"
+#include "ledger/ledger.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+
+#define FEEDBACK_MAX 10000
+
+/* $6: only what is due for automatic approval */
+static Statement judge_result = {
+	"UPDATE _taskex.result_%p SET state = $3, judged_at = $4, feedback = $5"
+	" WHERE assignment_id = $1 AND requester_id = $2 AND state = 'submitted'"
+	" AND auto_approve_at <= $6 RETURNING task_id, task_type_id, performer_id",
+	6, {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID}
+};
+
+static Statement judge_assignment = {
+	"UPDATE _taskex.assignment_%p SET state = $2 WHERE assignment_id = $1 AND state = 'submitted'",
+	2, {INT8OID, TEXTOID}
+};
+
+/* $2: the slot is offered again if the task is open, else it is judged */
+static Statement judge_task = {
+	"UPDATE _taskex.task_%p SET"
+	" live = live - CASE WHEN $2 AND state = 'open' THEN 1 ELSE 0 END,"
+	" judged = judged + CASE WHEN $2 AND state = 'open' THEN 0 ELSE 1 END,"
+	" state = CASE WHEN state = 'open' AND NOT $2 AND judged + released + 1 = performers"
+	" THEN 'complete' ELSE state END"
+	" WHERE task_id = $1 RETURNING reward, fee, $2 AND state = 'open'",
+	2, {INT8OID, BOOLOID}
+};
+
+static Statement select_state = {
+	"SELECT state FROM _taskex.result_%p WHERE assignment_id = $1 AND requester_id = $2",
+	2, {INT8OID, INT8OID}
+};
+
+/*
+ * Judges one submitted result and moves the money; false if there is no such
+ * result, or nothing to judge.
+ */
+bool
+review_judge(const UserHome *requester, const Judgement *judgement)
+{
+	TimestampTz now = clock_now();
+	bool		approved = strcmp(judgement->state, "approved") == 0;
+	Datum		values[6] = {Int64GetDatum(judgement->assignment_id), Int64GetDatum(requester->user_id),
+		CStringGetTextDatum(judgement->state), TimestampTzGetDatum(now),
+		PointerGetDatum(judgement->feedback),
+	TimestampTzGetDatum(judgement->automatic ? now : DT_NOEND)};
+	char		nulls[6] = {' ', ' ', ' ', ' ', judgement->feedback ? ' ' : 'n', ' '};
+	SpiScope	scope;
+	Payment		payment;
+	int64		task_id;
+	int64		task_type;
+	bool		reopened;
+	bool		isnull;
+
+	spi_begin(&scope);
+	wait_point("judge");
+	if (spi_run(&judge_result, requester->partition, values, nulls, SPI_VIEW_CURRENT, 0) == 0)
+	{
+		spi_end(&scope);
+		return false;
+	}
+	task_id = spi_int64(0, 1);
+	task_type = spi_int64(0, 2);
+	directory_home_by_id(spi_int64(0, 3), &payment.performer);
+
+	values[1] = values[2];
+	if (spi_run(&judge_assignment, payment.performer.partition, values, NULL, SPI_VIEW_CURRENT, 0) != 1)
+		elog(ERROR, "assignment %lld does not match its result", (long long) judgement->assignment_id);
+
+	values[0] = Int64GetDatum(task_id);
+	values[1] = BoolGetDatum(judgement->reopen);
+	if (spi_run(&judge_task, requester->partition, values, NULL, SPI_VIEW_CURRENT, 0) != 1)
+		elog(ERROR, "task %lld is missing", (long long) task_id);
+	payment.assignment_id = judgement->assignment_id;
+	payment.reward = spi_int64(0, 1);
+	payment.fee = spi_int64(0, 2);
+	reopened = DatumGetBool(spi_value(0, 3, &isnull));
+
+	if (approved)
+		ledger_pay(requester, &payment, 1);
+	else if (reopened)
+		feed_reoffer(task_type, requester->partition, task_id);
+	else if (payment.reward + payment.fee > 0)
+		ledger_release(requester, payment.reward + payment.fee, task_id);
+	spi_end(&scope);
+	return true;
+}
+
+/* what both functions have in common; explains a failure */
+static void
+judge(FunctionCallInfo fcinfo, Judgement *judgement)
+{
+	UserHome	requester;
+
+	if (judgement->feedback && VARSIZE_ANY_EXHDR(judgement->feedback) > FEEDBACK_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("feedback must have at most %d bytes", FEEDBACK_MAX)));
+	directory_actor(PG_GETARG_TEXT_PP(0), &requester);
+	judgement->assignment_id = PG_GETARG_INT64(1);
+	if (!review_judge(&requester, judgement))
+	{
+		Datum		values[2] = {PG_GETARG_DATUM(1), Int64GetDatum(requester.user_id)};
+		SpiScope	scope;
+		bool		isnull;
+
+		spi_begin(&scope);
+		if (spi_run(&select_state, requester.partition, values, NULL, SPI_VIEW_CURRENT, 1) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_TX_UNKNOWN_ASSIGNMENT),
+					 errmsg("no result of assignment %lld was submitted to the requester",
+							(long long) judgement->assignment_id)));
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_WRONG_STATE),
+				 errmsg("assignment %lld is not to be judged", (long long) judgement->assignment_id),
+				 errdetail("Its state is \"%s\".", TextDatumGetCString(spi_value(0, 1, &isnull)))));
+	}
+}
+
+PG_FUNCTION_INFO_V1(taskex_approve_assignment);
+
+Datum
+taskex_approve_assignment(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"requester", "assignment_id", NULL};
+	Judgement	judgement = {.state = "approved"};
+
+	require_args(fcinfo, names);
+	judgement.feedback = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
+	judge(fcinfo, &judgement);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(taskex_reject_assignment);
+
+Datum
+taskex_reject_assignment(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"requester", "assignment_id", "reason", "reopen", NULL};
+	Judgement	judgement = {.state = "rejected"};
+
+	require_args(fcinfo, names);
+	judgement.feedback = PG_GETARG_TEXT_PP(2);
+	if (VARSIZE_ANY_EXHDR(judgement.feedback) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("reason must not be empty")));
+	judgement.reopen = PG_GETARG_BOOL(3);
+	judge(fcinfo, &judgement);
+	PG_RETURN_VOID();
+}

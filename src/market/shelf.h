@@ -1,0 +1,77 @@
+/*
+ * shelf.h
+ *	  The shelf as feed.c, feed_scan.c and feed_maintain.c share it.
+ */
+#ifndef TASKEX_SHELF_H
+#define TASKEX_SHELF_H
+
+#include "postgres.h"
+
+#include "market/feed.h"
+#include "storage/lwlock.h"
+#include "storage/spin.h"
+#include "utils/timestamp.h"
+
+#define SHELF_RANGES 128
+#define SHELF_CLAIMS 64
+#define SHELF_BUSY 32
+
+/* tasks that are offered again: lo <= task_id <= hi; hi 0: nothing left */
+typedef struct Range
+{
+	int64		lo;
+	int64		hi;
+} Range;
+
+typedef struct Claim
+{
+	int64		task_id;
+	bool		passed;			/* somebody went past it meanwhile */
+} Claim;
+
+typedef struct ShelfKey
+{
+	uint32		realm;			/* 0: free */
+	int32		partition;
+	int64		task_type;
+} ShelfKey;
+
+struct Shelf
+{
+	slock_t		mutex;
+	ShelfKey	key;			/* changes under the feed lock, exclusive */
+	uint32		incarnation;	/* unique over all shelves since start-up */
+	int			pins;			/* transactions and scans that refer to it */
+	bool		registered;		/* its row in _taskex.offer is committed */
+	bool		loaded;			/* low and high are known */
+
+	int64		low;			/* all tasks up to it are taken, or in a range */
+	int64		high;			/* the highest task known to be committed */
+	uint64		generation;		/* ranges added so far */
+	Range		ranges[SHELF_RANGES];	/* range n is at n % SHELF_RANGES */
+
+	int			claim_count;
+	Claim		claims[SHELF_CLAIMS];
+	int			busy_count;
+	int64		busy[SHELF_BUSY];	/* to be offered again a little later */
+
+	/* background work */
+	int64		taken;			/* tasks taken since low was moved */
+	int64		taken_durable;	/* ... since the stored low was */
+	int64		durable;		/* low as stored in _taskex.offer */
+	uint32		epoch;			/* of supplying transactions */
+	int			supplying[2];	/* how many of them, of even and odd epochs */
+	int64		barrier;		/* ids up to it were allocated before epoch; 0: none set */
+};
+
+/* feed.c */
+extern Shelf *shelf_get(int64 task_type, int32 partition);
+extern void shelf_unpin(Shelf *shelf);
+extern bool shelf_hold(Shelf *shelf, int64 task_type);
+extern void shelf_add_range(Shelf *shelf, int64 lo, int64 hi);	/* mutex held */
+extern void shelf_load(Shelf *shelf);
+
+/* visits the shelves of this realm; the shelf is pinned during the visit */
+extern void shelf_each(void (*visit) (Shelf *shelf));
+
+#endif							/* TASKEX_SHELF_H */

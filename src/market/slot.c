@@ -1,0 +1,41 @@
+/*
+ * slot.c
+ *	  A slot of a task that is no longer taken.
+ */
+#include "postgres.h"
+
+#include "market/market.h"
+#include "infra/spi.h"
+#include "ledger/ledger.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+
+/* an open task offers the slot again, a closed one gives its money back */
+static Statement free_slot = {
+	"UPDATE _taskex.task_%p SET live = live - 1,"
+	" released = released + CASE WHEN state = 'open' THEN 0 ELSE 1 END"
+	" WHERE task_id = $1 RETURNING state = 'open', reward + fee",
+	1, {INT8OID}
+};
+
+void
+slot_free(const FreedSlot *slot)
+{
+	Datum		value = Int64GetDatum(slot->task_id);
+	SpiScope	scope;
+	bool		open;
+	int64		amount;
+	bool		isnull;
+
+	spi_begin(&scope);
+	if (spi_run(&free_slot, slot->requester.partition, &value, NULL, SPI_VIEW_CURRENT, 0) != 1)
+		elog(ERROR, "task %lld is missing", (long long) slot->task_id);
+	open = DatumGetBool(spi_value(0, 1, &isnull));
+	amount = spi_int64(0, 2);
+	if (open)
+		feed_reoffer(slot->task_type, slot->requester.partition, slot->task_id);
+	else if (amount > 0)
+		ledger_release(&slot->requester, amount, slot->task_id);
+	spi_end(&scope);
+}

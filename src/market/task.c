@@ -1,0 +1,357 @@
+/*
+ * task.c
+ *	  Supplying tasks, and closing them.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "market/market.h"
+#include "base/args.h"
+#include "base/clock.h"
+#include "base/errcodes.h"
+#include "base/guc.h"
+#include "infra/ids.h"
+#include "infra/spi.h"
+#include "infra/waitpoint.h"
+#include "ledger/ledger.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#define PERFORMERS_MAX 100000
+#define KEY_MAX 255
+
+static Statement insert_task = {
+	"INSERT INTO _taskex.task_%p (partition_id, performers, task_id, task_type_id, requester_id,"
+	" reward, fee, created_at, expires_at, consensus, input)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+	11, {INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
+	TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBOID}
+};
+
+static Statement insert_tasks = {
+	"INSERT INTO _taskex.task_%p (partition_id, performers, task_id, task_type_id, requester_id,"
+	" reward, fee, created_at, expires_at, consensus, input)"
+	" SELECT $1, $2, $3 + (n - 1) * 1024, $4, $5, $6, $7, $8, $9, $10, input"
+	" FROM unnest($11) WITH ORDINALITY AS u (input, n)",
+	11, {INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
+	TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBARRAYOID}
+};
+
+StaticAssertDecl(TASK_ID_STEP == 1024, "insert_tasks spells out TASK_ID_STEP");
+
+static Statement insert_supply = {
+	"INSERT INTO _taskex.supply_%p (partition_id, task_count, requester_id, first_task_id,"
+	" idempotency_key, request_hash) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+	6, {INT4OID, INT4OID, INT8OID, INT8OID, TEXTOID, BYTEAOID}
+};
+
+static Statement select_supply = {
+	"SELECT first_task_id, request_hash FROM _taskex.supply_%p"
+	" WHERE requester_id = $1 AND idempotency_key = $2",
+	2, {INT8OID, TEXTOID}
+};
+
+/* an open task's unused slots are given up with its closing */
+static Statement close_task = {
+	"UPDATE _taskex.task_%p SET state = $2, released = released + performers - live"
+	" WHERE task_id = $1 AND state = 'open' AND requester_id = $3 AND expires_at <= $4"
+	" RETURNING (reward + fee) * (performers - live)",
+	4, {INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID}
+};
+
+static Statement select_task_state = {
+	"SELECT state FROM _taskex.task_%p WHERE task_id = $1 AND requester_id = $2",
+	2, {INT8OID, INT8OID}
+};
+
+/* what a call of create_task or create_tasks asks for */
+typedef struct Request
+{
+	UserHome	requester;
+	const TaskType *type;
+	Datum		inputs;			/* jsonb, or jsonb[] if bulk */
+	bool		bulk;
+	int32		count;
+	int32		performers;
+	Interval   *expires_in;
+	text	   *consensus;		/* or NULL */
+	text	   *key;			/* or NULL */
+} Request;
+
+static void
+check_consensus(const text *consensus)
+{
+	static const char *const methods[] = {"majority", "mean", "median", NULL};
+	char	   *name = text_to_cstring(consensus);
+
+	for (const char *const *method = methods; *method; method++)
+		if (strcmp(name, *method) == 0)
+			return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("consensus \"%s\" is unknown", name),
+			 errhint("It is majority, mean or median, or NULL for none.")));
+}
+
+/* checks all inputs and counts them */
+static int32
+check_inputs(ArrayType *inputs)
+{
+	Datum	   *values;
+	bool	   *nulls;
+	int			count;
+
+	if (ARR_NDIM(inputs) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("inputs must be a one-dimensional array")));
+	deconstruct_array(inputs, JSONBOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
+	if (count > IDS_MAX_COUNT)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many inputs: %d", count),
+				 errhint("Supply at most %d tasks with one call.", IDS_MAX_COUNT)));
+	for (int i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("inputs must not contain nulls"),
+					 errdetail("Element %d is null.", i + 1)));
+		check_json_size(values[i], "input");
+	}
+	pfree(values);
+	pfree(nulls);
+	return count;
+}
+
+static void
+read_request(FunctionCallInfo fcinfo, Request *request, bool bulk)
+{
+	static const char *const names[] = {"requester", "task_type", "input", "performers", "expires_in", NULL};
+	static const char *const bulk_names[] = {"requester", "task_type", "inputs", "performers", "expires_in", NULL};
+
+	require_args(fcinfo, bulk ? bulk_names : names);
+	directory_actor(PG_GETARG_TEXT_PP(0), &request->requester);
+	request->type = task_type_get(PG_GETARG_INT64(1));
+	request->bulk = bulk;
+	if (bulk)
+	{
+		request->inputs = PointerGetDatum(PG_GETARG_ARRAYTYPE_P(2));
+		request->count = check_inputs(DatumGetArrayTypeP(request->inputs));
+	}
+	else
+	{
+		request->inputs = PointerGetDatum(PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(2)));
+		request->count = 1;
+		check_json_size(request->inputs, "input");
+	}
+	request->performers = PG_GETARG_INT32(3);
+	if (request->performers < 1 || request->performers > PERFORMERS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("performers must be between 1 and %d", PERFORMERS_MAX)));
+	request->expires_in = PG_GETARG_INTERVAL_P(4);
+	check_interval(request->expires_in, "expires_in", 1000, 3660);
+	request->consensus = PG_ARGISNULL(5) ? NULL : PG_GETARG_TEXT_PP(5);
+	if (request->consensus)
+		check_consensus(request->consensus);
+	request->key = PG_ARGISNULL(6) ? NULL : PG_GETARG_TEXT_PP(6);
+	if (request->key && (VARSIZE_ANY_EXHDR(request->key) == 0 || VARSIZE_ANY_EXHDR(request->key) > KEY_MAX))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("an idempotency key must have between 1 and %d bytes", KEY_MAX)));
+}
+
+/* the exchange's fee on a reward, rounded down to the nano-unit */
+static int64
+fee_for(int64 reward)
+{
+	int64		ppm = (int64) rint(guc_exchange_fee * 1000000);
+
+	return (int64) ((int128) reward * ppm / 1000000);
+}
+
+static bytea *
+hash_of(const Request *request)
+{
+	const void *data[5] = {&request->type->task_type, &request->performers,
+		request->expires_in,
+		VARDATA_ANY(DatumGetPointer(request->inputs)),
+	request->consensus ? VARDATA_ANY(request->consensus) : ""};
+	Size		sizes[5] = {sizeof(int64), sizeof(int32), sizeof(Interval),
+		VARSIZE_ANY_EXHDR(DatumGetPointer(request->inputs)),
+	request->consensus ? VARSIZE_ANY_EXHDR(request->consensus) : 0};
+
+	return request_hash(data, sizes, 5);
+}
+
+/*
+ * Records the idempotency key for tasks that are about to be made.  If it was
+ * used before, returns true and the first of the tasks that it stands for.
+ */
+static bool
+key_was_used(const Request *request, int64 *first)
+{
+	bytea	   *hash = hash_of(request);
+	Datum		values[6] = {Int32GetDatum(request->requester.partition),
+		Int32GetDatum(request->count), Int64GetDatum(request->requester.user_id),
+	Int64GetDatum(*first), PointerGetDatum(request->key), PointerGetDatum(hash)};
+	Datum		look[2] = {values[2], values[4]};
+	bytea	   *old;
+	bool		isnull;
+
+	wait_point("idempotency_key");
+	if (spi_run(&insert_supply, request->requester.partition, values, NULL, SPI_VIEW_CURRENT, 0) == 1)
+		return false;
+
+	if (spi_run(&select_supply, request->requester.partition, look, NULL, SPI_VIEW_CURRENT, 1) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent use of an idempotency key"),
+				 errhint("Retry the transaction.")));
+	old = DatumGetByteaPP(spi_value(0, 2, &isnull));
+	if (VARSIZE_ANY_EXHDR(old) != VARSIZE_ANY_EXHDR(hash) ||
+		memcmp(VARDATA_ANY(old), VARDATA_ANY(hash), VARSIZE_ANY_EXHDR(hash)) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_IDEMPOTENCY_MISMATCH),
+				 errmsg("idempotency key \"%s\" was used with other arguments", text_to_cstring(request->key)),
+				 errhint("Use a new key for a new request.")));
+	*first = spi_int64(0, 1);
+	return true;
+}
+
+/* makes the tasks and returns the first one's id; the others follow by steps */
+static int64
+supply(const Request *request)
+{
+	const UserHome *requester = &request->requester;
+	int64		fee = fee_for(request->type->reward);
+	int64		total = ledger_multiply(ledger_multiply(request->type->reward + fee,
+														request->performers, "total reward"),
+										request->count, "total reward");
+	TimestampTz now = clock_now();
+	TimestampTz expires = after_interval(now, request->expires_in);
+	Shelf	   *shelf = feed_supply_begin(request->type->task_type, requester->partition);
+	int64		first = task_id_make(ids_next(ID_TASK, request->count), requester->partition);
+	Datum		values[11] = {Int32GetDatum(requester->partition), Int32GetDatum(request->performers),
+		Int64GetDatum(first), Int64GetDatum(request->type->task_type),
+		Int64GetDatum(requester->user_id), Int64GetDatum(request->type->reward),
+		Int64GetDatum(fee), TimestampTzGetDatum(now), TimestampTzGetDatum(expires),
+	PointerGetDatum(request->consensus), request->inputs};
+	char		nulls[11] = "           ";
+	SpiScope	scope;
+
+	spi_begin(&scope);
+	if (request->key && key_was_used(request, &first))
+	{
+		spi_end(&scope);
+		return first;
+	}
+	ledger_hold(requester, total, first);
+	nulls[9] = request->consensus ? ' ' : 'n';
+	spi_run(request->bulk ? &insert_tasks : &insert_task, requester->partition,
+			values, nulls, SPI_VIEW_CURRENT, 0);
+	feed_supply(shelf, first, first + (int64) (request->count - 1) * TASK_ID_STEP);
+	due_note(requester->partition, DUE_EXPIRY, expires);
+	spi_end(&scope);
+	return first;
+}
+
+PG_FUNCTION_INFO_V1(taskex_create_task);
+
+Datum
+taskex_create_task(PG_FUNCTION_ARGS)
+{
+	Request		request;
+
+	read_request(fcinfo, &request, false);
+	PG_RETURN_INT64(supply(&request));
+}
+
+PG_FUNCTION_INFO_V1(taskex_create_tasks);
+
+Datum
+taskex_create_tasks(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Request		request;
+	int64		first;
+
+	read_request(fcinfo, &request, true);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	if (request.count == 0)
+		return (Datum) 0;
+	first = supply(&request);
+	for (int32 i = 0; i < request.count; i++)
+	{
+		Datum		value = Int64GetDatum(first + (int64) i * TASK_ID_STEP);
+		bool		isnull = false;
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
+	}
+	return (Datum) 0;
+}
+
+/* ---- closing ---- */
+
+bool
+task_close(const UserHome *requester, int64 task_id, const char *state, bool only_due)
+{
+	Datum		values[4] = {Int64GetDatum(task_id), CStringGetTextDatum(state),
+		Int64GetDatum(requester->user_id),
+	TimestampTzGetDatum(only_due ? clock_now() : DT_NOEND)};
+	SpiScope	scope;
+	bool		closed;
+
+	spi_begin(&scope);
+	closed = spi_run(&close_task, requester->partition, values, NULL, SPI_VIEW_CURRENT, 0) == 1;
+	if (closed)
+	{
+		int64		amount = spi_int64(0, 1);
+
+		if (amount > 0)
+			ledger_release(requester, amount, task_id);
+	}
+	spi_end(&scope);
+	return closed;
+}
+
+PG_FUNCTION_INFO_V1(taskex_expire_task);
+
+Datum
+taskex_expire_task(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"requester", "task_id", NULL};
+	UserHome	requester;
+	int64		task_id;
+
+	require_args(fcinfo, names);
+	directory_actor(PG_GETARG_TEXT_PP(0), &requester);
+	task_id = PG_GETARG_INT64(1);
+	if (!task_close(&requester, task_id, "expired", false))
+	{
+		Datum		values[2] = {Int64GetDatum(task_id), Int64GetDatum(requester.user_id)};
+		SpiScope	scope;
+		bool		isnull;
+
+		spi_begin(&scope);
+		if (spi_run(&select_task_state, requester.partition, values, NULL, SPI_VIEW_CURRENT, 1) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_TX_UNKNOWN_TASK),
+					 errmsg("user \"%s\" has no task %lld",
+							text_to_cstring(PG_GETARG_TEXT_PP(0)), (long long) task_id)));
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_WRONG_STATE),
+				 errmsg("task %lld is closed already", (long long) task_id),
+				 errdetail("Its state is \"%s\".", TextDatumGetCString(spi_value(0, 1, &isnull)))));
+	}
+	PG_RETURN_VOID();
+}

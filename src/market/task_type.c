@@ -1,0 +1,292 @@
+/*
+ * task_type.c
+ *	  Task types: made once for each set of properties, and never changed.
+ */
+#include "postgres.h"
+
+#include "market/market.h"
+#include "base/args.h"
+#include "base/clock.h"
+#include "base/errcodes.h"
+#include "base/guc.h"
+#include "infra/ids.h"
+#include "infra/realm.h"
+#include "infra/spi.h"
+#include "ledger/ledger.h"
+
+#include "access/detoast.h"
+#include "catalog/pg_type.h"
+#include "common/cryptohash.h"
+#include "common/sha2.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/hsearch.h"
+#include "utils/jsonb.h"
+
+#define TITLE_MAX 256
+#define KNOWN_TYPES_MAX 4096
+
+static Statement insert_type = {
+	"INSERT INTO _taskex.task_type (task_type_id, reward, lease, auto_approve, title,"
+	" description, keywords, properties_hash, created_at)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+	9, {INT8OID, INT8OID, INTERVALOID, INTERVALOID, TEXTOID, TEXTOID, TEXTARRAYOID, BYTEAOID, TIMESTAMPTZOID}
+};
+
+static Statement select_by_hash = {
+	"SELECT task_type_id FROM _taskex.task_type WHERE properties_hash = $1",
+	1, {BYTEAOID}
+};
+
+static Statement select_type = {
+	"SELECT reward, lease, auto_approve FROM _taskex.task_type WHERE task_type_id = $1",
+	1, {INT8OID}
+};
+
+/* ---- intervals ---- */
+
+TimestampTz
+after_interval(TimestampTz now, const Interval *interval)
+{
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												   TimestampTzGetDatum(now),
+												   IntervalPGetDatum(interval)));
+}
+
+void
+check_interval(const Interval *interval, const char *name, int64 min_usecs, int64 max_days)
+{
+	/* a month counts 30 days here, as it does when intervals are compared */
+	double		usecs = (double) interval->time +
+		((double) interval->day + 30.0 * interval->month) * USECS_PER_DAY;
+
+	if (usecs < (double) min_usecs || usecs > (double) max_days * USECS_PER_DAY)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s is out of range", name),
+				 errdetail("It must be %s and at most %lld days.",
+						   min_usecs == 0 ? "0 or more" : "1 millisecond or more",
+						   (long long) max_days)));
+}
+
+void
+check_json_size(Datum value, const char *what)
+{
+	Size		size = toast_raw_datum_size(value);
+
+	if (size > (Size) guc_max_input_size * 1024)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_INPUT_TOO_LARGE),
+				 errmsg("%s is too large", what),
+				 errdetail("It has %zu bytes, the limit is %zu.", size,
+						   (Size) guc_max_input_size * 1024),
+				 errhint("Store large data elsewhere and refer to them, or raise taskex.max_input_size.")));
+}
+
+/* ---- what this session knows of types ---- */
+
+const TaskType *
+task_type_get(int64 task_type)
+{
+	static HTAB *known = NULL;
+	static uint32 known_serial = 0;
+	const Realm *realm = realm_current();
+	TaskType   *type;
+	TaskType	read;
+	SpiScope	scope;
+	Datum		value = Int64GetDatum(task_type);
+	bool		isnull;
+
+	if (unlikely(known == NULL || known_serial != realm->serial ||
+				 hash_get_num_entries(known) > KNOWN_TYPES_MAX))
+	{
+		HASHCTL		ctl = {0};
+
+		if (known)
+			hash_destroy(known);
+		known = NULL;
+		ctl.keysize = sizeof(int64);
+		ctl.entrysize = sizeof(TaskType);
+		known = hash_create("taskex task types", 64, &ctl, HASH_ELEM | HASH_BLOBS);
+		known_serial = realm->serial;
+	}
+	type = hash_search(known, &task_type, HASH_FIND, NULL);
+	if (likely(type != NULL))
+		return type;
+
+	/* what this transaction made may be undone: it must not be remembered */
+	spi_begin(&scope);
+	read.task_type = task_type;
+	if (spi_run(&select_type, 0, &value, NULL, SPI_VIEW_LATEST, 1) == 0)
+	{
+		static TaskType own;
+
+		if (spi_run(&select_type, 0, &value, NULL, SPI_VIEW_CURRENT, 1) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_TX_UNKNOWN_TASK_TYPE),
+					 errmsg("task type %lld does not exist", (long long) task_type),
+					 errhint("taskex.create_task_type() makes task types, the view taskex.task_types lists them.")));
+		type = &own;
+		type->task_type = task_type;
+	}
+	else
+		type = &read;
+	type->reward = spi_int64(0, 1);
+	type->lease = *DatumGetIntervalP(spi_value(0, 2, &isnull));
+	type->auto_approve = *DatumGetIntervalP(spi_value(0, 3, &isnull));
+	spi_end(&scope);
+
+	if (type == &read)
+	{
+		type = hash_search(known, &task_type, HASH_ENTER, NULL);
+		*type = read;
+	}
+	return type;
+}
+
+/* ---- making one ---- */
+
+static void
+add_field(StringInfo buffer, const void *data, Size size)
+{
+	appendBinaryStringInfo(buffer, (const char *) &size, sizeof(size));
+	appendBinaryStringInfo(buffer, data, size);
+}
+
+static void
+add_interval(StringInfo buffer, const Interval *interval)
+{
+	add_field(buffer, &interval->time, sizeof(interval->time));
+	add_field(buffer, &interval->day, sizeof(interval->day));
+	add_field(buffer, &interval->month, sizeof(interval->month));
+}
+
+static bytea *
+sha256(StringInfo buffer)
+{
+	bytea	   *hash = palloc(VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
+	pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
+
+	if (pg_cryptohash_init(context) < 0 ||
+		pg_cryptohash_update(context, (uint8 *) buffer->data, buffer->len) < 0 ||
+		pg_cryptohash_final(context, (uint8 *) VARDATA(hash), PG_SHA256_DIGEST_LENGTH) < 0)
+		elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(context));
+	pg_cryptohash_free(context);
+	SET_VARSIZE(hash, VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
+	return hash;
+}
+
+bytea *
+request_hash(const void *const *data, const Size *sizes, int count)
+{
+	StringInfoData buffer;
+
+	initStringInfo(&buffer);
+	for (int i = 0; i < count; i++)
+		add_field(&buffer, data[i], sizes[i]);
+	return sha256(&buffer);
+}
+
+static void
+check_title(const text *title)
+{
+	int			length = pg_mbstrlen_with_len(VARDATA_ANY(title), VARSIZE_ANY_EXHDR(title));
+
+	if (length < 1 || length > TITLE_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("title must have between 1 and %d characters", TITLE_MAX)));
+}
+
+static void
+check_keywords(ArrayType *keywords)
+{
+	if (array_contains_nulls(keywords) || ARR_NDIM(keywords) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("keywords must be a one-dimensional array without nulls")));
+}
+
+static void
+check_qualifications(Jsonb *qualifications)
+{
+	if (!JB_ROOT_IS_ARRAY(qualifications) || JB_ROOT_IS_SCALAR(qualifications))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("qualifications must be a JSON array")));
+	if (JB_ROOT_COUNT(qualifications) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("this version of taskex has no qualifications"),
+				 errdetail("A requirement that is not enforced would be worse than an error.")));
+}
+
+PG_FUNCTION_INFO_V1(taskex_create_task_type);
+
+/* create_task_type(requester, title, reward, description, keywords, lease, auto_approve, qualifications) */
+Datum
+taskex_create_task_type(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"requester", "title", "reward", "description",
+	"keywords", "lease", "auto_approve", "qualifications", NULL};
+	UserHome	requester;
+	int64		reward;
+	text	   *title;
+	text	   *description;
+	ArrayType  *keywords;
+	Interval   *lease;
+	Interval   *auto_approve;
+	StringInfoData properties;
+	SpiScope	scope;
+	int64		id;
+	Datum		values[9];
+
+	require_args(fcinfo, names);
+	directory_actor(PG_GETARG_TEXT_PP(0), &requester);
+	title = PG_GETARG_TEXT_PP(1);
+	check_title(title);
+	reward = ledger_nano(PG_GETARG_NUMERIC(2), "reward");
+	description = PG_GETARG_TEXT_PP(3);
+	keywords = PG_GETARG_ARRAYTYPE_P(4);
+	check_keywords(keywords);
+	lease = PG_GETARG_INTERVAL_P(5);
+	check_interval(lease, "lease", 1000, 366);
+	auto_approve = PG_GETARG_INTERVAL_P(6);
+	check_interval(auto_approve, "auto_approve", 0, 366);
+	check_qualifications(PG_GETARG_JSONB_P(7));
+
+	initStringInfo(&properties);
+	add_field(&properties, VARDATA_ANY(title), VARSIZE_ANY_EXHDR(title));
+	add_field(&properties, &reward, sizeof(reward));
+	add_field(&properties, VARDATA_ANY(description), VARSIZE_ANY_EXHDR(description));
+	add_field(&properties, VARDATA(keywords), VARSIZE(keywords) - VARHDRSZ);
+	add_interval(&properties, lease);
+	add_interval(&properties, auto_approve);
+	values[7] = PointerGetDatum(sha256(&properties));
+
+	spi_begin(&scope);
+	if (spi_run(&select_by_hash, 0, &values[7], NULL, SPI_VIEW_CURRENT, 1) == 0)
+	{
+		values[0] = Int64GetDatum(ids_next(ID_TASK_TYPE, 1));
+		values[1] = Int64GetDatum(reward);
+		values[2] = IntervalPGetDatum(lease);
+		values[3] = IntervalPGetDatum(auto_approve);
+		values[4] = PointerGetDatum(title);
+		values[5] = PointerGetDatum(description);
+		values[6] = PointerGetDatum(keywords);
+		values[8] = TimestampTzGetDatum(clock_now());
+		spi_run(&insert_type, 0, values, NULL, SPI_VIEW_CURRENT, 0);
+		if (spi_run(&select_by_hash, 0, &values[7], NULL, SPI_VIEW_CURRENT, 1) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to a concurrent task type"),
+					 errhint("Retry the transaction.")));
+	}
+	id = spi_int64(0, 1);
+	spi_end(&scope);
+	PG_RETURN_INT64(id);
+}

@@ -1,0 +1,45 @@
+/*
+ * taskex.c
+ *	  _PG_init: settings, hooks, and the lists of module descriptors.
+ */
+#include "postgres.h"
+
+#include "base/guc.h"
+#include "directory/directory.h"
+#include "infra/ids.h"
+#include "infra/realm.h"
+#include "infra/shmem.h"
+#include "infra/xact.h"
+#include "launcher/launcher.h"
+#include "ledger/ledger.h"
+#include "market/market.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+
+PG_MODULE_MAGIC;
+
+void		_PG_init(void);
+
+static const ShmemPart *const shmem_parts[] = {
+	&realm_shmem,
+	&ids_shmem,
+	&directory_cache_shmem,
+	&partition_map_shmem,
+	&purse_shmem,
+	&feed_shmem,
+	&due_shmem,
+	&launcher_shmem,
+	NULL
+};
+
+void
+_PG_init(void)
+{
+	guc_define();
+	xact_install();
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	shmem_install(shmem_parts);
+	launcher_install();
+}
