@@ -45,6 +45,9 @@ CREATE FUNCTION _taskex.now() RETURNS timestamptz
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_clock_now';
 COMMENT ON FUNCTION _taskex.now() IS 'The time of the exchange: real time, or taskex.clock.';
 
-SELECT pg_catalog.pg_extension_config_dump(s, '') FROM unnest(ARRAY[
-    '_taskex.user_id_seq', '_taskex.task_type_id_seq', '_taskex.task_id_seq',
-    '_taskex.assignment_id_seq', '_taskex.transfer_id_seq', '_taskex.lease_token_seq']::regclass[]) s;
+SELECT pg_catalog.pg_extension_config_dump('_taskex.user_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('_taskex.task_type_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('_taskex.task_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('_taskex.assignment_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('_taskex.transfer_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('_taskex.lease_token_seq', '');

@@ -41,7 +41,7 @@ CREATE TABLE _taskex.task (
 COMMENT ON TABLE _taskex.task IS 'Tasks, on their requesters'' partitions.';
 -- The mutable columns are in no index and pages have room for one more version
 -- of each row, so updates are HOT.
-INSERT INTO _taskex.child_table VALUES ('task', 20, 60, ARRAY['PRIMARY KEY (task_id)'],
+INSERT INTO _taskex.child_table VALUES ('task', 110, 60, ARRAY['PRIMARY KEY (task_id)'],
     ARRAY['(task_type_id, task_id)', '(expires_at)']);
 
 CREATE TABLE _taskex.supply (
@@ -53,7 +53,7 @@ CREATE TABLE _taskex.supply (
     request_hash bytea NOT NULL
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.supply IS 'Idempotency keys of supplied tasks: which tasks a key stands for.';
-INSERT INTO _taskex.child_table VALUES ('supply', 30, 100,
+INSERT INTO _taskex.child_table VALUES ('supply', 120, 100,
     ARRAY['PRIMARY KEY (requester_id, idempotency_key)'], '{}');
 
 CREATE TABLE _taskex.assignment (
@@ -73,7 +73,7 @@ CREATE TABLE _taskex.assignment (
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.assignment IS
     'Assignments, on their performers'' partitions: one for ever for each performer and task.';
-INSERT INTO _taskex.child_table VALUES ('assignment', 40, 60, ARRAY['PRIMARY KEY (assignment_id)'],
+INSERT INTO _taskex.child_table VALUES ('assignment', 130, 60, ARRAY['PRIMARY KEY (assignment_id)'],
     ARRAY['UNIQUE (performer_id, task_id)', '(lease_until)']);
 
 CREATE TABLE _taskex.result (
@@ -92,7 +92,7 @@ CREATE TABLE _taskex.result (
     CONSTRAINT states CHECK (state IN ('submitted', 'approved', 'rejected'))
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.result IS 'Submitted results, on the requesters'' partitions.';
-INSERT INTO _taskex.child_table VALUES ('result', 50, 70, ARRAY['PRIMARY KEY (assignment_id)'],
+INSERT INTO _taskex.child_table VALUES ('result', 140, 70, ARRAY['PRIMARY KEY (assignment_id)'],
     ARRAY['(task_id)', '(auto_approve_at)']);
 
 CREATE TABLE _taskex.offer (

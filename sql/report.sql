@@ -1,7 +1,7 @@
 -- report.sql: views and checks for people and monitoring.
 
 CREATE VIEW taskex.task_types AS
-    SELECT task_type_id, title, reward / 1000000000.0 AS reward, description, keywords,
+    SELECT task_type_id, title, _taskex.amount(reward) AS reward, description, keywords,
         lease, auto_approve, created_at
     FROM _taskex.task_type;
 COMMENT ON VIEW taskex.task_types IS 'Task types: what equal tasks share.';
@@ -14,7 +14,7 @@ CREATE VIEW taskex.tasks WITH (security_barrier) AS
             WHEN t.state = 'open' THEN 'available'
             ELSE t.state END AS state,
         t.performers, t.performers - t.live AS free_slots, t.live - r.waiting - t.judged AS in_progress,
-        r.waiting AS submitted, t.judged, t.reward / 1000000000.0 AS reward, t.fee / 1000000000.0 AS fee,
+        r.waiting AS submitted, t.judged, _taskex.amount(t.reward) AS reward, _taskex.amount(t.fee) AS fee,
         t.consensus, t.created_at, t.expires_at, t.input
     FROM _taskex.task t
         JOIN _taskex.directory d ON d.user_id = t.requester_id
@@ -28,7 +28,7 @@ taken and under way: free_slots tells), reviewable, complete, expired, cancelled
 
 CREATE VIEW taskex.assignments WITH (security_barrier) AS
     SELECT a.assignment_id, a.task_id, a.task_type_id, p.login AS performer, q.login AS requester,
-        a.state, a.reward / 1000000000.0 AS reward, a.accepted_at, a.lease_until, a.finished_at
+        a.state, _taskex.amount(a.reward) AS reward, a.accepted_at, a.lease_until, a.finished_at
     FROM _taskex.assignment a
         JOIN _taskex.directory p ON p.user_id = a.performer_id
         JOIN _taskex.directory q ON q.user_id = a.requester_id
