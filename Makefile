@@ -20,7 +20,7 @@ ALL_HEADERS = $(sort $(wildcard src/*.h src/*/*.h))
 
 # The install script is the modules' scripts, lower layers first.
 SQL_MODULES = header errors directory ledger market report launcher privileges
-SQL_PARTS = $(wildcard $(SQL_MODULES:%=sql/%.sql))
+SQL_PARTS = $(SQL_MODULES:%=sql/%.sql)
 
 # DATA means the recorded work on the command line ("make replay DATA=folder")
 # and the files to install to PGXS, also in the makes started below it.
