@@ -14,6 +14,7 @@
 #include "infra/realm.h"
 
 #include "jit/jit.h"
+#include "jit/jit.h"
 #include "lib/ilist.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -167,14 +168,46 @@ execute(SPIPlanPtr plan, Datum *values, const char *nulls, SpiView view, long li
 	return result;
 }
 
+/*
+ * Our statements read by key or along an index, from tables whose statistics
+ * are always out of date: a plan made while a table was small must not scan it
+ * whole when it has grown.  These are the planner's settings while a plan is
+ * (re)made, which happens inside SPI_execute_plan.
+ */
+typedef struct PlannerSettings
+{
+	bool		seqscan;
+	bool		bitmapscan;
+	bool		sort;
+	bool		jit;
+} PlannerSettings;
+
+static void
+prefer_indexes(PlannerSettings *saved)
+{
+	saved->seqscan = enable_seqscan;
+	saved->bitmapscan = enable_bitmapscan;
+	saved->sort = enable_sort;
+	saved->jit = jit_enabled;
+	enable_seqscan = enable_bitmapscan = enable_sort = jit_enabled = false;
+}
+
+static void
+restore_settings(const PlannerSettings *saved)
+{
+	enable_seqscan = saved->seqscan;
+	enable_bitmapscan = saved->bitmapscan;
+	enable_sort = saved->sort;
+	jit_enabled = saved->jit;
+}
+
 uint64
 spi_run(Statement *statement, int partition,
 		Datum *values, const char *nulls, SpiView view, long limit)
 {
+	PlannerSettings settings;
 	PlanEntry  *entry = NULL;
 	SPIPlanPtr	plan;
-	bool		seqscan = enable_seqscan;
-	bool		jit = jit_enabled;
 	int			result;
 
 	if (partition == 0)
@@ -186,28 +219,23 @@ spi_run(Statement *statement, int partition,
 	else
 	{
 		entry = plan_for(statement, partition);
-		plan = entry->plan;
 		entry->running++;
+		plan = entry->plan;
 	}
 
-	/*
-	 * A plan is made here, now or after an invalidation, and kept while its
-	 * tables grow: one that reads a small table from end to end would go on
-	 * doing so when it is large.  Compiling never pays.
-	 */
-	enable_seqscan = jit_enabled = false;
+	prefer_indexes(&settings);
 	PG_TRY();
 	{
 		result = execute(plan, values, nulls, view, limit);
 	}
 	PG_FINALLY();
 	{
-		enable_seqscan = seqscan;
-		jit_enabled = jit;
+		restore_settings(&settings);
 		if (entry)
 			entry->running--;
 	}
 	PG_END_TRY();
+
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
 	return SPI_processed;
