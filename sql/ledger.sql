@@ -161,4 +161,4 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION taskex.check_ledger() IS
 'Proves that the ledger adds up, on one snapshot: one row for each check, ok, and what is wrong.
-Reads every entry. For members of taskex_app.';
+Reads every entry. Operators only.';

@@ -82,6 +82,19 @@ COMMIT;
 SELECT b.available, p.available AS purse, p.inflight, p.pins, p.loading
     FROM taskex.balance('ledger_anna') b, _taskex.purse('ledger_anna') p;
 
+-- several savepoints publish one net amount
+BEGIN;
+SELECT taskex.deposit('ledger_anna', 5, 'net') > 0 AS deposited;
+SAVEPOINT a;
+SELECT taskex.withdraw('ledger_anna', 7) > 0 AS withdrawn;
+RELEASE a;
+SAVEPOINT b;
+SELECT taskex.deposit('ledger_anna', 2, 'more') > 0 AS deposited;
+RELEASE b;
+COMMIT;
+SELECT b.available, p.available AS purse, p.inflight, p.pins, p.loading
+    FROM taskex.balance('ledger_anna') b, _taskex.purse('ledger_anna') p;
+
 -- part from the purse, part own; all given back
 BEGIN;
 SELECT taskex.deposit('ledger_anna', 2, 'part') > 0 AS deposited;
@@ -115,6 +128,38 @@ SELECT at = '2001-01-01 12:00+00' AS dated, available, counterparty, reference
     FROM taskex.statement('ledger_boris', max_rows => 1);
 SELECT count(*) FROM taskex.statement('ledger_boris', since => '2001-01-02');
 
+-- a task's money: held, paid with a fee, the rest given back
+SELECT taskex.deposit('ledger_anna', 2, 'task') > 0 AS deposited;
+SET taskex.exchange_fee = 0.2;
+SELECT taskex.create_task_type('ledger_anna', 'Ledger', 0.5) AS type \gset
+SELECT available AS fees FROM taskex.balance('exchange') \gset
+SELECT taskex.create_task('ledger_anna', :type, '{}', performers => 4);
+SELECT taskex.create_task('ledger_anna', :type, '{}', performers => 3) AS task \gset
+SELECT * FROM taskex.balance('ledger_anna');
+SELECT assignment_id AS assignment FROM taskex.accept_task('ledger_boris', :task) \gset
+SELECT taskex.submit_assignment('ledger_boris', :assignment, '{}') AS x \gset
+SELECT taskex.approve_assignment('ledger_anna', :assignment) AS x \gset
+SELECT * FROM taskex.balance('ledger_anna');
+SELECT taskex.expire_task('ledger_anna', :task) AS x \gset
+SELECT * FROM taskex.balance('ledger_anna');
+SELECT kind, available, held, counterparty,
+    CASE subject_id WHEN :task THEN 'task' WHEN :assignment THEN 'assignment' END AS subject
+    FROM taskex.statement('ledger_anna', max_rows => 5);
+SELECT kind, available, held, counterparty, subject_id = :assignment AS paid
+    FROM taskex.statement('ledger_boris', max_rows => 1);
+SELECT kind, available, held, counterparty, subject_id = :assignment AS paid
+    FROM taskex.statement('exchange', max_rows => 1);
+SELECT login, kind, available, held, counterparty FROM taskex.transfers
+    WHERE subject_id = :assignment ORDER BY kind, login;
+SELECT available - :fees AS fee FROM taskex.balance('exchange');
+\set VERBOSITY terse
+SELECT taskex.withdraw('exchange', 1000000000);
+\set VERBOSITY default
+SELECT taskex.withdraw('exchange', 0.1, 'ledger fee') AS id \gset
+SELECT taskex.withdraw('exchange', 0.1, 'ledger fee') = :id AS same;
+SELECT available - :fees AS fee FROM taskex.balance('exchange');
+RESET taskex.exchange_fee;
+
 -- folding changes no balance
 SELECT available FROM taskex.balance('outside') \gset
 SELECT _taskex.fold_ledger() >= 0 AS folded;
@@ -140,7 +185,7 @@ END $$;
 SELECT b.available FROM _taskex.balance b JOIN taskex.users u ON u.user_id = b.account_id
     WHERE u.login = 'ledger_boris';
 SELECT available FROM taskex.balance('ledger_boris');
-SELECT taskex.withdraw('ledger_boris', 106.2) > 0 AS withdrawn;
+SELECT taskex.withdraw('ledger_boris', 106.7) > 0 AS withdrawn;
 SELECT taskex.withdraw('ledger_boris', 0.1);
 SELECT count(*) FROM taskex.statement('ledger_boris', since => '2000-01-01', max_rows => 5000);
 SELECT * FROM taskex.check_ledger() WHERE NOT ok;
