@@ -291,9 +291,10 @@ ledger_maintain(void)
 	int32		ready[FOLD_ROUND];
 	Round		round = {.limit = FOLD_ROUND,.ready = ready};
 
-	worker_transaction("look for ledger entries to fold", look_round, &round);
+	if (!worker_try_transaction("looking for ledger entries to fold", look_round, &round))
+		return;
 	for (int i = 0; i < round.ready_count; i++)
-		worker_transaction("fold ledger entries", fold_one, &ready[i]);
+		(void) worker_try_transaction("folding ledger entries", fold_one, &ready[i]);
 }
 
 PG_FUNCTION_INFO_V1(taskex_fold_ledger);

@@ -86,6 +86,9 @@ is($node->safe_psql('postgres', q{
 }), '0|3200', 'all is spent, and no more');
 ok_at_rest('spending');
 
+await($node, 'postgres', 'select count(*) > 0 from _taskex.balance where account_id = -1',
+	'the conductor folds entries into balances');
+
 # everything at once
 $node->safe_psql('postgres', qq{
 	create procedure mix(seconds float) language plpgsql as \$\$
