@@ -88,7 +88,10 @@ CREATE FUNCTION _taskex.node_id(node text) RETURNS int LANGUAGE plpgsql STABLE A
 DECLARE
     id int := (SELECT n.node_id FROM _taskex.node n WHERE n.name = node);
 BEGIN
-    IF id IS NULL THEN
+    IF node IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+            MESSAGE = 'the name of a node must not be null';
+    ELSIF id IS NULL THEN
         PERFORM _taskex.fail('unknown_node', format('node "%s" does not exist', node),
             NULL, 'The view taskex.nodes lists them; taskex.add_node() adds one.');
     END IF;
@@ -100,7 +103,10 @@ CREATE FUNCTION _taskex.partition_id(partition text) RETURNS int LANGUAGE plpgsq
 DECLARE
     id int := (SELECT p.partition_id FROM _taskex.partition p WHERE p.name = partition);
 BEGIN
-    IF id IS NULL THEN
+    IF partition IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+            MESSAGE = 'the name of a storage partition must not be null';
+    ELSIF id IS NULL THEN
         PERFORM _taskex.fail('unknown_partition', format('storage partition "%s" does not exist', partition),
             NULL, 'The view taskex.partitions lists them; taskex.add_partition() makes one.');
     END IF;

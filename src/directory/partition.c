@@ -57,7 +57,8 @@ static Statement select_partition = {
 };
 
 static Statement select_by_name = {
-	"SELECT p.partition_id, p.node_id, p.state, n.name::text FROM _taskex.partition p"
+	"SELECT p.partition_id, p.node_id, CASE WHEN n.state = 'active' THEN p.state ELSE n.state END,"
+	" n.name::text FROM _taskex.partition p"
 	" JOIN _taskex.node n USING (node_id) WHERE p.name = $1",
 	1, {TEXTOID}
 };
@@ -406,7 +407,7 @@ named_partition(const text *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_TX_PARTITION_NOT_ACTIVE),
 				 errmsg("storage partition \"%s\" takes no new users", text_to_cstring(name)),
-				 errdetail("Its state is \"%s\".", state)));
+				 errdetail("It or its node is \"%s\".", state)));
 	spi_end(&scope);
 	return partition_id;
 }
