@@ -87,18 +87,16 @@ sub create_exchange
 	run_sql_in('postgres', qq{create database "$db"});
 	$ENV{PGDATABASE} = $db;
 	run_sql('create extension taskex');
-	my @tablespaces;
+	my %known = map { $_->[0] => 1 } rows_of('select spcname from pg_tablespace');
+	my $sql = '';
 	for my $n (1 .. $partitions)
 	{
 		my $name = $dir ne '' && -d "$dir/ts$n" ? "taskex_ts$n" : undef;
-		if (defined $name)
-		{
-			my $found = scalar_of("select 1 from pg_tablespace where spcname = '$name'");
-			run_sql("create tablespace $name location " . literal("$dir/ts$n")) if !$found;
-		}
-		run_sql("select taskex.add_partition('p$n'"
-			  . (defined $name ? ", '$name'" : '') . ')');
+		$sql .= "create tablespace $name location " . literal("$dir/ts$n") . ";\n"
+		  if defined $name && !$known{$name};
+		$sql .= "select taskex.add_partition('p$n'" . (defined $name ? ", '$name'" : '') . ");\n";
 	}
+	run_sql($sql);
 	return;
 }
 
