@@ -19,7 +19,9 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -100,16 +102,10 @@ typedef struct Profile
 	Oid			db_role;
 } Profile;
 
-/*
- * Takes the keys that mean something out of a profile.  Whoever names a
- * db_role lends that role's rights to the user's programs, so a superuser can
- * be named by a superuser only.
- */
+/* takes the keys that mean something out of a profile, except db_role */
 static void
 read_profile(Jsonb *json, Profile *profile)
 {
-	text	   *role;
-
 	if (!JB_ROOT_IS_OBJECT(json))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -117,13 +113,52 @@ read_profile(Jsonb *json, Profile *profile)
 	profile->json = json;
 	profile->tier = profile_text(json, "tier");
 	profile->location = profile_text(json, "location");
-	role = profile_text(json, "db_role");
-	profile->db_role = role ? get_role_oid(text_to_cstring(role), false) : InvalidOid;
-	if (OidIsValid(profile->db_role) && superuser_arg(profile->db_role) && !superuser())
+}
+
+/*
+ * The role that a profile, or changes of one, name as db_role.  Whoever names
+ * one lends that role's rights to the user's programs, so a superuser can be
+ * named by a superuser only.
+ */
+static Oid
+read_db_role(Jsonb *json)
+{
+	text	   *role = profile_text(json, "db_role");
+	Oid			db_role = role ? get_role_oid(text_to_cstring(role), false) : InvalidOid;
+
+	if (OidIsValid(db_role) && superuser_arg(db_role) && !superuser())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to name role \"%s\" as db_role", text_to_cstring(role)),
 				 errdetail("Only a superuser may name a superuser.")));
+	return db_role;
+}
+
+static bool
+has_key(Jsonb *json, const char *key)
+{
+	return getKeyJsonValueFromContainer(&json->root, key, strlen(key), NULL) != NULL;
+}
+
+/* the profile with the changes; the keys that are null there are removed */
+static Datum
+merge_profile(Datum profile, Jsonb *changes)
+{
+	ArrayBuildState *removed = initArrayResult(TEXTOID, CurrentMemoryContext, false);
+	JsonbIterator *iterator = JsonbIteratorInit(&changes->root);
+	JsonbIteratorToken token;
+	JsonbValue	key;
+	JsonbValue	value;
+
+	JsonbIteratorNext(&iterator, &key, true);	/* WJB_BEGIN_OBJECT */
+	while ((token = JsonbIteratorNext(&iterator, &key, true)) == WJB_KEY)
+		if (JsonbIteratorNext(&iterator, &value, true) == WJB_VALUE && value.type == jbvNull)
+			accumArrayResult(removed,
+							 PointerGetDatum(cstring_to_text_with_len(key.val.string.val, key.val.string.len)),
+							 false, TEXTOID, CurrentMemoryContext);
+	return DirectFunctionCall2(jsonb_delete_array,
+							   DirectFunctionCall2(jsonb_concat, profile, JsonbPGetDatum(changes)),
+							   makeArrayResult(removed, CurrentMemoryContext));
 }
 
 /* values for insert_profile and update_profile from the third argument on */
@@ -156,6 +191,7 @@ taskex_register_user(PG_FUNCTION_ARGS)
 	check_login(login);
 	directory_require_trusted("register users");
 	read_profile(PG_GETARG_JSONB_P(1), &profile);
+	profile.db_role = read_db_role(profile.json);
 	partition = partition_for_new_user(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2));
 	user_id = ids_next(ID_USER, 1);
 
@@ -188,13 +224,14 @@ PG_FUNCTION_INFO_V1(taskex_update_user);
 
 /*
  * update_user(login, changes): merges the keys of changes into the profile; a
- * null value removes a key.
+ * null value removes a key.  What is inside the values is not looked at.
  */
 Datum
 taskex_update_user(PG_FUNCTION_ARGS)
 {
 	static const char *const names[] = {"login", "changes", NULL};
 	text	   *login;
+	Jsonb	   *changes;
 	UserHome	home;
 	Profile		profile;
 	SpiScope	scope;
@@ -205,7 +242,8 @@ taskex_update_user(PG_FUNCTION_ARGS)
 	require_args(fcinfo, names);
 	login = PG_GETARG_TEXT_PP(0);
 	directory_actor(login, &home);
-	if (!JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(1)))
+	changes = PG_GETARG_JSONB_P(1);
+	if (!JB_ROOT_IS_OBJECT(changes))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("changes of a profile must be a JSON object")));
@@ -214,14 +252,13 @@ taskex_update_user(PG_FUNCTION_ARGS)
 	id = Int64GetDatum(home.user_id);
 	if (spi_run(&select_profile, home.partition, &id, NULL, SPI_VIEW_CURRENT, 1) == 0)
 		elog(ERROR, "profile of user %lld is missing", (long long) home.user_id);
-	merged = SPI_datumTransfer(DirectFunctionCall1(jsonb_strip_nulls,
-												   DirectFunctionCall2(jsonb_concat,
-																	   spi_value(0, 1, &isnull),
-																	   PG_GETARG_DATUM(1))),
-							   false, -1);
+	merged = SPI_datumTransfer(merge_profile(spi_value(0, 1, &isnull), changes), false, -1);
 	spi_end(&scope);
 
 	read_profile(DatumGetJsonbP(merged), &profile);
+
+	/* the name in the profile may be another role's by now: only a new one counts */
+	profile.db_role = has_key(changes, "db_role") ? read_db_role(changes) : home.db_role;
 	if (profile.db_role != home.db_role)
 		directory_require_trusted("change a user's db_role");
 
