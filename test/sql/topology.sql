@@ -27,6 +27,8 @@ SELECT taskex.drop_node('local');
 SELECT count(*) FROM taskex.nodes WHERE name LIKE 'topo%';
 
 -- partitions, in tablespaces of their own
+-- (left by an earlier run on the same server: its tables went with their database)
+DROP TABLESPACE IF EXISTS regress_topo_ts;
 CREATE TABLESPACE regress_topo_ts LOCATION '';
 CREATE TABLESPACE "regress topo ""ts" LOCATION '';
 SELECT taskex.add_partition('topo_1', 'regress_topo_ts', capacity => '{"bytes": 1000}') AS topo_1 \gset
