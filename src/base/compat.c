@@ -4,6 +4,7 @@
  */
 #include "base/compat.h"
 
+#include "access/heapam.h"
 #include "nodes/pg_list.h"
 
 void
@@ -29,5 +30,19 @@ search_path_unlock(SearchPathScope *scope)
 	AtEOXact_GUC(false, scope->guc_level);
 #else
 	PopOverrideSearchPath();
+#endif
+}
+
+bool
+update_heap_tuple(Relation rel, ItemPointer tid, HeapTuple tuple)
+{
+#if PG_VERSION_NUM >= 160000
+	TU_UpdateIndexes update_indexes;
+
+	simple_heap_update(rel, tid, tuple, &update_indexes);
+	return update_indexes == TU_None;
+#else
+	simple_heap_update(rel, tid, tuple);
+	return HeapTupleIsHeapOnly(tuple);
 #endif
 }

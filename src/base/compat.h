@@ -10,7 +10,9 @@
 
 #include "postgres.h"
 
+#include "access/htup.h"
 #include "catalog/namespace.h"
+#include "utils/relcache.h"
 #include "utils/guc.h"
 
 /*
@@ -33,5 +35,11 @@ extern void search_path_unlock(SearchPathScope *scope);
 #if PG_VERSION_NUM < 160000
 #define guc_malloc(elevel, size) malloc(size)
 #endif
+
+/*
+ * simple_heap_update() tells since 16 which indexes need new entries; true:
+ * none does.
+ */
+extern bool update_heap_tuple(Relation rel, ItemPointer tid, HeapTuple tuple);
 
 #endif							/* TASKEX_COMPAT_H */

@@ -187,6 +187,7 @@ taskex_register_user(PG_FUNCTION_ARGS)
 	SpiScope	scope;
 
 	require_args(fcinfo, names);
+	PreventCommandIfReadOnly("register_user()");
 	login = PG_GETARG_TEXT_PP(0);
 	check_login(login);
 	directory_require_trusted("register users");

@@ -2,13 +2,14 @@
  * entry.c
  *	  Rows of the table entry: the two sides of each transfer.
  *
- * Entries are only ever inserted.  One by one they take a plain statement;
- * many at once go as arrays, one statement for each partition.
+ * Entries are only ever inserted: a few row by row, many at once as arrays, one
+ * statement for each partition.
  */
 #include "postgres.h"
 
 #include "ledger/entry.h"
 #include "base/clock.h"
+#include "infra/child.h"
 #include "infra/ids.h"
 
 #include "catalog/namespace.h"
@@ -29,11 +30,32 @@ static const char *const kind_names[ENTRY_KINDS] = {
 	[ENTRY_FEE] = "fee",
 };
 
-static Statement insert_one = {
-	"INSERT INTO _taskex.entry_%p (partition_id, at, account_id, transfer_id, kind,"
-	" available, held, counterparty, subject_id)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, nullif($9, 0))",
-	9, {INT4OID, TIMESTAMPTZOID, INT8OID, INT8OID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID}
+/* up to so many entries are inserted row by row */
+#define FEW 8
+
+enum EntryColumn
+{
+	ENTRY_ACCOUNT_ID = 1,
+	ENTRY_TRANSFER_ID,
+	ENTRY_AVAILABLE,
+	ENTRY_HELD,
+	ENTRY_COUNTERPARTY,
+	ENTRY_SUBJECT_ID,
+	ENTRY_AT,
+	ENTRY_PARTITION_ID,
+	ENTRY_KIND,
+	ENTRY_REFERENCE,
+	ENTRY_COLUMNS = ENTRY_REFERENCE
+};
+
+static const char *const entry_columns[ENTRY_COLUMNS] = {
+	"account_id", "transfer_id", "available", "held", "counterparty",
+	"subject_id", "at", "partition_id", "kind", "reference"
+};
+
+static const ChildTable entry_table = {
+	"entry", ENTRY_COLUMNS, entry_columns,
+	1, {{ENTRY_ACCOUNT_ID, ENTRY_TRANSFER_ID}}
 };
 
 static Statement insert_many = {
@@ -68,7 +90,7 @@ entry_ids(int32 partition, int64 count)
 	return ids_next(ID_TRANSFER, count);
 }
 
-/* the columns of insert_one and insert_many from the third on */
+/* the columns of insert_many from the third on */
 #define COLUMNS 7
 
 static void
@@ -100,6 +122,35 @@ kind_datums(void)
 	return kinds;
 }
 
+/* row by row; the partial index on references is not concerned */
+static void
+insert_few(const Entry *entries, int count, TimestampTz at)
+{
+	Child		child;
+
+	child_open(&child, &entry_table, entries[0].partition);
+	for (int i = 0; i < count; i++)
+	{
+		const Entry *entry = &entries[i];
+		Datum		row[ENTRY_COLUMNS] = {0};
+		bool		nulls[ENTRY_COLUMNS] = {false};
+
+		row[ENTRY_PARTITION_ID - 1] = Int32GetDatum(entry->partition);
+		row[ENTRY_ACCOUNT_ID - 1] = Int64GetDatum(entry->account);
+		row[ENTRY_TRANSFER_ID - 1] = Int64GetDatum(entry->transfer_id);
+		row[ENTRY_KIND - 1] = kind_datums()[entry->kind];
+		row[ENTRY_AVAILABLE - 1] = Int64GetDatum(entry->available);
+		row[ENTRY_HELD - 1] = Int64GetDatum(entry->held);
+		row[ENTRY_SUBJECT_ID - 1] = Int64GetDatum(entry->subject);
+		nulls[ENTRY_SUBJECT_ID - 1] = entry->subject == 0;
+		row[ENTRY_COUNTERPARTY - 1] = Int64GetDatum(entry->counterparty);
+		nulls[ENTRY_REFERENCE - 1] = true;
+		row[ENTRY_AT - 1] = TimestampTzGetDatum(at);
+		child_insert(&child, row, nulls);
+	}
+	child_close(&child);
+}
+
 static void
 insert_run(const Entry *entries, int count, TimestampTz at)
 {
@@ -107,14 +158,13 @@ insert_run(const Entry *entries, int count, TimestampTz at)
 	Datum		values[2 + COLUMNS];
 	Datum	   *columns[COLUMNS];
 
-	values[0] = Int32GetDatum(entries[0].partition);
-	values[1] = TimestampTzGetDatum(at);
-	if (count == 1)
+	if (count <= FEW)
 	{
-		columns_of(entries, kinds, values + 2);
-		spi_run(&insert_one, entries[0].partition, values, NULL, SPI_VIEW_CURRENT, 0);
+		insert_few(entries, count, at);
 		return;
 	}
+	values[0] = Int32GetDatum(entries[0].partition);
+	values[1] = TimestampTzGetDatum(at);
 
 	for (int c = 0; c < COLUMNS; c++)
 		columns[c] = palloc(sizeof(Datum) * count);

@@ -13,69 +13,17 @@
 #include "base/clock.h"
 #include "base/errcodes.h"
 #include "infra/ids.h"
-#include "infra/spi.h"
 #include "infra/waitpoint.h"
 #include "ledger/ledger.h"
+#include "market/rows.h"
 
-#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 
 #define COUNT_MAX 1000
-
-/* rows that one look at a window reads */
-#define CANDIDATES 16
-
-static Statement select_candidates = {
-	"SELECT task_id, performers FROM _taskex.task_%p t"
-	" WHERE task_type_id = $1 AND task_id > $2 AND task_id <= $3"
-	" AND state = 'open' AND live < performers AND expires_at > $4 AND requester_id <> $5"
-	" ORDER BY task_id LIMIT 16",
-	5, {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID}
-};
-
-static Statement select_had = {
-	"SELECT 1 FROM _taskex.assignment_%p WHERE performer_id = $1 AND task_id = $2",
-	2, {INT8OID, INT8OID}
-};
-
-/* takes a slot; a row that is locked is left to who has it */
-static Statement take_slot = {
-	"UPDATE _taskex.task_%p SET live = live + 1 WHERE task_id ="
-	" (SELECT task_id FROM _taskex.task_%p WHERE task_id = $1 AND state = 'open'"
-	" AND live < performers AND expires_at > $2 FOR NO KEY UPDATE SKIP LOCKED)"
-	" RETURNING task_type_id, requester_id, reward, input, performers - live",
-	2, {INT8OID, TIMESTAMPTZOID}
-};
-
-/* takes a slot of a named task; waits for its row */
-static Statement take_named_slot = {
-	"UPDATE _taskex.task_%p SET live = live + 1 WHERE task_id = $1 AND state = 'open'"
-	" AND live < performers AND expires_at > $2"
-	" RETURNING task_type_id, requester_id, reward, input, performers - live",
-	2, {INT8OID, TIMESTAMPTZOID}
-};
-
-static Statement give_slot_back = {
-	"UPDATE _taskex.task_%p SET live = live - 1 WHERE task_id = $1",
-	1, {INT8OID}
-};
-
-static Statement select_task = {
-	"SELECT requester_id, state, expires_at FROM _taskex.task_%p WHERE task_id = $1",
-	1, {INT8OID}
-};
-
-static Statement insert_assignment = {
-	"INSERT INTO _taskex.assignment_%p (partition_id, assignment_id, performer_id, task_id,"
-	" task_type_id, requester_id, reward, lease_token, accepted_at, lease_until)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-	" ON CONFLICT (performer_id, task_id) DO NOTHING",
-	10, {INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
-	TIMESTAMPTZOID, TIMESTAMPTZOID}
-};
 
 /* columns of taskex.assignment */
 typedef struct Accepted
@@ -84,247 +32,315 @@ typedef struct Accepted
 	bool		nulls[7];
 } Accepted;
 
-/* the slot just taken, as RETURNING has it: copied to the given context */
-typedef struct Slot
+/* one call's constants */
+typedef struct Taker
 {
-	int64		task_id;
-	int64		task_type;
-	int64		requester_id;
-	int64		reward;
-	Datum		input;
-	int32		left;
-} Slot;
+	UserHome	performer;
+	TimestampTz now;
+	Child		assignments;	/* on the performer's partition */
+	MemoryContext context;		/* for what is returned */
+} Taker;
 
 static void
-read_slot(Slot *slot, int64 task_id)
+taker_begin(Taker *taker, const text *login, const char *function)
 {
-	bool		isnull;
-
-	slot->task_id = task_id;
-	slot->task_type = spi_int64(0, 1);
-	slot->requester_id = spi_int64(0, 2);
-	slot->reward = spi_int64(0, 3);
-	slot->input = SPI_datumTransfer(spi_value(0, 4, &isnull), false, -1);
-	slot->left = spi_int32(0, 5);
+	PreventCommandIfReadOnly(function);
+	directory_actor(login, &taker->performer);
+	taker->now = clock_now();
+	taker->context = CurrentMemoryContext;
+	child_open(&taker->assignments, &assignment_table, taker->performer.partition);
 }
 
-/* inserts the assignment; false if the performer had the task before */
-static bool
-insert(const UserHome *performer, const Slot *slot, TimestampTz now, Accepted *accepted)
+static void
+taker_end(Taker *taker)
 {
-	const TaskType *type = task_type_get(slot->task_type);
-	TimestampTz lease_until = after_interval(now, &type->lease);
-	int64		assignment_id = ids_next(ID_ASSIGNMENT, 1);
-	int64		token = ids_next(ID_LEASE, 1);
-	Datum		values[10] = {Int32GetDatum(performer->partition), Int64GetDatum(assignment_id),
-		Int64GetDatum(performer->user_id), Int64GetDatum(slot->task_id),
-		Int64GetDatum(slot->task_type), Int64GetDatum(slot->requester_id),
-		Int64GetDatum(slot->reward), Int64GetDatum(token),
-	TimestampTzGetDatum(now), TimestampTzGetDatum(lease_until)};
+	child_close(&taker->assignments);
+}
 
-	if (spi_run(&insert_assignment, performer->partition, values, NULL, SPI_VIEW_CURRENT, 0) == 0)
-		return false;
-	due_note(performer->partition, DUE_LEASE, lease_until);
+static bool
+had_before(Taker *taker, int64 task_id)
+{
+	int64		keys[2] = {taker->performer.user_id, task_id};
 
-	accepted->values[0] = Int64GetDatum(assignment_id);
-	accepted->values[1] = Int64GetDatum(slot->task_id);
-	accepted->values[2] = Int64GetDatum(slot->task_type);
-	accepted->values[3] = slot->input;
-	accepted->values[4] = NumericGetDatum(ledger_numeric(slot->reward));
-	accepted->values[5] = Int64GetDatum(token);
-	accepted->values[6] = TimestampTzGetDatum(lease_until);
+	return child_find(&taker->assignments, ASSIGNMENT_BY_PERFORMER, 2, keys);
+}
+
+/* could somebody take a slot of the task in the slot?  As of the snapshot. */
+static bool
+available(Child *tasks, TimestampTz now)
+{
+	return child_int32(tasks, TASK_LIVE) < child_int32(tasks, TASK_PERFORMERS) &&
+		child_int64(tasks, TASK_EXPIRES_AT) > now &&
+		child_text_is(tasks, TASK_STATE, "open");
+}
+
+/*
+ * Takes a slot of the task whose row is locked and in tasks->slot, and makes
+ * the assignment; returns the number of slots that are left.
+ */
+static int32
+take(Taker *taker, Child *tasks, Accepted *accepted)
+{
+	static const int live[1] = {TASK_LIVE};
+	int64		task_type = child_int64(tasks, TASK_TASK_TYPE_ID);
+	TimestampTz lease_until = after_interval(taker->now, &task_type_get(task_type)->lease);
+	int32		left = child_int32(tasks, TASK_PERFORMERS) - child_int32(tasks, TASK_LIVE) - 1;
+	Datum		value = Int32GetDatum(child_int32(tasks, TASK_LIVE) + 1);
+	bool		isnull = false;
+	Datum		row[ASSIGNMENT_COLUMNS] = {0};
+	bool		nulls[ASSIGNMENT_COLUMNS] = {false};
+	MemoryContext old = MemoryContextSwitchTo(taker->context);
+
+	accepted->values[3] = datumCopy(slot_getattr(tasks->slot, TASK_INPUT, &isnull), false, -1);
+	accepted->values[4] = NumericGetDatum(ledger_numeric(child_int64(tasks, TASK_REWARD)));
+	MemoryContextSwitchTo(old);
+
+	row[ASSIGNMENT_PARTITION_ID - 1] = Int32GetDatum(taker->performer.partition);
+	row[ASSIGNMENT_ASSIGNMENT_ID - 1] = Int64GetDatum(ids_next(ID_ASSIGNMENT, 1));
+	row[ASSIGNMENT_PERFORMER_ID - 1] = Int64GetDatum(taker->performer.user_id);
+	row[ASSIGNMENT_TASK_ID - 1] = Int64GetDatum(child_int64(tasks, TASK_TASK_ID));
+	row[ASSIGNMENT_TASK_TYPE_ID - 1] = Int64GetDatum(task_type);
+	row[ASSIGNMENT_REQUESTER_ID - 1] = Int64GetDatum(child_int64(tasks, TASK_REQUESTER_ID));
+	row[ASSIGNMENT_REWARD - 1] = Int64GetDatum(child_int64(tasks, TASK_REWARD));
+	row[ASSIGNMENT_LEASE_TOKEN - 1] = Int64GetDatum(ids_next(ID_LEASE, 1));
+	row[ASSIGNMENT_ACCEPTED_AT - 1] = TimestampTzGetDatum(taker->now);
+	row[ASSIGNMENT_LEASE_UNTIL - 1] = TimestampTzGetDatum(lease_until);
+	nulls[ASSIGNMENT_FINISHED_AT - 1] = true;
+	row[ASSIGNMENT_STATE - 1] = CStringGetTextDatum("accepted");
+
+	child_update(tasks, 1, live, &value, &isnull);
+	child_insert(&taker->assignments, row, nulls);
+	due_note(taker->performer.partition, DUE_LEASE, lease_until);
+
+	accepted->values[0] = row[ASSIGNMENT_ASSIGNMENT_ID - 1];
+	accepted->values[1] = row[ASSIGNMENT_TASK_ID - 1];
+	accepted->values[2] = row[ASSIGNMENT_TASK_TYPE_ID - 1];
+	accepted->values[5] = row[ASSIGNMENT_LEASE_TOKEN - 1];
+	accepted->values[6] = row[ASSIGNMENT_LEASE_UNTIL - 1];
 	memset(accepted->nulls, 0, sizeof(accepted->nulls));
-	return true;
+	return left;
 }
 
 /* ---- a given task ---- */
 
-/* says why the task could not be taken */
 static void
-report_unavailable(const UserHome *performer, int32 partition, int64 task_id, TimestampTz now)
+report_had(int64 task_id)
 {
-	Datum		values[1] = {Int64GetDatum(task_id)};
-	char	   *state;
-	bool		isnull;
-	bool		expired;
+	ereport(ERROR,
+			(errcode(ERRCODE_TX_ALREADY_ASSIGNED),
+			 errmsg("the performer has or had task %lld already", (long long) task_id),
+			 errdetail("A task is given to the same performer once.")));
+}
 
-	if (spi_run(&select_task, partition, values, NULL, SPI_VIEW_CURRENT, 1) == 0)
+/* raises an error unless the locked task can be taken by the performer */
+static void
+check_acceptable(Taker *taker, Child *tasks, int64 task_id)
+{
+	bool		isnull;
+
+	if (child_int64(tasks, TASK_REQUESTER_ID) == taker->performer.user_id)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_OWN_TASK),
+				 errmsg("task %lld is the performer's own", (long long) task_id)));
+	if (had_before(taker, task_id))
+		report_had(task_id);
+	if (available(tasks, taker->now))
 		return;
-	state = TextDatumGetCString(spi_value(0, 2, &isnull));
-	expired = DatumGetTimestampTz(spi_value(0, 3, &isnull)) <= now;
 	ereport(ERROR,
 			(errcode(ERRCODE_TX_TASK_NOT_AVAILABLE),
 			 errmsg("task %lld is not available", (long long) task_id),
-			 strcmp(state, "open") != 0 ? errdetail("Its state is \"%s\".", state) :
-			 expired ? errdetail("It has expired.") :
+			 !child_text_is(tasks, TASK_STATE, "open") ?
+			 errdetail("Its state is \"%s\".",
+					   TextDatumGetCString(slot_getattr(tasks->slot, TASK_STATE, &isnull))) :
+			 child_int64(tasks, TASK_EXPIRES_AT) <= taker->now ? errdetail("It has expired.") :
 			 errdetail("As many performers as it wants have it."),
 			 errhint("taskex.accept_next() takes a task that is available.")));
 }
 
-static void
-check_acceptable(const UserHome *performer, int32 partition, int64 task_id)
-{
-	Datum		values[2] = {Int64GetDatum(performer->user_id), Int64GetDatum(task_id)};
-
-	if (spi_run(&select_task, partition, &values[1], NULL, SPI_VIEW_CURRENT, 1) == 1 &&
-		spi_int64(0, 1) == performer->user_id)
-		ereport(ERROR,
-				(errcode(ERRCODE_TX_OWN_TASK),
-				 errmsg("task %lld is the performer's own", (long long) task_id)));
-	if (spi_run(&select_had, performer->partition, values, NULL, SPI_VIEW_CURRENT, 1) == 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_TX_ALREADY_ASSIGNED),
-				 errmsg("the performer has or had task %lld already", (long long) task_id),
-				 errdetail("A task is given to the same performer once.")));
-}
-
-/* takes the task on one of the partitions where its id says that it may be */
+/* takes the task if it is on the partition */
 static bool
-take_named(const UserHome *performer, int64 task_id, TimestampTz now, Slot *slot)
+take_named(Taker *taker, int32 partition, int64 task_id, Accepted *accepted)
 {
-	int32	   *partitions;
-	int			count = directory_partitions_like(task_id % TASK_ID_STEP, TASK_ID_STEP, &partitions);
-	Datum		values[2] = {Int64GetDatum(task_id), TimestampTzGetDatum(now)};
+	Child		tasks;
+	bool		found;
 
-	for (int i = 0; i < count; i++)
+	child_open(&tasks, &task_table, partition);
+	wait_point("accept_task");
+	found = child_lock(&tasks, task_id, true) == ROW_LOCKED;
+	if (found)
 	{
-		check_acceptable(performer, partitions[i], task_id);
-		if (spi_run(&take_named_slot, partitions[i], values, NULL, SPI_VIEW_CURRENT, 0) == 1)
-		{
-			read_slot(slot, task_id);
-			return true;
-		}
-		report_unavailable(performer, partitions[i], task_id, now);
+		check_acceptable(taker, &tasks, task_id);
+		take(taker, &tasks, accepted);
 	}
-	return false;
+	child_close(&tasks);
+	return found;
 }
 
 PG_FUNCTION_INFO_V1(taskex_accept_task);
 
+/* accept_task(performer, task_id) -> assignment */
 Datum
 taskex_accept_task(PG_FUNCTION_ARGS)
 {
 	static const char *const names[] = {"performer", "task_id", NULL};
-	UserHome	performer;
+	Taker		taker;
 	int64		task_id;
-	TimestampTz now = clock_now();
 	Accepted	accepted;
 	TupleDesc	desc;
-	Slot		slot;
-	SpiScope	scope;
+	int32	   *partitions;
+	int			count;
+	bool		taken = false;
 
 	require_args(fcinfo, names);
-	directory_actor(PG_GETARG_TEXT_PP(0), &performer);
+	taker_begin(&taker, PG_GETARG_TEXT_PP(0), "accept_task()");
 	task_id = PG_GETARG_INT64(1);
-
-	spi_begin(&scope);
-	if (task_id <= 0 || !take_named(&performer, task_id, now, &slot))
+	count = task_id <= 0 ? 0 :
+		directory_partitions_like(task_id % TASK_ID_STEP, TASK_ID_STEP, &partitions);
+	for (int i = 0; i < count && !taken; i++)
+		taken = take_named(&taker, partitions[i], task_id, &accepted);
+	if (!taken)
 		ereport(ERROR,
 				(errcode(ERRCODE_TX_UNKNOWN_TASK),
 				 errmsg("task %lld does not exist", (long long) task_id)));
-	if (!insert(&performer, &slot, now, &accepted))
-		ereport(ERROR,
-				(errcode(ERRCODE_TX_ALREADY_ASSIGNED),
-				 errmsg("the performer has or had task %lld already", (long long) task_id),
-				 errdetail("A task is given to the same performer once.")));
-	spi_end(&scope);
+	taker_end(&taker);
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	accepted.values[4] = NumericGetDatum(ledger_numeric(slot.reward));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
 													  accepted.values, accepted.nulls)));
 }
 
 /* ---- the next task ---- */
 
-/* tries one candidate */
-static bool
-try_candidate(const UserHome *performer, FeedScan *scan, int64 task_id, bool maybe_had,
-			  TimestampTz now, Slot *slot, Accepted *accepted)
+/*
+ * The first task in the scan's window that is available, is for this
+ * performer, and is now claimed for him; 0: there is none.
+ */
+static int64
+claim_candidate(Taker *taker, FeedScan *scan, Child *tasks)
 {
-	Datum		values[2] = {Int64GetDatum(task_id), TimestampTzGetDatum(now)};
-	Datum		had[2] = {Int64GetDatum(performer->user_id), Int64GetDatum(task_id)};
+	ChildScan	rows;
+	int64		candidate = 0;
+	int64		first = 0;
 
-	if (maybe_had &&
-		spi_run(&select_had, performer->partition, had, NULL, SPI_VIEW_CURRENT, 1) == 1)
-		return false;
-	if (!feed_claim(scan->shelf, task_id))
-		return false;
+	child_scan_begin(&rows, tasks, TASK_BY_TYPE, scan->task_type, scan->after, scan->upto);
+	while (candidate == 0 && child_scan_next(&rows))
+	{
+		int64		task_id;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!available(tasks, taker->now))
+			continue;
+		task_id = child_int64(tasks, TASK_TASK_ID);
+		if (first == 0)
+			first = task_id;
+		if (child_int64(tasks, TASK_REQUESTER_ID) == taker->performer.user_id)
+			continue;
+
+		/* a free task that wants one performer was had only if it came back */
+		if ((scan->in_range || child_int32(tasks, TASK_PERFORMERS) > 1) &&
+			had_before(taker, task_id))
+			continue;
+		if (feed_claim(scan->shelf, task_id))
+			candidate = task_id;
+	}
+	child_scan_end(&rows);
+	feed_scan_saw(scan, first);
+	return candidate;
+}
+
+/* takes the claimed task if it still can be had */
+static bool
+take_claimed(Taker *taker, Child *tasks, int64 task_id, Accepted *accepted)
+{
 	wait_point("claimed");
-	if (spi_run(&take_slot, scan->partition, values, NULL, SPI_VIEW_CURRENT, 0) == 0)
+
+	/*
+	 * Assignments of a task are made under its row lock, so this look at what
+	 * other sessions of the performer did is the last word.
+	 */
+	if (child_lock(tasks, task_id, false) != ROW_LOCKED ||
+		!available(tasks, taker->now) ||
+		had_before(taker, task_id))
 	{
 		feed_claim_failed(task_id);
 		return false;
 	}
-	read_slot(slot, task_id);
-	feed_claimed(task_id, slot->left);
-	if (!insert(performer, slot, now, accepted))
-	{
-		/* another session of his took it just now */
-		spi_run(&give_slot_back, scan->partition, values, NULL, SPI_VIEW_CURRENT, 0);
-		feed_claimed(task_id, slot->left + 1);
-		return false;
-	}
+	feed_claimed(task_id, take(taker, tasks, accepted));
 	return true;
 }
 
 /* looks through the windows of a shelf until a task is taken */
 static bool
-take_from_shelf(const UserHome *performer, Shelf *shelf, int64 task_type,
-				TimestampTz now, Slot *slot, Accepted *accepted)
+take_from_shelf(Taker *taker, Shelf *shelf, int64 task_type, Accepted *accepted)
 {
 	FeedScan	scan;
-	bool		more = feed_scan_begin(&scan, shelf, task_type, performer->user_id);
+	Child		tasks;
+	bool		more = feed_scan_begin(&scan, shelf, task_type, taker->performer.user_id);
+	bool		taken = false;
 
-	while (more)
+	if (!more)
+		return false;
+	child_open(&tasks, &task_table, scan.partition);
+	while (more && !taken)
 	{
-		Datum		values[5] = {Int64GetDatum(scan.task_type), Int64GetDatum(scan.after),
-			Int64GetDatum(scan.upto), TimestampTzGetDatum(now), Int64GetDatum(performer->user_id)};
-		uint64		count = spi_run(&select_candidates, scan.partition, values, NULL, SPI_VIEW_CURRENT, 0);
-		int64		candidates[CANDIDATES];
-		bool		maybe_had[CANDIDATES];
+		int64		task_id = claim_candidate(taker, &scan, &tasks);
 
-		CHECK_FOR_INTERRUPTS();
-		for (uint64 i = 0; i < count; i++)
-		{
-			/* a free task that wants one performer was had only if it came back */
-			candidates[i] = spi_int64(i, 1);
-			maybe_had[i] = scan.in_range || spi_int32(i, 2) > 1;
-		}
-		for (uint64 i = 0; i < count; i++)
-			if (try_candidate(performer, &scan, candidates[i], maybe_had[i], now, slot, accepted))
-			{
-				feed_scan_took(&scan, candidates[i]);
-				return true;
-			}
-		if (count == CANDIDATES && candidates[CANDIDATES - 1] < scan.upto)
-			scan.after = candidates[CANDIDATES - 1];
-		else
+		if (task_id == 0)
 			more = feed_scan_next(&scan);
+		else if (take_claimed(taker, &tasks, task_id, accepted))
+		{
+			feed_scan_took(&scan, task_id);
+			taken = true;
+		}
+		else
+			scan.after = task_id;
 	}
-	return false;
+	child_close(&tasks);
+	return taken;
+}
+
+/* up to "wanted" tasks from the shelves; returns how many are still wanted */
+static int32
+take_from_shelves(Taker *taker, int64 task_type, int32 wanted, ReturnSetInfo *rsinfo)
+{
+	Shelf	  **shelves;
+	int			count = feed_shelves(task_type, &shelves);
+
+	for (int i = 0; i < count && wanted > 0; i++)
+	{
+		Accepted	accepted;
+
+		while (wanted > 0 && take_from_shelf(taker, shelves[i], task_type, &accepted))
+		{
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc,
+								 accepted.values, accepted.nulls);
+			wanted--;
+		}
+	}
+	pfree(shelves);
+	return wanted;
 }
 
 PG_FUNCTION_INFO_V1(taskex_accept_next);
 
+/* accept_next(performer, task_type, count) -> setof assignment */
 Datum
 taskex_accept_next(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	UserHome	performer;
-	int64		task_type = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
+	Taker		taker;
+	int64		task_type = 0;
 	int32		wanted;
-	TimestampTz now = clock_now();
-	Shelf	  **shelves;
-	int			shelf_count;
-	SpiScope	scope;
 
 	require_arg(fcinfo, 0, "performer");
 	require_arg(fcinfo, 2, "count");
-	directory_actor(PG_GETARG_TEXT_PP(0), &performer);
+	taker_begin(&taker, PG_GETARG_TEXT_PP(0), "accept_next()");
 	if (!PG_ARGISNULL(1))
+	{
+		task_type = PG_GETARG_INT64(1);
 		task_type_get(task_type);
+	}
 	wanted = PG_GETARG_INT32(2);
 	if (wanted < 1 || wanted > COUNT_MAX)
 		ereport(ERROR,
@@ -332,21 +348,9 @@ taskex_accept_next(PG_FUNCTION_ARGS)
 				 errmsg("count must be between 1 and %d", COUNT_MAX)));
 	InitMaterializedSRF(fcinfo, 0);
 
-	shelf_count = feed_shelves(task_type, &shelves);
-	spi_begin(&scope);
-	for (int i = 0; i < shelf_count && wanted > 0; i++)
-	{
-		Slot		slot;
-		Accepted	accepted;
-
-		while (wanted > 0 &&
-			   take_from_shelf(&performer, shelves[i], task_type, now, &slot, &accepted))
-		{
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc,
-								 accepted.values, accepted.nulls);
-			wanted--;
-		}
-	}
-	spi_end(&scope);
+	wanted = take_from_shelves(&taker, task_type, wanted, rsinfo);
+	if (wanted > 0 && feed_crowded(task_type))
+		(void) take_from_shelves(&taker, task_type, wanted, rsinfo);
+	taker_end(&taker);
 	return (Datum) 0;
 }

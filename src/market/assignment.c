@@ -2,9 +2,9 @@
  * assignment.c
  *	  What a performer does with an assignment: extend, return, submit.
  *
- * Each act is one conditional update of the assignment's row, so that of two
- * sessions, or of a performer and the conductor that ends his lease, one wins.
- * When the update finds no row, the row tells what was wrong.
+ * Each act locks the assignment's row and then looks whether it may happen, so
+ * that of two sessions, or of a performer and the conductor that ends his
+ * lease, one wins.
  */
 #include "postgres.h"
 
@@ -12,199 +12,196 @@
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/errcodes.h"
-#include "infra/spi.h"
 #include "infra/waitpoint.h"
+#include "market/rows.h"
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 
 #define SUBMIT_MAX 10000
 
-static Statement extend_lease = {
-	"UPDATE _taskex.assignment_%p SET lease_until = lease_until + $4"
-	" WHERE assignment_id = $1 AND performer_id = $2 AND state = 'accepted' AND lease_until > $3"
-	" RETURNING lease_until",
-	4, {INT8OID, INT8OID, TIMESTAMPTZOID, INTERVALOID}
-};
-
-static Statement return_lease = {
-	"UPDATE _taskex.assignment_%p SET state = 'returned', finished_at = $3"
-	" WHERE assignment_id = $1 AND performer_id = $2 AND state = 'accepted' AND lease_until > $3"
-	" RETURNING task_id, task_type_id, requester_id",
-	3, {INT8OID, INT8OID, TIMESTAMPTZOID}
-};
-
-static Statement submit = {
-	"UPDATE _taskex.assignment_%p SET state = 'submitted', finished_at = $3"
-	" WHERE assignment_id = $1 AND performer_id = $2 AND state = 'accepted' AND lease_until > $3"
-	" AND lease_token = coalesce($4, lease_token)"
-	" RETURNING task_id, task_type_id, requester_id",
-	4, {INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID}
-};
-
-static Statement select_assignment = {
-	"SELECT state, lease_until, lease_token FROM _taskex.assignment_%p"
-	" WHERE assignment_id = $1 AND performer_id = $2",
-	2, {INT8OID, INT8OID}
-};
-
-static Statement insert_result = {
-	"INSERT INTO _taskex.result_%p (partition_id, assignment_id, task_id, task_type_id, requester_id,"
-	" performer_id, submitted_at, auto_approve_at, result)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-	9, {INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, JSONBOID}
-};
-
-/* says why the assignment could not be changed; does not return */
-static void
-report(const UserHome *performer, int64 assignment_id, TimestampTz now, int64 token, bool check_token)
+/* one call's constants */
+typedef struct Holder
 {
-	Datum		values[2] = {Int64GetDatum(assignment_id), Int64GetDatum(performer->user_id)};
-	char	   *state;
+	UserHome	performer;
+	TimestampTz now;
+	Child		assignments;	/* on the performer's partition */
+} Holder;
+
+static void
+holder_begin(Holder *holder, const text *login, const char *function)
+{
+	PreventCommandIfReadOnly(function);
+	directory_actor(login, &holder->performer);
+	holder->now = clock_now();
+	child_open(&holder->assignments, &assignment_table, holder->performer.partition);
+}
+
+static void
+holder_end(Holder *holder)
+{
+	child_close(&holder->assignments);
+}
+
+/*
+ * Locks the performer's assignment, raising an error unless its lease lasts.
+ * token: NULL, or what the lease token must be.
+ */
+static void
+lock_held(Holder *holder, int64 assignment_id, const int64 *token)
+{
+	Child	   *row = &holder->assignments;
 	TimestampTz until;
 	bool		isnull;
 
-	if (spi_run(&select_assignment, performer->partition, values, NULL, SPI_VIEW_CURRENT, 1) == 0)
+	if (child_lock(row, assignment_id, true) != ROW_LOCKED ||
+		child_int64(row, ASSIGNMENT_PERFORMER_ID) != holder->performer.user_id)
 		ereport(ERROR,
 				(errcode(ERRCODE_TX_UNKNOWN_ASSIGNMENT),
 				 errmsg("the performer has no assignment %lld", (long long) assignment_id)));
-	state = TextDatumGetCString(spi_value(0, 1, &isnull));
-	until = DatumGetTimestampTz(spi_value(0, 2, &isnull));
-	if (strcmp(state, "abandoned") == 0 || (strcmp(state, "accepted") == 0 && until <= now))
+
+	until = child_int64(row, ASSIGNMENT_LEASE_UNTIL);
+	if (child_text_is(row, ASSIGNMENT_STATE, "abandoned") ||
+		(child_text_is(row, ASSIGNMENT_STATE, "accepted") && until <= holder->now))
 		ereport(ERROR,
 				(errcode(ERRCODE_TX_LEASE_EXPIRED),
 				 errmsg("the lease on assignment %lld has expired", (long long) assignment_id),
 				 errdetail("It ended at %s.", timestamptz_to_str(until)),
 				 errhint("taskex.extend_assignment() makes a lease longer before it ends.")));
-	if (strcmp(state, "accepted") != 0)
+	if (!child_text_is(row, ASSIGNMENT_STATE, "accepted"))
 		ereport(ERROR,
 				(errcode(ERRCODE_TX_WRONG_STATE),
 				 errmsg("assignment %lld is not under way", (long long) assignment_id),
-				 errdetail("Its state is \"%s\".", state)));
-	if (check_token && token != spi_int64(0, 3))
+				 errdetail("Its state is \"%s\".",
+						   TextDatumGetCString(slot_getattr(row->slot, ASSIGNMENT_STATE, &isnull)))));
+	if (token && *token != child_int64(row, ASSIGNMENT_LEASE_TOKEN))
 		ereport(ERROR,
 				(errcode(ERRCODE_TX_STALE_TOKEN),
 				 errmsg("the lease token for assignment %lld is not valid", (long long) assignment_id),
 				 errdetail("Another lease has taken its place, or it never was one.")));
+}
 
-	/* it changed between the update and this look */
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("could not serialize access to assignment %lld", (long long) assignment_id),
-			 errhint("Retry the transaction.")));
+/* the end of the locked assignment, as the performer wants it */
+static void
+finish(Holder *holder, const char *state)
+{
+	static const int columns[2] = {ASSIGNMENT_FINISHED_AT, ASSIGNMENT_STATE};
+	Datum		values[2] = {TimestampTzGetDatum(holder->now), CStringGetTextDatum(state)};
+	bool		nulls[2] = {false, false};
+
+	child_update(&holder->assignments, 2, columns, values, nulls);
 }
 
 PG_FUNCTION_INFO_V1(taskex_extend_assignment);
 
+/* extend_assignment(performer, assignment_id, by) -> timestamptz */
 Datum
 taskex_extend_assignment(PG_FUNCTION_ARGS)
 {
 	static const char *const names[] = {"performer", "assignment_id", "by", NULL};
-	UserHome	performer;
-	TimestampTz now = clock_now();
+	static const int columns[1] = {ASSIGNMENT_LEASE_UNTIL};
+	Holder		holder;
 	TimestampTz until;
-	SpiScope	scope;
-	bool		isnull;
-	Datum		values[4];
+	Datum		value;
+	bool		isnull = false;
 
 	require_args(fcinfo, names);
-	directory_actor(PG_GETARG_TEXT_PP(0), &performer);
 	check_interval(PG_GETARG_INTERVAL_P(2), "by", 1000, 366);
-	values[0] = PG_GETARG_DATUM(1);
-	values[1] = Int64GetDatum(performer.user_id);
-	values[2] = TimestampTzGetDatum(now);
-	values[3] = PG_GETARG_DATUM(2);
-
-	spi_begin(&scope);
+	holder_begin(&holder, PG_GETARG_TEXT_PP(0), "extend_assignment()");
 	wait_point("extend");
-	if (spi_run(&extend_lease, performer.partition, values, NULL, SPI_VIEW_CURRENT, 0) == 0)
-		report(&performer, PG_GETARG_INT64(1), now, 0, false);
-	until = DatumGetTimestampTz(spi_value(0, 1, &isnull));
-	due_note(performer.partition, DUE_LEASE, until);
-	spi_end(&scope);
+	lock_held(&holder, PG_GETARG_INT64(1), NULL);
+	until = after_interval(child_int64(&holder.assignments, ASSIGNMENT_LEASE_UNTIL),
+						   PG_GETARG_INTERVAL_P(2));
+	value = TimestampTzGetDatum(until);
+	child_update(&holder.assignments, 1, columns, &value, &isnull);
+	due_note(holder.performer.partition, DUE_LEASE, until);
+	holder_end(&holder);
 	PG_RETURN_TIMESTAMPTZ(until);
 }
 
 PG_FUNCTION_INFO_V1(taskex_return_assignment);
 
+/* return_assignment(performer, assignment_id) */
 Datum
 taskex_return_assignment(PG_FUNCTION_ARGS)
 {
 	static const char *const names[] = {"performer", "assignment_id", NULL};
-	UserHome	performer;
-	TimestampTz now = clock_now();
+	Holder		holder;
 	FreedSlot	slot;
-	SpiScope	scope;
-	Datum		values[3];
 
 	require_args(fcinfo, names);
-	directory_actor(PG_GETARG_TEXT_PP(0), &performer);
-	values[0] = PG_GETARG_DATUM(1);
-	values[1] = Int64GetDatum(performer.user_id);
-	values[2] = TimestampTzGetDatum(now);
-
-	spi_begin(&scope);
+	holder_begin(&holder, PG_GETARG_TEXT_PP(0), "return_assignment()");
 	wait_point("return");
-	if (spi_run(&return_lease, performer.partition, values, NULL, SPI_VIEW_CURRENT, 0) == 0)
-		report(&performer, PG_GETARG_INT64(1), now, 0, false);
-	slot.task_id = spi_int64(0, 1);
-	slot.task_type = spi_int64(0, 2);
-	directory_home_by_id(spi_int64(0, 3), &slot.requester);
+	lock_held(&holder, PG_GETARG_INT64(1), NULL);
+	slot.task_id = child_int64(&holder.assignments, ASSIGNMENT_TASK_ID);
+	slot.task_type = child_int64(&holder.assignments, ASSIGNMENT_TASK_TYPE_ID);
+	directory_home_by_id(child_int64(&holder.assignments, ASSIGNMENT_REQUESTER_ID), &slot.requester);
+	finish(&holder, "returned");
 	slot_free(&slot);
-	spi_end(&scope);
+	holder_end(&holder);
 	PG_RETURN_VOID();
 }
 
-/* one result; token is checked unless null */
+/* the result of the locked assignment, to the requester's partition */
 static void
-submit_one(const UserHome *performer, int64 assignment_id, Datum result,
-		   int64 token, bool token_null, TimestampTz now)
+forward_result(Holder *holder, Datum result)
 {
-	Datum		values[4] = {Int64GetDatum(assignment_id), Int64GetDatum(performer->user_id),
-	TimestampTzGetDatum(now), Int64GetDatum(token)};
-	char		nulls[4] = {' ', ' ', ' ', token_null ? 'n' : ' '};
-	int64		task_id;
-	int64		task_type;
+	Child	   *assignment = &holder->assignments;
+	int64		task_type = child_int64(assignment, ASSIGNMENT_TASK_TYPE_ID);
+	TimestampTz approve_at = after_interval(holder->now, &task_type_get(task_type)->auto_approve);
 	UserHome	requester;
-	TimestampTz approve_at;
+	Child		results;
+	Datum		row[RESULT_COLUMNS] = {0};
+	bool		nulls[RESULT_COLUMNS] = {false};
 
-	wait_point("submit");
-	if (spi_run(&submit, performer->partition, values, nulls, SPI_VIEW_CURRENT, 0) == 0)
-		report(performer, assignment_id, now, token, !token_null);
-	task_id = spi_int64(0, 1);
-	task_type = spi_int64(0, 2);
-	directory_home_by_id(spi_int64(0, 3), &requester);
-	approve_at = after_interval(now, &task_type_get(task_type)->auto_approve);
-	{
-		Datum		row[9] = {Int32GetDatum(requester.partition), Int64GetDatum(assignment_id),
-			Int64GetDatum(task_id), Int64GetDatum(task_type), Int64GetDatum(requester.user_id),
-			Int64GetDatum(performer->user_id), TimestampTzGetDatum(now),
-		TimestampTzGetDatum(approve_at), result};
+	directory_home_by_id(child_int64(assignment, ASSIGNMENT_REQUESTER_ID), &requester);
+	row[RESULT_PARTITION_ID - 1] = Int32GetDatum(requester.partition);
+	row[RESULT_ASSIGNMENT_ID - 1] = Int64GetDatum(child_int64(assignment, ASSIGNMENT_ASSIGNMENT_ID));
+	row[RESULT_TASK_ID - 1] = Int64GetDatum(child_int64(assignment, ASSIGNMENT_TASK_ID));
+	row[RESULT_TASK_TYPE_ID - 1] = Int64GetDatum(task_type);
+	row[RESULT_REQUESTER_ID - 1] = Int64GetDatum(requester.user_id);
+	row[RESULT_PERFORMER_ID - 1] = Int64GetDatum(holder->performer.user_id);
+	row[RESULT_SUBMITTED_AT - 1] = TimestampTzGetDatum(holder->now);
+	row[RESULT_AUTO_APPROVE_AT - 1] = TimestampTzGetDatum(approve_at);
+	nulls[RESULT_JUDGED_AT - 1] = true;
+	row[RESULT_STATE - 1] = CStringGetTextDatum("submitted");
+	nulls[RESULT_FEEDBACK - 1] = true;
+	row[RESULT_RESULT - 1] = result;
 
-		spi_run(&insert_result, requester.partition, row, NULL, SPI_VIEW_CURRENT, 0);
-	}
+	child_open(&results, &result_table, requester.partition);
+	child_insert(&results, row, nulls);
+	child_close(&results);
 	due_note(requester.partition, DUE_REVIEW, approve_at);
+}
+
+static void
+submit(Holder *holder, int64 assignment_id, Datum result, const int64 *token)
+{
+	wait_point("submit");
+	lock_held(holder, assignment_id, token);
+	finish(holder, "submitted");
+	forward_result(holder, result);
 }
 
 PG_FUNCTION_INFO_V1(taskex_submit_assignment);
 
+/* submit_assignment(performer, assignment_id, result, lease_token) */
 Datum
 taskex_submit_assignment(PG_FUNCTION_ARGS)
 {
 	static const char *const names[] = {"performer", "assignment_id", "result", NULL};
-	UserHome	performer;
-	SpiScope	scope;
+	Holder		holder;
+	int64		token = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT64(3);
 
 	require_args(fcinfo, names);
-	directory_actor(PG_GETARG_TEXT_PP(0), &performer);
 	check_json_size(PG_GETARG_DATUM(2), "result");
-
-	spi_begin(&scope);
-	submit_one(&performer, PG_GETARG_INT64(1), PG_GETARG_DATUM(2),
-			   PG_ARGISNULL(3) ? 0 : PG_GETARG_INT64(3), PG_ARGISNULL(3), clock_now());
-	spi_end(&scope);
+	holder_begin(&holder, PG_GETARG_TEXT_PP(0), "submit_assignment()");
+	submit(&holder, PG_GETARG_INT64(1), PG_GETARG_DATUM(2), PG_ARGISNULL(3) ? NULL : &token);
+	holder_end(&holder);
 	PG_RETURN_VOID();
 }
 
@@ -223,7 +220,7 @@ Datum
 taskex_submit_assignments(PG_FUNCTION_ARGS)
 {
 	static const char *const names[] = {"performer", "assignment_ids", "results", NULL};
-	UserHome	performer;
+	Holder		holder;
 	Datum	   *ids;
 	Datum	   *results;
 	bool	   *id_nulls;
@@ -231,11 +228,8 @@ taskex_submit_assignments(PG_FUNCTION_ARGS)
 	int			count;
 	int			result_count;
 	Datum	   *pairs;
-	TimestampTz now = clock_now();
-	SpiScope	scope;
 
 	require_args(fcinfo, names);
-	directory_actor(PG_GETARG_TEXT_PP(0), &performer);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), INT8OID, 8, true, TYPALIGN_DOUBLE, &ids, &id_nulls, &count);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(2), JSONBOID, -1, false, TYPALIGN_INT,
 					  &results, &result_nulls, &result_count);
@@ -265,9 +259,9 @@ taskex_submit_assignments(PG_FUNCTION_ARGS)
 	/* rows are locked in the order of their ids, as by everybody else */
 	qsort(pairs, count, sizeof(Datum) * 2, compare_ids);
 
-	spi_begin(&scope);
+	holder_begin(&holder, PG_GETARG_TEXT_PP(0), "submit_assignments()");
 	for (int i = 0; i < count; i++)
-		submit_one(&performer, DatumGetInt64(pairs[2 * i]), pairs[2 * i + 1], 0, true, now);
-	spi_end(&scope);
+		submit(&holder, DatumGetInt64(pairs[2 * i]), pairs[2 * i + 1], NULL);
+	holder_end(&holder);
 	PG_RETURN_INT32(count);
 }

@@ -416,6 +416,7 @@ taskex_run_due(PG_FUNCTION_ARGS)
 	int64		counts[DUE_KINDS];
 
 	directory_require_admin("run due work");
+	PreventCommandIfReadOnly("run_due()");
 	InitMaterializedSRF(fcinfo, 0);
 	due_work(false, counts);
 	feed_maintain();

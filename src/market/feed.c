@@ -6,15 +6,17 @@
  * PURPOSE	A session finds available tasks by reading an index on
  *			(task_type_id, task_id) forward from a remembered place, never by
  *			searching among finished ones.
- * LAYOUT	An array of taskex.feed_size shelves, found by a linear look
- *			through their keys (they are few, and the look is rare); a cache of
- *			performers' places (feed_scan.c).
- * WRITES	Keys under the feed lock, exclusive; a shelf's other fields under
- *			its spinlock.  A pinned shelf keeps its key.
+ * LAYOUT	A header with a hash table of places, an array of
+ *			taskex.feed_size places (key, idle or not) and, in parallel, of
+ *			shelves; then the cache of performers' places (place.c).
+ * WRITES	Places and hash chains under the feed lock, exclusive; "idle" and a
+ *			shelf's other fields under its spinlock.  A pinned shelf keeps its
+ *			key.
  * CRASH	Shelves are listed again from _taskex.offer, whose "low" is never
  *			beyond a task that is still open.
  * INVARIANT  A committed task with a free slot is after "low", or in a range,
- *			or claimed by a running transaction, or in "busy".
+ *			or claimed by a running transaction, or in "busy"; a shelf that has
+ *			any of these is not idle.
  */
 #include "postgres.h"
 
@@ -26,32 +28,42 @@
 #include "market/place.h"
 
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "common/pg_prng.h"
 #include "storage/shmem.h"
 #include "utils/memutils.h"
 
+typedef struct ShelfPlace
+{
+	ShelfKey	key;			/* as in the shelf */
+	int32		next;			/* in its hash chain; -1: the end */
+	bool		idle;			/* nothing can be had there */
+} ShelfPlace;
+
 typedef struct FeedShared
 {
 	uint32		last_incarnation;
-	int			used;			/* shelves 0 .. used - 1 have been in use */
-	int			hand;			/* of the eviction clock */
-	bool		crowded;		/* a shelf had to give way */
+	int			used;			/* places 0 .. used - 1 have been in use */
+	uint32		hand;			/* of the eviction clock */
+	bool		crowded;		/* a shelf that was not idle had to give way */
 	uint32		listed[FLEXIBLE_ARRAY_MEMBER];	/* by realm slot: its serial */
 } FeedShared;
 
 static FeedShared *feed = NULL;
+static int32 *chains = NULL;	/* taskex.feed_size heads */
+static ShelfPlace *places = NULL;
 static Shelf *shelves = NULL;
 static LWLock *lock = NULL;
 
-static Statement insert_offer = {
-	"INSERT INTO _taskex.offer (task_type_id, partition_id) VALUES ($1, $2)"
-	" ON CONFLICT DO NOTHING",
+static Statement upsert_offer = {
+	"INSERT INTO _taskex.offer AS o (task_type_id, partition_id) VALUES ($1, $2)"
+	" ON CONFLICT (task_type_id, partition_id) DO UPDATE SET idle = false WHERE o.idle",
 	2, {INT8OID, INT4OID}
 };
 
 static Statement select_offers = {
 	"SELECT task_type_id, partition_id FROM _taskex.offer"
-	" WHERE $1 = 0 OR task_type_id = $1 ORDER BY random() LIMIT $2",
+	" WHERE NOT idle AND ($1 = 0 OR task_type_id = $1) ORDER BY random() LIMIT $2",
 	2, {INT8OID, INT8OID}
 };
 
@@ -73,10 +85,25 @@ header_size(void)
 }
 
 static Size
+chains_size(void)
+{
+	return MAXALIGN(sizeof(int32) * (Size) guc_feed_size);
+}
+
+static Size
+places_size(void)
+{
+	return MAXALIGN(sizeof(ShelfPlace) * (Size) guc_feed_size);
+}
+
+static Size
 feed_size(void)
 {
-	return add_size(add_size(header_size(), mul_size(guc_feed_size, sizeof(Shelf))),
-					place_size());
+	Size		size = add_size(header_size(), chains_size());
+
+	size = add_size(size, places_size());
+	size = add_size(size, mul_size(guc_feed_size, sizeof(Shelf)));
+	return add_size(size, place_size());
 }
 
 static int
@@ -88,12 +115,22 @@ feed_lock_count(void)
 static void
 feed_attach(void *block, LWLockPadded *locks, bool found)
 {
+	char	   *at = block;
+
 	feed = block;
-	shelves = (Shelf *) ((char *) block + header_size());
+	at += header_size();
+	chains = (int32 *) at;
+	at += chains_size();
+	places = (ShelfPlace *) at;
+	at += places_size();
+	shelves = (Shelf *) at;
 	lock = &locks[0].lock;
 	if (!found)
 		for (int i = 0; i < guc_feed_size; i++)
+		{
+			chains[i] = -1;
 			SpinLockInit(&shelves[i].mutex);
+		}
 	place_attach((char *) (shelves + guc_feed_size), found);
 }
 
@@ -101,13 +138,23 @@ const ShmemPart feed_shmem = {"taskex feed", feed_size, NULL, feed_lock_count, f
 
 /* ---- finding shelves ---- */
 
+static int32 *
+chain_of(const ShelfKey *key)
+{
+	return &chains[hash_bytes((const unsigned char *) key, sizeof(ShelfKey)) % guc_feed_size];
+}
+
+static bool
+same_key(const ShelfKey *a, const ShelfKey *b)
+{
+	return a->task_type == b->task_type && a->partition == b->partition && a->realm == b->realm;
+}
+
 static Shelf *
 find(const ShelfKey *key)
 {
-	for (int i = 0; i < feed->used; i++)
-		if (shelves[i].key.task_type == key->task_type &&
-			shelves[i].key.partition == key->partition &&
-			shelves[i].key.realm == key->realm)
+	for (int32 i = *chain_of(key); i >= 0; i = places[i].next)
+		if (same_key(&places[i].key, key))
 			return &shelves[i];
 	return NULL;
 }
@@ -128,31 +175,58 @@ shelf_unpin(Shelf *shelf)
 	SpinLockRelease(&shelf->mutex);
 }
 
-/* a shelf that nobody refers to, emptied; feed lock held exclusive */
-static Shelf *
-take_shelf(void)
+/* takes a place out of its chain */
+static void
+unlink_place(int32 i)
 {
-	if (feed->used < guc_feed_size)
-		return &shelves[feed->used++];
-	for (int i = 0; i < guc_feed_size; i++)
-	{
-		Shelf	   *shelf = &shelves[feed->hand++ % guc_feed_size];
+	int32	   *link = chain_of(&places[i].key);
 
-		if (shelf->pins == 0)
-		{
-			feed->crowded = true;
-			return shelf;
-		}
+	while (*link != i)
+		link = &places[*link].next;
+	*link = places[i].next;
+}
+
+/*
+ * A place for a new shelf, -1 if all are pinned: a new one, or an idle shelf's,
+ * or else any.  Feed lock held exclusive, so nobody can pin meanwhile.
+ */
+static int32
+free_place(void)
+{
+	int32		victim = -1;
+
+	if (feed->used < guc_feed_size)
+		return feed->used++;
+	for (int n = 0; n < guc_feed_size; n++)
+	{
+		int32		i = feed->hand++ % guc_feed_size;
+
+		if (shelves[i].pins > 0)
+			continue;
+		victim = i;
+		if (places[i].idle)
+			break;
 	}
-	return NULL;
+	if (victim >= 0)
+	{
+		if (!places[victim].idle)
+			feed->crowded = true;
+		unlink_place(victim);
+	}
+	return victim;
 }
 
 /* the shelf, made if need be, and pinned */
 Shelf *
 shelf_get(int64 task_type, int32 partition)
 {
-	ShelfKey	key = {realm_current()->serial, partition, task_type};
+	ShelfKey	key;
 	Shelf	   *shelf;
+
+	memset(&key, 0, sizeof(key));
+	key.realm = realm_current()->serial;
+	key.partition = partition;
+	key.task_type = task_type;
 
 	LWLockAcquire(lock, LW_SHARED);
 	shelf = find(&key);
@@ -164,13 +238,24 @@ shelf_get(int64 task_type, int32 partition)
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	shelf = find(&key);
-	if (shelf == NULL && (shelf = take_shelf()) != NULL)
+	if (shelf == NULL)
 	{
-		SpinLockAcquire(&shelf->mutex);
-		memset((char *) shelf + offsetof(Shelf, key), 0, sizeof(Shelf) - offsetof(Shelf, key));
-		shelf->key = key;
-		shelf->incarnation = ++feed->last_incarnation;
-		SpinLockRelease(&shelf->mutex);
+		int32		i = free_place();
+
+		if (i >= 0)
+		{
+			places[i].key = key;
+			places[i].idle = false;
+			places[i].next = *chain_of(&key);
+			*chain_of(&key) = i;
+
+			shelf = &shelves[i];
+			SpinLockAcquire(&shelf->mutex);
+			memset((char *) shelf + offsetof(Shelf, key), 0, sizeof(Shelf) - offsetof(Shelf, key));
+			shelf->key = key;
+			shelf->incarnation = ++feed->last_incarnation;
+			SpinLockRelease(&shelf->mutex);
+		}
 	}
 	if (shelf)
 		pin(shelf);
@@ -181,6 +266,20 @@ shelf_get(int64 task_type, int32 partition)
 				 errmsg("all shelves of the feed are in use by running transactions"),
 				 errhint("Raise taskex.feed_size and restart the server.")));
 	return shelf;
+}
+
+void
+shelf_changed(Shelf *shelf)
+{
+	places[shelf - shelves].idle = shelf->loaded && shelf->low >= shelf->high &&
+		shelf->open_ranges == 0 && shelf->claim_count == 0 && shelf->busy_count == 0;
+}
+
+void
+shelf_strike_range(Shelf *shelf, Range *range)
+{
+	range->lo = range->hi = 0;
+	shelf->open_ranges--;
 }
 
 /*
@@ -194,11 +293,14 @@ shelf_add_range(Shelf *shelf, int64 lo, int64 hi)
 
 	if (range->hi != 0)
 		shelf->low = Min(shelf->low, range->lo - 1);
+	else
+		shelf->open_ranges++;
 	range->lo = lo;
 	range->hi = hi;
+	shelf_changed(shelf);
 }
 
-/* reads where the shelf begins and ends, if nobody has yet */
+/* reads where the shelf begins and ends, if nobody has yet; it is pinned */
 void
 shelf_load(Shelf *shelf)
 {
@@ -223,11 +325,12 @@ shelf_load(Shelf *shelf)
 		shelf->loaded = true;
 		shelf->low = shelf->durable = low;
 		shelf->high = Max(shelf->high, high);
+		shelf->taken_durable = TAKEN_DURABLE;	/* have a look at the stored low */
 	}
 	SpinLockRelease(&shelf->mutex);
 }
 
-/* makes shelves of the offers that are on record */
+/* makes shelves of the offers that are on record, as far as there is room */
 static void
 list_offers(int64 task_type)
 {
@@ -241,10 +344,22 @@ list_offers(int64 task_type)
 	{
 		Shelf	   *shelf = shelf_get(spi_int64(i, 1), spi_int32(i, 2));
 
+		SpinLockAcquire(&shelf->mutex);
 		shelf->registered = true;
+		SpinLockRelease(&shelf->mutex);
 		shelf_unpin(shelf);
 	}
 	spi_end(&scope);
+}
+
+bool
+feed_crowded(int64 task_type)
+{
+	if (likely(!feed->crowded))
+		return false;
+	feed->crowded = false;		/* true again if one gives way for another */
+	list_offers(task_type);
+	return true;
 }
 
 int
@@ -261,59 +376,71 @@ feed_shelves(int64 task_type, Shelf ***result)
 		list_offers(0);
 		feed->listed[realm->slot] = realm->serial;
 	}
-	else if (unlikely(feed->crowded))
-		list_offers(task_type);
 
 	LWLockAcquire(lock, LW_SHARED);
 	used = feed->used;
-	LWLockRelease(lock);
-	array = palloc(sizeof(Shelf *) * Max(used, 1));
-	start = used > 1 ? (int) pg_prng_uint64_range(&pg_global_prng_state, 0, used - 1) : 0;
-
-	LWLockAcquire(lock, LW_SHARED);
 	for (int i = 0; i < used; i++)
-	{
-		Shelf	   *shelf = &shelves[(start + i) % used];
-
-		if (shelf->key.realm == realm->serial &&
-			(task_type == 0 || shelf->key.task_type == task_type))
-			array[count++] = shelf;
-	}
+		if (!places[i].idle && places[i].key.realm == realm->serial &&
+			(task_type == 0 || places[i].key.task_type == task_type))
+			count++;
 	LWLockRelease(lock);
+
+	array = palloc(sizeof(Shelf *) * Max(count, 1));
+	start = used > 1 ? (int) pg_prng_uint64_range(&pg_global_prng_state, 0, used - 1) : 0;
+	used = Min(used, feed->used);
+	{
+		int			limit = count;
+
+		count = 0;
+		LWLockAcquire(lock, LW_SHARED);
+		for (int n = 0; n < used && count < limit; n++)
+		{
+			int			i = (start + n) % used;
+
+			if (!places[i].idle && places[i].key.realm == realm->serial &&
+				(task_type == 0 || places[i].key.task_type == task_type))
+				array[count++] = &shelves[i];
+		}
+		LWLockRelease(lock);
+	}
 	*result = array;
 	return count;
+}
+
+/* pins a shelf if it is still of this realm (and type, unless 0) */
+static bool
+pin_if_ours(Shelf *shelf, int64 task_type)
+{
+	uint32		realm = realm_current()->serial;
+	bool		ours;
+
+	LWLockAcquire(lock, LW_SHARED);
+	ours = shelf->key.realm == realm && (task_type == 0 || shelf->key.task_type == task_type);
+	if (ours)
+		pin(shelf);
+	LWLockRelease(lock);
+	return ours;
 }
 
 void
 shelf_each(void (*visit) (Shelf *shelf))
 {
-	Shelf	  **all;
-	int			count = feed_shelves(0, &all);
 	uint32		realm = realm_current()->serial;
 
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < feed->used; i++)
 	{
-		/* pin it where it still is ours */
-		LWLockAcquire(lock, LW_SHARED);
-		if (all[i]->key.realm != realm)
-		{
-			LWLockRelease(lock);
+		if (places[i].key.realm != realm || !pin_if_ours(&shelves[i], 0))
 			continue;
-		}
-		pin(all[i]);
-		LWLockRelease(lock);
-
 		PG_TRY();
 		{
-			visit(all[i]);
+			visit(&shelves[i]);
 		}
 		PG_FINALLY();
 		{
-			shelf_unpin(all[i]);
+			shelf_unpin(&shelves[i]);
 		}
 		PG_END_TRY();
 	}
-	pfree(all);
 }
 
 /* ---- supplying ---- */
@@ -340,6 +467,7 @@ supplying_commit(void *record)
 		if (supplying->first <= shelf->high)
 			shelf_add_range(shelf, supplying->first, supplying->last);
 		shelf->high = Max(shelf->high, supplying->last);
+		shelf_changed(shelf);
 	}
 	shelf->supplying[supplying->epoch]--;
 	shelf->pins--;
@@ -359,6 +487,21 @@ supplying_abort(void *record)
 }
 
 static const XactKind supplying_kind = {supplying_commit, supplying_abort};
+
+/*
+ * Puts on record that there are tasks of the type on the partition.  Who does
+ * so while another transaction does, or marks the offer idle, waits for it.
+ */
+static void
+register_offer(int64 task_type, int32 partition)
+{
+	SpiScope	scope;
+	Datum		values[2] = {Int64GetDatum(task_type), Int32GetDatum(partition)};
+
+	spi_begin(&scope);
+	spi_run(&upsert_offer, 0, values, NULL, SPI_VIEW_CURRENT, 0);
+	spi_end(&scope);
+}
 
 Shelf *
 feed_supply_begin(int64 task_type, int32 partition)
@@ -380,14 +523,7 @@ feed_supply_begin(int64 task_type, int32 partition)
 	SpinLockRelease(&shelf->mutex);
 
 	if (unlikely(!shelf->registered))
-	{
-		SpiScope	scope;
-		Datum		values[2] = {Int64GetDatum(task_type), Int32GetDatum(partition)};
-
-		spi_begin(&scope);
-		spi_run(&insert_offer, 0, values, NULL, SPI_VIEW_CURRENT, 0);
-		spi_end(&scope);
-	}
+		register_offer(task_type, partition);
 	return shelf;
 }
 
@@ -480,6 +616,7 @@ end_claim(Claiming *claiming, bool committed)
 			shelf->taken++;
 			shelf->taken_durable++;
 		}
+		shelf_changed(shelf);
 	}
 	shelf->pins--;
 	SpinLockRelease(&shelf->mutex);
@@ -521,20 +658,11 @@ claiming_for(Shelf *shelf)
 bool
 shelf_hold(Shelf *shelf, int64 task_type)
 {
-	uint32		realm = realm_current()->serial;
-	bool		ours;
-
-	LWLockAcquire(lock, LW_SHARED);
-	ours = shelf->key.realm == realm && (task_type == 0 || shelf->key.task_type == task_type);
-	if (ours)
-		pin(shelf);
-	LWLockRelease(lock);
-	if (ours)
-	{
-		claiming_for(shelf);
-		shelf_unpin(shelf);
-	}
-	return ours;
+	if (!pin_if_ours(shelf, task_type))
+		return false;
+	claiming_for(shelf);
+	shelf_unpin(shelf);			/* the record's pin is enough */
+	return true;
 }
 
 bool

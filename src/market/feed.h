@@ -33,6 +33,7 @@ typedef struct FeedScan
 	uint64		generation;		/* ranges there were when the scan began */
 	int64		cursor;			/* how far he is on the shelf */
 	int64		high;			/* where the shelf ended when the scan began */
+	int64		low;			/* the shelf's low when the scan began */
 	bool		in_range;
 } FeedScan;
 
@@ -51,10 +52,16 @@ extern void feed_supply(Shelf *shelf, int64 first, int64 last);
 extern void feed_reoffer(int64 task_type, int32 partition, int64 task_id);
 
 /*
- * The shelves of a task type (0: of all types), each once, beginning anywhere;
- * returns their number and a palloc'd array.
+ * The shelves of a task type (0: of all types) that are not idle, each once,
+ * beginning anywhere; returns their number and a palloc'd array.
  */
 extern int	feed_shelves(int64 task_type, Shelf ***shelves);
+
+/*
+ * Nothing was found on those: were there shelves that had to give way?  Then
+ * some of them are back, and another look is worth while.
+ */
+extern bool feed_crowded(int64 task_type);
 
 /*
  * Begins a performer's scan of a shelf (of the task type, unless 0) with its
@@ -64,6 +71,13 @@ extern bool feed_scan_begin(FeedScan *scan, Shelf *shelf, int64 task_type, int64
 
 /* the window holds nothing (more) for him: the next one, or false at the end */
 extern bool feed_scan_next(FeedScan *scan);
+
+/*
+ * What a look from the beginning of the present window saw, with a snapshot
+ * taken since feed_scan_begin: the first task with a free slot, whoever may
+ * take it; 0: there is none in the window.
+ */
+extern void feed_scan_saw(FeedScan *scan, int64 first);
 
 /* he takes a task from the present window; the scan is over */
 extern void feed_scan_took(FeedScan *scan, int64 task_id);

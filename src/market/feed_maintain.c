@@ -5,7 +5,8 @@
  * For each shelf where tasks were taken: its low moves on to the first task
  * that still has a slot, ranges in which nothing is left are struck off, busy
  * tasks are offered again, and now and then the stored low moves on to the
- * first task that is still open.
+ * first task that is still open.  A shelf where all is closed is marked idle on
+ * record, so that a restart does not list it.
  */
 #include "postgres.h"
 
@@ -15,9 +16,6 @@
 #include "market/market.h"
 
 #include "catalog/pg_type.h"
-
-/* tasks taken between two moves of the stored low */
-#define TAKEN_DURABLE 1000
 
 static Statement first_available = {
 	"SELECT task_id FROM _taskex.task_%p WHERE task_type_id = $1"
@@ -36,6 +34,11 @@ static Statement first_open = {
 static Statement store_low = {
 	"UPDATE _taskex.offer SET low = $3 WHERE task_type_id = $1 AND partition_id = $2 AND low < $3",
 	3, {INT8OID, INT4OID, INT8OID}
+};
+
+static Statement store_idle = {
+	"UPDATE _taskex.offer SET idle = true WHERE task_type_id = $1 AND partition_id = $2",
+	2, {INT8OID, INT4OID}
 };
 
 /* the first id in the window that the statement finds, else upto + 1 */
@@ -74,6 +77,7 @@ move_low(Shelf *shelf)
 	SpinLockAcquire(&shelf->mutex);
 	if (shelf->low == low)
 		shelf->low = Max(low, first - 1);
+	shelf_changed(shelf);
 	SpinLockRelease(&shelf->mutex);
 }
 
@@ -100,9 +104,10 @@ clean_ranges(Shelf *shelf)
 		if (shelf->ranges[i].lo == range.lo && shelf->ranges[i].hi == range.hi)
 		{
 			if (first > range.hi)
-				shelf->ranges[i].lo = shelf->ranges[i].hi = 0;
+				shelf_strike_range(shelf, &shelf->ranges[i]);
 			else
 				shelf->ranges[i].lo = first;
+			shelf_changed(shelf);
 		}
 		SpinLockRelease(&shelf->mutex);
 	}
@@ -115,6 +120,7 @@ offer_busy(Shelf *shelf)
 	for (int i = 0; i < shelf->busy_count; i++)
 		shelf_add_range(shelf, shelf->busy[i], shelf->busy[i]);
 	shelf->busy_count = 0;
+	shelf_changed(shelf);
 	SpinLockRelease(&shelf->mutex);
 }
 
@@ -170,6 +176,31 @@ move_durable(Shelf *shelf)
 	}
 }
 
+/*
+ * Takes the shelf off the record when all its tasks are closed; whoever
+ * supplies there puts it on again.
+ */
+static void
+retire(Shelf *shelf)
+{
+	Datum		values[2] = {Int64GetDatum(shelf->key.task_type), Int32GetDatum(shelf->key.partition)};
+	SpiScope	scope;
+	bool		unused;
+
+	SpinLockAcquire(&shelf->mutex);
+	unused = shelf->registered && shelf->durable >= shelf->high &&
+		shelf->supplying[0] == 0 && shelf->supplying[1] == 0;
+	if (unused)
+		shelf->registered = false;
+	SpinLockRelease(&shelf->mutex);
+	if (!unused)
+		return;
+
+	spi_begin(&scope);
+	spi_run(&store_idle, 0, values, NULL, SPI_VIEW_CURRENT, 0);
+	spi_end(&scope);
+}
+
 static void
 maintain(Shelf *shelf)
 {
@@ -184,6 +215,8 @@ maintain(Shelf *shelf)
 	}
 	if (shelf->taken_durable >= TAKEN_DURABLE || shelf->barrier != 0)
 		move_durable(shelf);
+	if (shelf->registered && shelf->durable >= shelf->high)
+		retire(shelf);
 }
 
 void

@@ -23,15 +23,16 @@ find_place(FeedScan *scan, const Shelf *shelf, bool known, const Place *place)
 
 	scan->generation = shelf->generation;
 	scan->high = shelf->high;
+	scan->low = shelf->low;
 	if (known && place->seen >= oldest)
 	{
-		scan->cursor = place->cursor;
+		scan->cursor = Max(place->cursor, shelf->low);
 		scan->seen = place->seen;
 	}
 	else
 	{
 		/* new here, or away so long that ranges gave way */
-		scan->cursor = known ? Min(place->cursor, shelf->low) : shelf->low;
+		scan->cursor = shelf->low;
 		scan->seen = oldest;
 	}
 }
@@ -115,6 +116,35 @@ feed_scan_next(FeedScan *scan)
 	scan->cursor = Max(scan->cursor, scan->high);
 	store_place(scan);
 	return false;
+}
+
+void
+feed_scan_saw(FeedScan *scan, int64 first)
+{
+	Shelf	   *shelf = scan->shelf;
+
+	/* an old snapshot proves nothing about now */
+	if (IsolationUsesXactSnapshot())
+		return;
+
+	SpinLockAcquire(&shelf->mutex);
+	if (scan->in_range)
+	{
+		Range	   *range = &shelf->ranges[scan->seen % SHELF_RANGES];
+
+		if (shelf->generation - scan->seen < SHELF_RANGES &&
+			range->lo == scan->after + 1 && range->hi == scan->upto)
+		{
+			if (first == 0)
+				shelf_strike_range(shelf, range);
+			else
+				range->lo = first;
+		}
+	}
+	else if (scan->after == scan->low && shelf->low == scan->low)
+		shelf->low = scan->low = first ? first - 1 : scan->upto;
+	shelf_changed(shelf);
+	SpinLockRelease(&shelf->mutex);
 }
 
 void

@@ -16,6 +16,9 @@
 #define SHELF_CLAIMS 64
 #define SHELF_BUSY 32
 
+/* tasks taken between two moves of the stored low */
+#define TAKEN_DURABLE 1000
+
 /* tasks that are offered again: lo <= task_id <= hi; hi 0: nothing left */
 typedef struct Range
 {
@@ -42,12 +45,13 @@ struct Shelf
 	ShelfKey	key;			/* changes under the feed lock, exclusive */
 	uint32		incarnation;	/* unique over all shelves since start-up */
 	int			pins;			/* transactions and scans that refer to it */
-	bool		registered;		/* its row in _taskex.offer is committed */
+	bool		registered;		/* its row in _taskex.offer is committed, not idle */
 	bool		loaded;			/* low and high are known */
 
 	int64		low;			/* all tasks up to it are taken, or in a range */
 	int64		high;			/* the highest task known to be committed */
 	uint64		generation;		/* ranges added so far */
+	int			open_ranges;	/* ranges with something left */
 	Range		ranges[SHELF_RANGES];	/* range n is at n % SHELF_RANGES */
 
 	int			claim_count;
@@ -56,20 +60,22 @@ struct Shelf
 	int64		busy[SHELF_BUSY];	/* to be offered again a little later */
 
 	/* background work */
-	int64		taken;			/* tasks taken since low was moved */
-	int64		taken_durable;	/* ... since the stored low was */
+	int64		taken;			/* tasks taken since the last round */
+	int64		taken_durable;	/* ... since the stored low was moved */
 	int64		durable;		/* low as stored in _taskex.offer */
 	uint32		epoch;			/* of supplying transactions */
 	int			supplying[2];	/* how many of them, of even and odd epochs */
 	int64		barrier;		/* ids up to it were allocated before epoch; 0: none set */
 };
 
-/* feed.c */
+/* feed.c; "mutex held" is the shelf's */
 extern Shelf *shelf_get(int64 task_type, int32 partition);
 extern void shelf_unpin(Shelf *shelf);
 extern bool shelf_hold(Shelf *shelf, int64 task_type);
-extern void shelf_add_range(Shelf *shelf, int64 lo, int64 hi);	/* mutex held */
 extern void shelf_load(Shelf *shelf);
+extern void shelf_add_range(Shelf *shelf, int64 lo, int64 hi);	/* mutex held */
+extern void shelf_strike_range(Shelf *shelf, Range *range); /* mutex held */
+extern void shelf_changed(Shelf *shelf);	/* mutex held: is it idle now? */
 
 /* visits the shelves of this realm; the shelf is pinned during the visit */
 extern void shelf_each(void (*visit) (Shelf *shelf));

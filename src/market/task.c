@@ -15,25 +15,19 @@
 #include "infra/spi.h"
 #include "infra/waitpoint.h"
 #include "ledger/ledger.h"
+#include "market/rows.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
 #define PERFORMERS_MAX 100000
 #define KEY_MAX 255
-
-static Statement insert_task = {
-	"INSERT INTO _taskex.task_%p (partition_id, performers, task_id, task_type_id, requester_id,"
-	" reward, fee, created_at, expires_at, consensus, input)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-	11, {INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
-	TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBOID}
-};
 
 static Statement insert_tasks = {
 	"INSERT INTO _taskex.task_%p (partition_id, performers, task_id, task_type_id, requester_id,"
@@ -139,6 +133,7 @@ read_request(FunctionCallInfo fcinfo, Request *request, bool bulk)
 	static const char *const bulk_names[] = {"requester", "task_type", "inputs", "performers", "expires_in", NULL};
 
 	require_args(fcinfo, bulk ? bulk_names : names);
+	PreventCommandIfReadOnly(bulk ? "create_tasks()" : "create_task()");
 	directory_actor(PG_GETARG_TEXT_PP(0), &request->requester);
 	request->type = task_type_get(PG_GETARG_INT64(1));
 	request->bulk = bulk;
@@ -193,24 +188,12 @@ hash_of(const Request *request)
 	return request_hash(data, sizes, 5);
 }
 
-/*
- * Records the idempotency key for tasks that are about to be made.  If it was
- * used before, returns true and the first of the tasks that it stands for.
- */
-static bool
-key_was_used(const Request *request, int64 *first)
+/* the first task that a key, used before, stands for */
+static int64
+task_of_key(const Request *request, Datum *look, const bytea *hash)
 {
-	bytea	   *hash = hash_of(request);
-	Datum		values[6] = {Int32GetDatum(request->requester.partition),
-		Int32GetDatum(request->count), Int64GetDatum(request->requester.user_id),
-	Int64GetDatum(*first), PointerGetDatum(request->key), PointerGetDatum(hash)};
-	Datum		look[2] = {values[2], values[4]};
 	bytea	   *old;
 	bool		isnull;
-
-	wait_point("idempotency_key");
-	if (spi_run(&insert_supply, request->requester.partition, values, NULL, SPI_VIEW_CURRENT, 0) == 1)
-		return false;
 
 	if (spi_run(&select_supply, request->requester.partition, look, NULL, SPI_VIEW_CURRENT, 1) == 0)
 		ereport(ERROR,
@@ -224,8 +207,76 @@ key_was_used(const Request *request, int64 *first)
 				(errcode(ERRCODE_TX_IDEMPOTENCY_MISMATCH),
 				 errmsg("idempotency key \"%s\" was used with other arguments", text_to_cstring(request->key)),
 				 errhint("Use a new key for a new request.")));
-	*first = spi_int64(0, 1);
-	return true;
+	return spi_int64(0, 1);
+}
+
+/*
+ * Records the idempotency key for tasks that are about to be made.  If it was
+ * used before, returns true and the first of the tasks that it stands for.
+ */
+static bool
+key_was_used(const Request *request, int64 *first)
+{
+	bytea	   *hash = hash_of(request);
+	Datum		values[6] = {Int32GetDatum(request->requester.partition),
+		Int32GetDatum(request->count), Int64GetDatum(request->requester.user_id),
+	Int64GetDatum(*first), PointerGetDatum(request->key), PointerGetDatum(hash)};
+	Datum		look[2] = {values[2], values[4]};
+	SpiScope	scope;
+	bool		used;
+
+	spi_begin(&scope);
+	wait_point("idempotency_key");
+	used = spi_run(&insert_supply, request->requester.partition, values, NULL, SPI_VIEW_CURRENT, 0) == 0;
+	if (used)
+		*first = task_of_key(request, look, hash);
+	spi_end(&scope);
+	return used;
+}
+/* the tasks' rows: one directly, many with one statement */
+static void
+insert_rows(const Request *request, int64 first, int64 fee, TimestampTz now, TimestampTz expires)
+{
+	const UserHome *requester = &request->requester;
+
+	if (request->bulk)
+	{
+		Datum		values[11] = {Int32GetDatum(requester->partition), Int32GetDatum(request->performers),
+			Int64GetDatum(first), Int64GetDatum(request->type->task_type),
+			Int64GetDatum(requester->user_id), Int64GetDatum(request->type->reward),
+			Int64GetDatum(fee), TimestampTzGetDatum(now), TimestampTzGetDatum(expires),
+		PointerGetDatum(request->consensus), request->inputs};
+		char		nulls[11] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', request->consensus ? ' ' : 'n', ' '};
+
+		SpiScope	scope;
+
+		spi_begin(&scope);
+		spi_run(&insert_tasks, requester->partition, values, nulls, SPI_VIEW_CURRENT, 0);
+		spi_end(&scope);
+	}
+	else
+	{
+		Child		tasks;
+		Datum		row[TASK_COLUMNS] = {0};
+		bool		nulls[TASK_COLUMNS] = {false};
+
+		row[TASK_PARTITION_ID - 1] = Int32GetDatum(requester->partition);
+		row[TASK_PERFORMERS - 1] = Int32GetDatum(request->performers);
+		row[TASK_TASK_ID - 1] = Int64GetDatum(first);
+		row[TASK_TASK_TYPE_ID - 1] = Int64GetDatum(request->type->task_type);
+		row[TASK_REQUESTER_ID - 1] = Int64GetDatum(requester->user_id);
+		row[TASK_REWARD - 1] = Int64GetDatum(request->type->reward);
+		row[TASK_FEE - 1] = Int64GetDatum(fee);
+		row[TASK_CREATED_AT - 1] = TimestampTzGetDatum(now);
+		row[TASK_EXPIRES_AT - 1] = TimestampTzGetDatum(expires);
+		row[TASK_STATE - 1] = CStringGetTextDatum("open");
+		row[TASK_CONSENSUS - 1] = PointerGetDatum(request->consensus);
+		nulls[TASK_CONSENSUS - 1] = request->consensus == NULL;
+		row[TASK_INPUT - 1] = request->inputs;
+		child_open(&tasks, &task_table, requester->partition);
+		child_insert(&tasks, row, nulls);
+		child_close(&tasks);
+	}
 }
 
 /* makes the tasks and returns the first one's id; the others follow by steps */
@@ -241,27 +292,13 @@ supply(const Request *request)
 	TimestampTz expires = after_interval(now, request->expires_in);
 	Shelf	   *shelf = feed_supply_begin(request->type->task_type, requester->partition);
 	int64		first = task_id_make(ids_next(ID_TASK, request->count), requester->partition);
-	Datum		values[11] = {Int32GetDatum(requester->partition), Int32GetDatum(request->performers),
-		Int64GetDatum(first), Int64GetDatum(request->type->task_type),
-		Int64GetDatum(requester->user_id), Int64GetDatum(request->type->reward),
-		Int64GetDatum(fee), TimestampTzGetDatum(now), TimestampTzGetDatum(expires),
-	PointerGetDatum(request->consensus), request->inputs};
-	char		nulls[11] = "           ";
-	SpiScope	scope;
 
-	spi_begin(&scope);
 	if (request->key && key_was_used(request, &first))
-	{
-		spi_end(&scope);
 		return first;
-	}
 	ledger_hold(requester, total, first);
-	nulls[9] = request->consensus ? ' ' : 'n';
-	spi_run(request->bulk ? &insert_tasks : &insert_task, requester->partition,
-			values, nulls, SPI_VIEW_CURRENT, 0);
+	insert_rows(request, first, fee, now, expires);
 	feed_supply(shelf, first, first + (int64) (request->count - 1) * TASK_ID_STEP);
 	due_note(requester->partition, DUE_EXPIRY, expires);
-	spi_end(&scope);
 	return first;
 }
 

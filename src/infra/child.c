@@ -1,0 +1,329 @@
+/*
+ * child.c
+ *	  Rows of the child tables of a storage partition, without the executor.
+ */
+#include "postgres.h"
+
+#include "infra/child.h"
+#include "base/compat.h"
+#include "base/errcodes.h"
+#include "infra/realm.h"
+
+#include "access/heapam.h"
+#include "access/nbtree.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/namespace.h"
+#include "executor/executor.h"
+#include "nodes/execnodes.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+/* ---- which table is which ---- */
+
+typedef struct KnownKey
+{
+	const ChildTable *table;
+	int32		partition;
+	uint32		realm;
+} KnownKey;
+
+typedef struct KnownChild
+{
+	KnownKey	key;
+	Oid			relid;
+	Oid			indexes[CHILD_INDEXES];
+} KnownChild;
+
+static HTAB *known = NULL;
+
+/* the index of the relation with the given leading columns */
+static Oid
+find_index(Relation rel, const AttrNumber *columns)
+{
+	List	   *list = RelationGetIndexList(rel);
+	ListCell   *cell;
+	Oid			result = InvalidOid;
+
+	foreach(cell, list)
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+		int			n = 0;
+
+		while (n < CHILD_INDEX_KEYS && columns[n] != 0 &&
+			   n < index->rd_index->indnkeyatts && index->rd_index->indkey.values[n] == columns[n])
+			n++;
+		if ((n == CHILD_INDEX_KEYS || columns[n] == 0) && RelationGetIndexPredicate(index) == NIL)
+			result = RelationGetRelid(index);
+		index_close(index, AccessShareLock);
+	}
+	list_free(list);
+	return result;
+}
+
+/* looks the table and its indexes up, and that it is what the code expects */
+static void
+resolve(KnownChild *child)
+{
+	const ChildTable *table = child->key.table;
+	char		name[NAMEDATALEN];
+	Relation	rel;
+
+	snprintf(name, sizeof(name), "%s_%d", table->name, child->key.partition);
+	child->relid = get_relname_relid(name, get_namespace_oid("_taskex", false));
+	if (!OidIsValid(child->relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),
+				 errmsg("storage partition %d does not exist", child->key.partition)));
+	rel = table_open(child->relid, AccessShareLock);
+	if (RelationGetNumberOfAttributes(rel) != table->ncolumns)
+		elog(ERROR, "table %s has %d columns, not %d", name,
+			 RelationGetNumberOfAttributes(rel), table->ncolumns);
+	for (int i = 0; i < table->ncolumns; i++)
+		if (strcmp(NameStr(TupleDescAttr(RelationGetDescr(rel), i)->attname), table->columns[i]) != 0)
+			elog(ERROR, "column %d of table %s is not %s", i + 1, name, table->columns[i]);
+	for (int i = 0; i < table->nindexes; i++)
+	{
+		child->indexes[i] = find_index(rel, table->indexes[i]);
+		if (!OidIsValid(child->indexes[i]))
+			elog(ERROR, "table %s lacks index %d", name, i);
+	}
+	table_close(rel, AccessShareLock);
+}
+
+static KnownChild *
+find_known(const ChildTable *table, int32 partition)
+{
+	KnownKey	key;
+	KnownChild *child;
+	bool		found;
+
+	if (unlikely(known == NULL))
+	{
+		HASHCTL		ctl = {0};
+
+		ctl.keysize = sizeof(KnownKey);
+		ctl.entrysize = sizeof(KnownChild);
+		known = hash_create("taskex child tables", 128, &ctl, HASH_ELEM | HASH_BLOBS);
+	}
+	memset(&key, 0, sizeof(key));
+	key.table = table;
+	key.partition = partition;
+	key.realm = realm_current()->serial;
+	child = hash_search(known, &key, HASH_ENTER, &found);
+	if (!found)
+		child->relid = InvalidOid;
+	return child;
+}
+
+void
+child_open(Child *child, const ChildTable *table, int32 partition)
+{
+	KnownChild *entry = find_known(table, partition);
+
+	child->rel = OidIsValid(entry->relid) ? try_table_open(entry->relid, RowExclusiveLock) : NULL;
+	if (unlikely(child->rel == NULL))
+	{
+		entry->relid = InvalidOid;
+		resolve(entry);
+		child->rel = table_open(entry->relid, RowExclusiveLock);
+	}
+	memcpy(child->indexes, entry->indexes, sizeof(child->indexes));
+	child->slot = table_slot_create(child->rel, NULL);
+}
+
+void
+child_close(Child *child)
+{
+	ExecDropSingleTupleTableSlot(child->slot);
+	table_close(child->rel, NoLock);
+}
+
+/* ---- reading ---- */
+
+bool
+child_find(Child *child, int index, int nkeys, const int64 *keys)
+{
+	Relation	rel = index_open(child->indexes[index], AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	IndexScanDesc scan = index_beginscan(child->rel, rel, snapshot, nkeys, 0);
+	ScanKeyData scankeys[CHILD_INDEX_KEYS];
+	bool		found;
+
+	for (int i = 0; i < nkeys; i++)
+		ScanKeyInit(&scankeys[i], i + 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(keys[i]));
+	index_rescan(scan, scankeys, nkeys, NULL, 0);
+	found = index_getnext_slot(scan, ForwardScanDirection, child->slot);
+	index_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	index_close(rel, NoLock);
+	return found;
+}
+
+void
+child_scan_begin(ChildScan *scan, Child *child, int index,
+				 int64 equal, int64 after, int64 upto)
+{
+	ScanKeyData keys[3];
+
+	scan->child = child;
+	scan->index = index_open(child->indexes[index], AccessShareLock);
+	scan->snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	scan->scan = index_beginscan(child->rel, scan->index, scan->snapshot, 3, 0);
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(equal));
+	ScanKeyInit(&keys[1], 2, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
+	ScanKeyInit(&keys[2], 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
+	index_rescan(scan->scan, keys, 3, NULL, 0);
+}
+
+bool
+child_scan_next(ChildScan *scan)
+{
+	return index_getnext_slot(scan->scan, ForwardScanDirection, scan->child->slot);
+}
+
+void
+child_scan_end(ChildScan *scan)
+{
+	ExecClearTuple(scan->child->slot);
+	index_endscan(scan->scan);
+	UnregisterSnapshot(scan->snapshot);
+	index_close(scan->index, NoLock);
+}
+
+/* ---- writing ---- */
+
+RowLock
+child_lock(Child *child, int64 key, bool wait)
+{
+	Snapshot	snapshot;
+	ItemPointerData tid;
+	TM_FailureData failure;
+	TM_Result	result;
+	uint8		flags = IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
+
+	if (!child_find(child, 0, 1, &key))
+		return ROW_NONE;
+
+	snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	tid = child->slot->tts_tid;
+	result = table_tuple_lock(child->rel, &tid, snapshot, child->slot,
+							  GetCurrentCommandId(false), LockTupleNoKeyExclusive,
+							  wait ? LockWaitBlock : LockWaitSkip, flags, &failure);
+	UnregisterSnapshot(snapshot);
+	switch (result)
+	{
+		case TM_Ok:
+			return ROW_LOCKED;
+		case TM_WouldBlock:
+			return ROW_BUSY;
+		case TM_Deleted:
+			if (!IsolationUsesXactSnapshot())
+				return ROW_NONE;
+			/* FALLTHROUGH */
+		case TM_Updated:
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent update")));
+		default:
+			elog(ERROR, "unexpected result %d of a row lock", result);
+	}
+	return ROW_NONE;			/* keep the compiler quiet */
+}
+
+/* enters the tuple into the table's indexes, but partial ones */
+static void
+insert_index_entries(Child *child, HeapTuple tuple, bool is_update)
+{
+	List	   *list = RelationGetIndexList(child->rel);
+	ListCell   *cell;
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS];
+
+	ExecForceStoreHeapTuple(tuple, child->slot, false);
+	foreach(cell, list)
+	{
+		Relation	index = index_open(lfirst_oid(cell), RowExclusiveLock);
+		IndexInfo  *info = BuildIndexInfo(index);
+
+		if (info->ii_Predicate == NIL)
+		{
+			FormIndexDatum(info, child->slot, NULL, values, nulls);
+			index_insert(index, values, nulls, &tuple->t_self, child->rel,
+						 info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
+						 is_update, info);
+		}
+		index_close(index, NoLock);
+		pfree(info);
+	}
+	list_free(list);
+}
+
+void
+child_update(Child *child, int ncolumns, const int *columns,
+			 const Datum *values, const bool *nulls)
+{
+	bool		free_old;
+	HeapTuple	old = ExecFetchSlotHeapTuple(child->slot, true, &free_old);
+	HeapTuple	tuple = heap_modify_tuple_by_cols(old, RelationGetDescr(child->rel), ncolumns,
+												  unconstify(int *, columns),
+												  unconstify(Datum *, values),
+												  unconstify(bool *, nulls));
+	bool		heap_only;
+
+	heap_only = update_heap_tuple(child->rel, &old->t_self, tuple);
+	ExecClearTuple(child->slot);
+	if (!heap_only)
+		insert_index_entries(child, tuple, true);
+	CommandCounterIncrement();
+	ExecForceStoreHeapTuple(tuple, child->slot, false);
+	if (free_old)
+		heap_freetuple(old);
+}
+
+void
+child_insert(Child *child, const Datum *values, const bool *nulls)
+{
+	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(child->rel),
+										unconstify(Datum *, values),
+										unconstify(bool *, nulls));
+
+	heap_insert(child->rel, tuple, GetCurrentCommandId(true), 0, NULL);
+	insert_index_entries(child, tuple, false);
+	ExecClearTuple(child->slot);
+	heap_freetuple(tuple);
+	CommandCounterIncrement();
+}
+
+/* ---- columns ---- */
+
+int64
+child_int64(Child *child, int column)
+{
+	bool		isnull;
+
+	return DatumGetInt64(slot_getattr(child->slot, column, &isnull));
+}
+
+int32
+child_int32(Child *child, int column)
+{
+	bool		isnull;
+
+	return DatumGetInt32(slot_getattr(child->slot, column, &isnull));
+}
+
+bool
+child_text_is(Child *child, int column, const char *value)
+{
+	bool		isnull;
+	text	   *string = DatumGetTextPP(slot_getattr(child->slot, column, &isnull));
+
+	return VARSIZE_ANY_EXHDR(string) == strlen(value) &&
+		memcmp(VARDATA_ANY(string), value, strlen(value)) == 0;
+}

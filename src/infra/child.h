@@ -1,0 +1,92 @@
+/*
+ * child.h
+ *	  Rows of the child tables of a storage partition, without the executor.
+ *
+ * The hottest calls read, lock, update and insert single rows by key.  Doing so
+ * through the table and index interfaces costs a fraction of a kept SPI plan.
+ * What the executor would do besides is not done: no rights are checked (the
+ * caller has), no triggers, CHECK constraints or partition constraints run, and
+ * partial indexes are left out (the caller's rows do not satisfy their
+ * predicates).  Everything else, visibility, row locks, isolation levels and
+ * unique indexes, works as in SQL.
+ */
+#ifndef TASKEX_CHILD_H
+#define TASKEX_CHILD_H
+
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "executor/tuptable.h"
+#include "utils/rel.h"
+#include "utils/snapshot.h"
+
+#define CHILD_INDEXES 3
+#define CHILD_INDEX_KEYS 2
+
+/* a partitioned table, as its module's SQL file declares it */
+typedef struct ChildTable
+{
+	const char *name;			/* without schema and partition */
+	int			ncolumns;
+	const char *const *columns; /* all of them, in order */
+	int			nindexes;		/* the ones that are used here; [0]: primary key */
+	AttrNumber	indexes[CHILD_INDEXES][CHILD_INDEX_KEYS];	/* leading columns; 0: none */
+} ChildTable;
+
+/* the child of a partition, open and locked for writing */
+typedef struct Child
+{
+	Relation	rel;
+	Oid			indexes[CHILD_INDEXES];
+	TupleTableSlot *slot;		/* the row found or locked last */
+} Child;
+
+typedef enum RowLock
+{
+	ROW_LOCKED,
+	ROW_NONE,					/* there is no such row */
+	ROW_BUSY					/* somebody else has it locked */
+} RowLock;
+
+extern void child_open(Child *child, const ChildTable *table, int32 partition);
+
+/* the lock stays until the transaction ends */
+extern void child_close(Child *child);
+
+/* finds the row whose index columns equal the bigint keys */
+extern bool child_find(Child *child, int index, int nkeys, const int64 *keys);
+
+/*
+ * Finds a row by its bigint primary key and locks its newest version, waiting
+ * for others or not.  Under REPEATABLE READ a row that changed since the
+ * snapshot raises a serialization failure.
+ */
+extern RowLock child_lock(Child *child, int64 key, bool wait);
+
+/* changes columns (1..) of the locked row */
+extern void child_update(Child *child, int ncolumns, const int *columns,
+						 const Datum *values, const bool *nulls);
+
+extern void child_insert(Child *child, const Datum *values, const bool *nulls);
+
+/* a forward scan of an index; the row is in child->slot */
+typedef struct ChildScan
+{
+	Child	   *child;
+	IndexScanDesc scan;
+	Relation	index;
+	Snapshot	snapshot;
+} ChildScan;
+
+/* column 1 of the index = equal, after < column 2 <= upto */
+extern void child_scan_begin(ChildScan *scan, Child *child, int index,
+							 int64 equal, int64 after, int64 upto);
+extern bool child_scan_next(ChildScan *scan);
+extern void child_scan_end(ChildScan *scan);
+
+/* columns of child->slot that are not null */
+extern int64 child_int64(Child *child, int column);
+extern int32 child_int32(Child *child, int column);
+extern bool child_text_is(Child *child, int column, const char *value);
+
+#endif							/* TASKEX_CHILD_H */

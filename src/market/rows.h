@@ -1,0 +1,80 @@
+/*
+ * rows.h
+ *	  The market's partitioned tables, column by column, for infra/child.h.
+ *
+ * The order is that of sql/market.sql; child.c checks the names when it first
+ * opens a table.
+ */
+#ifndef TASKEX_ROWS_H
+#define TASKEX_ROWS_H
+
+#include "postgres.h"
+
+#include "infra/child.h"
+
+enum TaskColumn
+{
+	TASK_PARTITION_ID = 1,
+	TASK_PERFORMERS,
+	TASK_TASK_ID,
+	TASK_TASK_TYPE_ID,
+	TASK_REQUESTER_ID,
+	TASK_REWARD,
+	TASK_FEE,
+	TASK_CREATED_AT,
+	TASK_EXPIRES_AT,
+	TASK_LIVE,
+	TASK_JUDGED,
+	TASK_RELEASED,
+	TASK_STATE,
+	TASK_CONSENSUS,
+	TASK_INPUT,
+	TASK_COLUMNS = TASK_INPUT
+};
+
+/* indexes of task_table */
+#define TASK_BY_ID 0
+#define TASK_BY_TYPE 1
+
+enum AssignmentColumn
+{
+	ASSIGNMENT_PARTITION_ID = 1,
+	ASSIGNMENT_ASSIGNMENT_ID,
+	ASSIGNMENT_PERFORMER_ID,
+	ASSIGNMENT_TASK_ID,
+	ASSIGNMENT_TASK_TYPE_ID,
+	ASSIGNMENT_REQUESTER_ID,
+	ASSIGNMENT_REWARD,
+	ASSIGNMENT_LEASE_TOKEN,
+	ASSIGNMENT_ACCEPTED_AT,
+	ASSIGNMENT_LEASE_UNTIL,
+	ASSIGNMENT_FINISHED_AT,
+	ASSIGNMENT_STATE,
+	ASSIGNMENT_COLUMNS = ASSIGNMENT_STATE
+};
+
+#define ASSIGNMENT_BY_ID 0
+#define ASSIGNMENT_BY_PERFORMER 1
+
+enum ResultColumn
+{
+	RESULT_PARTITION_ID = 1,
+	RESULT_ASSIGNMENT_ID,
+	RESULT_TASK_ID,
+	RESULT_TASK_TYPE_ID,
+	RESULT_REQUESTER_ID,
+	RESULT_PERFORMER_ID,
+	RESULT_SUBMITTED_AT,
+	RESULT_AUTO_APPROVE_AT,
+	RESULT_JUDGED_AT,
+	RESULT_STATE,
+	RESULT_FEEDBACK,
+	RESULT_RESULT,
+	RESULT_COLUMNS = RESULT_RESULT
+};
+
+extern const ChildTable task_table;
+extern const ChildTable assignment_table;
+extern const ChildTable result_table;
+
+#endif							/* TASKEX_ROWS_H */
