@@ -19,6 +19,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "common/int.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -174,6 +175,18 @@ fee_for(int64 reward)
 	return (int64) ((int128) reward * ppm / 1000000);
 }
 
+/* what all the tasks cost; raises amount_out_of_range */
+static int64
+total_of(const Request *request, int64 fee)
+{
+	int64		each;
+
+	if (pg_add_s64_overflow(request->type->reward, fee, &each))
+		each = PG_INT64_MAX;	/* for ledger_multiply to refuse */
+	return ledger_multiply(ledger_multiply(each, request->performers, "total reward"),
+						   request->count, "total reward");
+}
+
 static bytea *
 hash_of(const Request *request)
 {
@@ -285,9 +298,7 @@ supply(const Request *request)
 {
 	const UserHome *requester = &request->requester;
 	int64		fee = fee_for(request->type->reward);
-	int64		total = ledger_multiply(ledger_multiply(request->type->reward + fee,
-														request->performers, "total reward"),
-										request->count, "total reward");
+	int64		total = total_of(request, fee);
 	TimestampTz now = clock_now();
 	TimestampTz expires = after_interval(now, request->expires_in);
 	Shelf	   *shelf = feed_supply_begin(request->type->task_type, requester->partition);
