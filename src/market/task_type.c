@@ -60,11 +60,18 @@ after_interval(TimestampTz now, const Interval *interval)
 void
 check_interval(const Interval *interval, const char *name, int64 min_usecs, int64 max_days)
 {
-	/* a month counts 30 days here, as it does when intervals are compared */
+	/*
+	 * A month counts 30 days here, as it does when intervals are compared, but
+	 * at the lower end the shortest or, to take off, the longest that there is:
+	 * the interval leads forward from every date.
+	 */
+	double		shortest = interval->month > 0 ? 28.0 : 31.0;
 	double		usecs = (double) interval->time +
 		((double) interval->day + 30.0 * interval->month) * USECS_PER_DAY;
+	double		least = (double) interval->time +
+		((double) interval->day + shortest * interval->month) * USECS_PER_DAY;
 
-	if (usecs < (double) min_usecs || usecs > (double) max_days * USECS_PER_DAY)
+	if (least < (double) min_usecs || usecs > (double) max_days * USECS_PER_DAY)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s is out of range", name),
