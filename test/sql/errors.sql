@@ -1,0 +1,270 @@
+-- Bad input: each gets an error of its own, and changes nothing.
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+SET timezone = 'UTC';
+SET datestyle = 'ISO, YMD';
+SET taskex.exchange_fee = 0.2;
+SET taskex.clock = '2105-01-01 00:00:00+00';
+SELECT count(*) FROM taskex.run_due();
+SELECT taskex.add_partition('errors_1') > 0 AS added;
+SELECT taskex.register_user('e_req', partition => 'errors_1') > 0 AS req,
+    taskex.register_user('e_per', partition => 'errors_1') > 0 AS per,
+    taskex.register_user('e_oth', partition => 'errors_1') > 0 AS oth;
+SELECT taskex.deposit('e_req', 100, 'start') > 0 AS deposited;
+
+-- what the statements below refer to
+CREATE TEMP TABLE thing (name text PRIMARY KEY, id bigint);
+INSERT INTO thing VALUES ('type', taskex.create_task_type('e_req', 'Errors', 1));
+CREATE FUNCTION pg_temp.id(which text) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT id FROM thing WHERE name = which';
+INSERT INTO thing VALUES ('open', taskex.create_task('e_req', pg_temp.id('type'), '"open"', idempotency_key => 'used')),
+    ('accepted task', taskex.create_task('e_req', pg_temp.id('type'), '1')),
+    ('submitted task', taskex.create_task('e_req', pg_temp.id('type'), '2', 2)),
+    ('approved task', taskex.create_task('e_req', pg_temp.id('type'), '3')),
+    ('rejected task', taskex.create_task('e_req', pg_temp.id('type'), '4')),
+    ('returned task', taskex.create_task('e_req', pg_temp.id('type'), '5')),
+    ('abandoned task', taskex.create_task('e_req', pg_temp.id('type'), '6')),
+    ('closed', taskex.create_task('e_req', pg_temp.id('type'), '7'));
+INSERT INTO thing SELECT 'abandoned', assignment_id FROM taskex.accept_task('e_per', pg_temp.id('abandoned task'));
+SET taskex.clock = '2105-01-01 02:00:00+00';
+INSERT INTO thing SELECT split_part(name, ' ', 1), (taskex.accept_task('e_per', id)).assignment_id
+    FROM thing WHERE name ~ '^(accepted|submitted|approved|rejected|returned) task';
+DO $$
+BEGIN
+    PERFORM taskex.submit_assignment('e_per', id, '1') FROM thing WHERE name IN ('submitted', 'approved', 'rejected');
+    PERFORM taskex.approve_assignment('e_req', pg_temp.id('approved'));
+    PERFORM taskex.reject_assignment('e_req', pg_temp.id('rejected'), 'no');
+    PERFORM taskex.return_assignment('e_per', pg_temp.id('returned'));
+    PERFORM taskex.expire_task('e_req', pg_temp.id('closed'));
+    PERFORM taskex.run_due();
+END $$;
+INSERT INTO thing SELECT 'token', lease_token FROM _taskex.assignment WHERE assignment_id = pg_temp.id('accepted');
+INSERT INTO thing SELECT 'late', (taskex.accept_task('e_oth', id)).assignment_id FROM thing WHERE name = 'submitted task';
+
+-- tries a statement and undoes it: what it says, with numbers of ids left out
+CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    detail text;
+BEGIN
+    BEGIN
+        EXECUTE statement;
+        RAISE 'undo' USING ERRCODE = 'ZZ999';
+    EXCEPTION
+        WHEN SQLSTATE 'ZZ999' THEN RETURN 'accepted';
+        WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+            RETURN regexp_replace(format('%s %s%s', SQLSTATE, SQLERRM, ' | ' || nullif(detail, '')),
+                '(task|assignment|id) \d+', '\1 N', 'g');
+    END;
+END $$;
+-- everything that the exchange has on record, and what shared memory makes of it
+CREATE FUNCTION pg_temp.state() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    t text;
+    one text;
+    all_of_it text := '';
+BEGIN
+    FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'entry', 'partition', 'node'] LOOP
+        EXECUTE format('SELECT md5(string_agg(r::text, chr(10) ORDER BY r::text)) FROM _taskex.%I r', t) INTO one;
+        all_of_it := all_of_it || one;
+    END LOOP;
+    RETURN md5(all_of_it || (SELECT string_agg(b::text, ',') FROM unnest(ARRAY['e_req', 'e_per', 'e_oth']) l, taskex.balance(l) b));
+END $$;
+SELECT pg_temp.state() AS before \gset
+
+-- NULL for each argument of each function
+CREATE TEMP TABLE good_call (name text PRIMARY KEY, args text[]);
+INSERT INTO good_call VALUES
+    ('accept_next', ARRAY['''e_oth''', 'pg_temp.id(''type'')', '1']),
+    ('accept_task', ARRAY['''e_oth''', 'pg_temp.id(''open'')']),
+    ('add_node', ARRAY['''e_node''', 'NULL', 'NULL', '''standard''', '''{}''']),
+    ('add_partition', ARRAY['''e_part''', 'NULL', '''local''', '''ssd''', '''{}''']),
+    ('approve_assignment', ARRAY['''e_req''', 'pg_temp.id(''submitted'')', '''fine''']),
+    ('balance', ARRAY['''e_req''']),
+    ('check_ledger', '{}'), ('check_market', '{}'), ('run_due', '{}'),
+    ('create_task', ARRAY['''e_req''', 'pg_temp.id(''type'')', '''1''', '1', '''1 day''', '''mean''', '''key''']),
+    ('create_tasks', ARRAY['''e_req''', 'pg_temp.id(''type'')', 'ARRAY[''1''::jsonb]', '1', '''1 day''', '''mean''', '''key''']),
+    ('create_task_type', ARRAY['''e_req''', '''title''', '1', '''text''', '''{}''', '''1 hour''', '''1 hour''', '''[]''']),
+    ('deposit', ARRAY['''e_req''', '1', '''more''']),
+    ('drain_node', ARRAY['''local''']), ('drain_partition', ARRAY['''errors_1''']),
+    ('drop_node', ARRAY['''nowhere''']), ('drop_partition', ARRAY['''nowhere''']),
+    ('expire_task', ARRAY['''e_req''', 'pg_temp.id(''open'')']),
+    ('extend_assignment', ARRAY['''e_per''', 'pg_temp.id(''accepted'')', '''1 hour''']),
+    ('register_user', ARRAY['''e_new''', '''{}''', '''errors_1''']),
+    ('reject_assignment', ARRAY['''e_req''', 'pg_temp.id(''submitted'')', '''bad''', 'false']),
+    ('return_assignment', ARRAY['''e_per''', 'pg_temp.id(''accepted'')']),
+    ('route', ARRAY['''e_req''']),
+    ('statement', ARRAY['''e_req''', '''2000-01-01''', '10']),
+    ('submit_assignment', ARRAY['''e_per''', 'pg_temp.id(''accepted'')', '''1''', 'pg_temp.id(''token'')']),
+    ('submit_assignments', ARRAY['''e_per''', 'ARRAY[pg_temp.id(''accepted'')]', 'ARRAY[''1''::jsonb]']),
+    ('task_consensus', ARRAY['''e_req''', 'pg_temp.id(''open'')']),
+    ('task_results', ARRAY['''e_req''', 'pg_temp.id(''open'')']),
+    ('update_user', ARRAY['''e_req''', '''{}''']),
+    ('withdraw', ARRAY['''e_req''', '1', '''back''']);
+-- (all functions are here)
+SELECT p.oid::regprocedure FROM pg_proc p LEFT JOIN good_call g ON g.name = p.proname
+    WHERE p.pronamespace = 'taskex'::regnamespace AND cardinality(g.args) IS DISTINCT FROM p.pronargs;
+SELECT name, pg_temp.try(format('SELECT * FROM taskex.%I(%s)', name, array_to_string(args, ', '))) AS with_good_arguments
+    FROM good_call ORDER BY name COLLATE "C";
+SELECT g.name, p.proargnames[i] AS null_argument, pg_temp.try(format('SELECT * FROM taskex.%I(%s)', g.name,
+        (SELECT string_agg(CASE WHEN n = i THEN 'NULL' ELSE a END, ', ' ORDER BY n) FROM unnest(args) WITH ORDINALITY u (a, n)))) AS says
+    FROM good_call g JOIN pg_proc p ON p.proname = g.name AND p.pronamespace = 'taskex'::regnamespace,
+        generate_series(1, cardinality(args)) i
+    WHERE args[i] <> 'NULL' ORDER BY g.name COLLATE "C", i;
+SELECT pg_temp.state() = :'before' AS nothing_changed;
+
+-- unknown users, in each function that names one
+SELECT g.name, p.proargnames[1] AS who, pg_temp.try(format('SELECT * FROM taskex.%I(''e_nobody''%s)', g.name,
+        (SELECT string_agg(', ' || a, '' ORDER BY n) FROM unnest(args) WITH ORDINALITY u (a, n) WHERE n > 1))) AS says
+    FROM good_call g JOIN pg_proc p ON p.proname = g.name AND p.pronamespace = 'taskex'::regnamespace
+    WHERE p.proargnames[1] IN ('requester', 'performer', 'login') AND g.name <> 'register_user' ORDER BY 1;
+-- the ledger's own accounts are no users
+SELECT g.name, who, pg_temp.try(format('SELECT * FROM taskex.%I(%L%s)', g.name, who,
+        (SELECT string_agg(', ' || a, '' ORDER BY n) FROM unnest(args) WITH ORDINALITY u (a, n) WHERE n > 1))) AS says
+    FROM good_call g JOIN pg_proc p ON p.proname = g.name AND p.pronamespace = 'taskex'::regnamespace, unnest(ARRAY['exchange', 'outside']) who
+    WHERE p.proargnames[1] IN ('requester', 'performer', 'login') AND NOT (g.name = 'withdraw' AND who = 'exchange') ORDER BY 1, 2;
+
+-- values
+CREATE TEMP TABLE bad_call (number int GENERATED ALWAYS AS IDENTITY, call text);
+INSERT INTO bad_call (call) VALUES
+    -- amounts
+    ('create_task_type(''e_req'', ''t'', -1)'), ('create_task_type(''e_req'', ''t'', ''NaN'')'),
+    ('create_task_type(''e_req'', ''t'', ''Infinity'')'), ('create_task_type(''e_req'', ''t'', ''-Infinity'')'),
+    ('create_task_type(''e_req'', ''t'', 0.0000000001)'), ('create_task_type(''e_req'', ''t'', 9000000000)'),
+    ('create_task_type(''e_req'', ''t'', 1e300)'), ('create_task_type(''e_req'', ''t'', 8999999999.999999999)'),
+    ('create_task_type(''e_req'', ''t'', 1.0000000000000000000)'),
+    ('create_task(''e_req'', taskex.create_task_type(''e_req'', ''t'', 8000000000), ''1'')'),
+    ('create_task(''e_req'', taskex.create_task_type(''e_req'', ''t'', 7600000000), ''1'')'),
+    ('create_task(''e_req'', taskex.create_task_type(''e_req'', ''t'', 8999999999), ''1'', 100000)'),
+    ('create_task(''e_req'', taskex.create_task_type(''e_req'', ''t'', 1000000), ''1'', 10000)'),
+    ('create_task(''e_req'', pg_temp.id(''type''), ''1'', 100)'),
+    ('create_tasks(''e_req'', pg_temp.id(''type''), array_fill(''1''::jsonb, ARRAY[100]))'),
+    ('deposit(''e_req'', -1, ''x'')'), ('deposit(''e_req'', 0, ''x'')'), ('deposit(''e_req'', ''NaN'', ''x'')'),
+    ('deposit(''e_req'', 1e-10, ''x'')'), ('deposit(''e_req'', 1, '''')'), ('deposit(''e_req'', 2, ''start'')'),
+    ('withdraw(''e_req'', -1)'), ('withdraw(''e_req'', 0)'), ('withdraw(''e_req'', 1000)'), ('withdraw(''e_req'', ''Infinity'')'),
+    -- titles, texts, arrays
+    ('create_task_type(''e_req'', '''', 1)'), ('create_task_type(''e_req'', repeat(''t'', 257), 1)'),
+    ('create_task_type(''e_req'', repeat(U&''\00e9'', 256), 1)'),
+    ('create_task_type(''e_req'', ''t'', 1, keywords => ''{a,NULL}'')'), ('create_task_type(''e_req'', ''t'', 1, keywords => ''{{a},{b}}'')'),
+    ('create_task_type(''e_req'', ''t'', 1, qualifications => ''{}'')'), ('create_task_type(''e_req'', ''t'', 1, qualifications => ''1'')'),
+    ('create_task_type(''e_req'', ''t'', 1, qualifications => ''["masters"]'')'),
+    -- intervals
+    ('create_task_type(''e_req'', ''t'', 1, lease => ''0'')'), ('create_task_type(''e_req'', ''t'', 1, lease => ''-1 s'')'),
+    ('create_task_type(''e_req'', ''t'', 1, lease => ''0.9 ms'')'), ('create_task_type(''e_req'', ''t'', 1, lease => ''1 ms'')'),
+    ('create_task_type(''e_req'', ''t'', 1, lease => ''366 days'')'), ('create_task_type(''e_req'', ''t'', 1, lease => ''367 days'')'),
+    ('create_task_type(''e_req'', ''t'', 1, lease => ''100000000 years'')'), ('create_task_type(''e_req'', ''t'', 1, auto_approve => ''-1 s'')'),
+    ('create_task_type(''e_req'', ''t'', 1, auto_approve => ''0'')'), ('create_task_type(''e_req'', ''t'', 1, auto_approve => ''2 years'')'),
+    ('create_task(''e_req'', pg_temp.id(''type''), ''1'', expires_in => ''0'')'), ('create_task(''e_req'', pg_temp.id(''type''), ''1'', expires_in => ''-1 day'')'),
+    ('create_task(''e_req'', pg_temp.id(''type''), ''1'', expires_in => ''11 years'')'),
+    -- (the calendar makes these negative: a year is longer than 360 days)
+    ('create_task(''e_req'', pg_temp.id(''type''), ''1'', expires_in => ''-12 months 361 days'')'),
+    ('extend_assignment(''e_per'', pg_temp.id(''accepted''), ''-12 months 361 days'')'),
+    ('extend_assignment(''e_per'', pg_temp.id(''accepted''), ''367 days'')'),
+    -- numbers
+    ('create_task(''e_req'', pg_temp.id(''type''), ''1'', 0)'), ('create_task(''e_req'', pg_temp.id(''type''), ''1'', -1)'),
+    ('create_task(''e_req'', pg_temp.id(''type''), ''1'', 100001)'), ('create_task(''e_req'', pg_temp.id(''type''), ''1'', 2147483647)'),
+    ('accept_next(''e_oth'', pg_temp.id(''type''), 0)'), ('accept_next(''e_oth'', pg_temp.id(''type''), -1)'),
+    ('accept_next(''e_oth'', pg_temp.id(''type''), 1001)'), ('statement(''e_req'', NULL, 0)'), ('statement(''e_req'', NULL, -5)'),
+    -- JSON, keys, consensus
+    ('create_task(''e_req'', pg_temp.id(''type''), ''null'')'), ('create_task(''e_req'', pg_temp.id(''type''), ''[]'')'),
+    ('create_tasks(''e_req'', pg_temp.id(''type''), ARRAY[''1'', NULL]::jsonb[])'), ('create_tasks(''e_req'', pg_temp.id(''type''), ARRAY[[''1'', ''2'']]::jsonb[])'),
+    ('create_tasks(''e_req'', pg_temp.id(''type''), array_fill(''1''::jsonb, ARRAY[100001]))'),
+    ('create_task(''e_req'', pg_temp.id(''type''), ''1'', consensus => ''vote'')'), ('create_task(''e_req'', pg_temp.id(''type''), ''1'', consensus => '''')'),
+    ('create_task(''e_req'', pg_temp.id(''type''), ''1'', idempotency_key => '''')'), ('create_task(''e_req'', pg_temp.id(''type''), ''1'', idempotency_key => repeat(''k'', 256))'),
+    ('create_task(''e_req'', pg_temp.id(''type''), ''1'', idempotency_key => ''used'')'),
+    ('create_task(''e_req'', pg_temp.id(''type''), to_jsonb(repeat(''x'', 10 * 1024 * 1024)))'),
+    ('create_tasks(''e_req'', pg_temp.id(''type''), ARRAY[''1'', to_jsonb(repeat(''x'', 10 * 1024 * 1024))])'),
+    ('submit_assignment(''e_per'', pg_temp.id(''accepted''), to_jsonb(repeat(''x'', 10 * 1024 * 1024)))'),
+    ('submit_assignments(''e_per'', ARRAY[pg_temp.id(''accepted'')], ARRAY[to_jsonb(repeat(''x'', 10 * 1024 * 1024))])'),
+    ('submit_assignments(''e_per'', ARRAY[pg_temp.id(''accepted'')], ''{}'')'),
+    ('submit_assignments(''e_per'', array_fill(1::bigint, ARRAY[10001]), array_fill(''1''::jsonb, ARRAY[10001]))'),
+    ('reject_assignment(''e_req'', pg_temp.id(''submitted''), '''')'), ('reject_assignment(''e_req'', pg_temp.id(''submitted''), repeat(''r'', 10001))'),
+    ('approve_assignment(''e_req'', pg_temp.id(''submitted''), repeat(''f'', 10001))'),
+    -- unknown things
+    ('create_task(''e_req'', 0, ''1'')'), ('create_task(''e_req'', -1, ''1'')'), ('create_tasks(''e_req'', 9223372036854775807, ARRAY[''1'']::jsonb[])'),
+    ('accept_next(''e_oth'', 0)'), ('accept_next(''e_oth'', -7)'), ('accept_task(''e_oth'', 0)'), ('accept_task(''e_oth'', 9223372036854775807)'),
+    ('accept_task(''e_oth'', -9223372036854775808)'), ('expire_task(''e_req'', 0)'), ('task_results(''e_req'', 0)'), ('task_consensus(''e_req'', 0)'),
+    ('submit_assignment(''e_per'', 0, ''1'')'), ('return_assignment(''e_per'', -1)'), ('extend_assignment(''e_per'', 9223372036854775807, ''1 s'')'),
+    ('approve_assignment(''e_req'', 0)'), ('reject_assignment(''e_req'', -1, ''no'')'),
+    -- not one's own
+    ('accept_task(''e_req'', pg_temp.id(''open''))'), ('expire_task(''e_oth'', pg_temp.id(''open''))'), ('task_results(''e_oth'', pg_temp.id(''submitted task''))'),
+    ('task_consensus(''e_oth'', pg_temp.id(''open''))'), ('submit_assignment(''e_oth'', pg_temp.id(''accepted''), ''1'')'),
+    ('submit_assignments(''e_oth'', ARRAY[pg_temp.id(''accepted'')], ARRAY[''1'']::jsonb[])'), ('return_assignment(''e_oth'', pg_temp.id(''accepted''))'),
+    ('extend_assignment(''e_oth'', pg_temp.id(''accepted''), ''1 s'')'), ('approve_assignment(''e_oth'', pg_temp.id(''submitted''))'),
+    ('approve_assignment(''e_per'', pg_temp.id(''submitted''))'), ('reject_assignment(''e_oth'', pg_temp.id(''submitted''), ''no'')'),
+    -- wrong state, for each function
+    ('accept_task(''e_oth'', pg_temp.id(''closed''))'), ('accept_task(''e_oth'', pg_temp.id(''accepted task''))'), ('accept_task(''e_per'', pg_temp.id(''returned task''))'),
+    ('accept_task(''e_per'', pg_temp.id(''abandoned task''))'), ('expire_task(''e_req'', pg_temp.id(''closed''))'), ('expire_task(''e_req'', pg_temp.id(''approved task''))'),
+    ('submit_assignment(''e_per'', pg_temp.id(''accepted''), ''1'', 0)'), ('submit_assignment(''e_per'', pg_temp.id(''accepted''), ''1'', -1)'),
+    ('task_consensus(''e_req'', pg_temp.id(''open''))');
+INSERT INTO bad_call (call)
+    SELECT format(f, s) FROM unnest(ARRAY['submit_assignment(''e_per'', pg_temp.id(%L), ''1'')', 'return_assignment(''e_per'', pg_temp.id(%L))',
+            'extend_assignment(''e_per'', pg_temp.id(%L), ''1 s'')']) WITH ORDINALITY u (f, i),
+        unnest(ARRAY['submitted', 'approved', 'rejected', 'returned', 'abandoned']) WITH ORDINALITY v (s, j) ORDER BY i, j;
+INSERT INTO bad_call (call)
+    SELECT format(f, s) FROM unnest(ARRAY['approve_assignment(''e_req'', pg_temp.id(%L))', 'reject_assignment(''e_req'', pg_temp.id(%L), ''no'', true)']) WITH ORDINALITY u (f, i),
+        unnest(ARRAY['accepted', 'approved', 'rejected', 'returned', 'abandoned']) WITH ORDINALITY v (s, j) ORDER BY i, j;
+SELECT call, pg_temp.try('SELECT * FROM taskex.' || call) AS says FROM bad_call ORDER BY number;
+-- past the end of the lease
+SET taskex.clock = '2105-01-01 03:00:00+00';
+SELECT call, pg_temp.try('SELECT * FROM taskex.' || call) AS says FROM (VALUES ('submit_assignment(''e_per'', pg_temp.id(''accepted''), ''1'')'),
+    ('submit_assignments(''e_per'', ARRAY[pg_temp.id(''accepted'')], ARRAY[''1'']::jsonb[])'),
+    ('extend_assignment(''e_per'', pg_temp.id(''accepted''), ''1 hour'')'), ('return_assignment(''e_per'', pg_temp.id(''accepted''))')) v (call);
+SET taskex.clock = '2105-01-01 02:00:00+00';
+-- past the end of time
+SET taskex.clock = '294276-12-31 00:00:00+00';
+SELECT pg_temp.try('SELECT taskex.create_task(''e_req'', pg_temp.id(''type''), ''1'')') AS says;
+SET taskex.clock = '2105-01-01 02:00:00+00';
+SET taskex.clock = 'yesterday noon or so';
+SET taskex.clock = 'infinity';
+SELECT _taskex.now();
+
+-- with no savepoint around them, too: the transaction is over and the next one works
+\set VERBOSITY sqlstate
+SELECT taskex.create_task('e_req', pg_temp.id('type'), '1', 1000);
+SELECT taskex.accept_task('e_oth', pg_temp.id('closed'));
+SELECT taskex.submit_assignments('e_oth', ARRAY[pg_temp.id('late'), 0], ARRAY['1', '2']::jsonb[]);
+SELECT taskex.create_tasks('e_req', pg_temp.id('type'), ARRAY['1', NULL]::jsonb[]);
+SELECT 1 / (taskex.create_task('e_req', pg_temp.id('type'), '1') - taskex.create_task('e_req', pg_temp.id('type'), '1') + 1024);
+SELECT 1 / (count(*) - 1) FROM taskex.accept_next('e_oth', pg_temp.id('type'));
+SELECT 1 / (taskex.submit_assignments('e_oth', ARRAY[pg_temp.id('late')], ARRAY['1']::jsonb[]) - 1);
+
+-- in a read-only transaction everything that writes is refused, and reading goes on
+BEGIN READ ONLY;
+SELECT name, left(pg_temp.try(format('SELECT * FROM taskex.%I(%s)', name, array_to_string(args, ', '))), 5) AS says
+    FROM good_call ORDER BY name COLLATE "C";
+SELECT count(*) FROM taskex.tasks WHERE requester = 'e_req';
+SELECT count(*) FROM taskex.assignments WHERE performer = 'e_per';
+COMMIT;
+\set VERBOSITY default
+
+-- nothing of all this has left a trace
+SELECT pg_temp.state() = :'before' AS nothing_changed;
+SELECT p.available = b.available AS purse_is_right, p.inflight, p.pins, p.loading FROM taskex.balance('e_req') b, _taskex.purse('e_req') p;
+SELECT * FROM taskex.check_ledger() WHERE NOT ok;
+SELECT * FROM taskex.check_market() WHERE NOT ok;
+-- ... and everything goes on where it was
+SELECT count(*) FROM taskex.accept_next('e_oth', pg_temp.id('type'), 10);
+SELECT taskex.submit_assignment('e_oth', pg_temp.id('late'), '1');
+SELECT taskex.submit_assignment('e_per', pg_temp.id('accepted'), '1', pg_temp.id('token'));
+SELECT taskex.approve_assignment('e_req', pg_temp.id('submitted'));
+
+-- large values, where they are allowed
+SET taskex.max_input_size = '20MB';
+SELECT taskex.create_task('e_req', pg_temp.id('type'), jsonb_build_array(to_jsonb(repeat('x', 10 * 1024 * 1024)))) AS large \gset
+SELECT length(input ->> 0), assignment_id AS large_assignment FROM taskex.accept_task('e_oth', :large) \gset large_
+SELECT :large_length AS length;
+SELECT taskex.submit_assignment('e_oth', :large_large_assignment, to_jsonb(repeat('y', 10 * 1024 * 1024)));
+RESET taskex.max_input_size;
+SELECT length(result #>> '{}') FROM taskex.task_results('e_req', :large);
+-- exactly as large as allowed, and one more
+SET taskex.max_input_size = '1kB';
+SELECT pg_temp.try(format('SELECT taskex.create_task(''e_req'', pg_temp.id(''type''), to_jsonb(repeat(''x'', %s)))', 1024 - n)) AS says
+    FROM generate_series(11, 13) n;
+RESET taskex.max_input_size;
+
+SET taskex.clock = '2108-01-01 00:00:00+00';
+SELECT count(*) FROM taskex.run_due();
+SELECT count(taskex.expire_task('e_req', task_id)) FROM taskex.tasks WHERE requester = 'e_req' AND state = 'available';
+SELECT * FROM taskex.balance('e_req');
+SELECT * FROM taskex.check_ledger() WHERE NOT ok;
+SELECT * FROM taskex.check_market() WHERE NOT ok;
