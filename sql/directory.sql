@@ -223,6 +223,15 @@ COMMENT ON FUNCTION taskex.drain_partition(text) IS
 'Makes a storage partition take no more new users. Those on it stay and go on working.
 Errors: unknown_partition (TX003). Operators only.';
 
+CREATE FUNCTION taskex.resume_partition(name text)
+    RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE _taskex.partition SET state = 'active' WHERE partition_id = _taskex.partition_id(resume_partition.name);
+END $$;
+COMMENT ON FUNCTION taskex.resume_partition(text) IS
+'Makes a storage partition that was drained take new users again, if its node does.
+Errors: unknown_partition (TX003). Operators only.';
+
 CREATE FUNCTION taskex.drop_partition(name text)
     RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -257,6 +266,15 @@ END $$;
 COMMENT ON FUNCTION taskex.drain_node(text) IS
 'Makes a node''s storage partitions take no more new users.
 Errors: unknown_node (TX005). Operators only.';
+
+CREATE FUNCTION taskex.resume_node(name text)
+    RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE _taskex.node SET state = 'active' WHERE node_id = _taskex.node_id(resume_node.name);
+END $$;
+COMMENT ON FUNCTION taskex.resume_node(text) IS
+'Makes the storage partitions of a node that was drained take new users again, but those that are
+drained themselves. Errors: unknown_node (TX005). Operators only.';
 
 CREATE FUNCTION taskex.drop_node(name text)
     RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

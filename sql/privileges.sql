@@ -71,6 +71,8 @@ GRANT EXECUTE ON FUNCTION
     taskex.drain_partition(text),
     taskex.drop_node(text),
     taskex.drop_partition(text),
+    taskex.resume_node(text),
+    taskex.resume_partition(text),
     taskex.run_due()
     TO taskex_admin;
 

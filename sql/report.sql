@@ -99,5 +99,6 @@ CREATE VIEW taskex.health AS
             AND datname = current_database()) AS running) w
     UNION ALL
     SELECT 'partitions', p.n > 0, CASE WHEN p.n > 0 THEN p.n || ' active' ELSE 'no active storage partition' END
-    FROM (SELECT count(*) AS n FROM _taskex.partition WHERE state = 'active' AND node_id = 0) p;
+    FROM (SELECT count(*) AS n FROM _taskex.partition p JOIN _taskex.node n USING (node_id)
+        WHERE p.state = 'active' AND n.state = 'active' AND node_id = 0) p;
 COMMENT ON VIEW taskex.health IS 'One row per check: ok, or what is wrong.';

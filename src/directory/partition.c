@@ -441,7 +441,7 @@ partition_for_new_user(const text *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_TX_PARTITION_NOT_ACTIVE),
 				 errmsg("there is no active storage partition"),
-				 errhint("Use taskex.add_partition() to make one.")));
+				 errhint("Use taskex.add_partition() to make one, or taskex.resume_partition() and taskex.resume_node() if they are drained.")));
 	if (!counted)
 		count_users(slot, partition_id, 1);
 
