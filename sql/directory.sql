@@ -235,28 +235,38 @@ Errors: unknown_partition (TX003). Operators only.';
 CREATE FUNCTION taskex.drop_partition(name text)
     RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    id int := _taskex.partition_id(drop_partition.name);
+    id int;
     users bigint;
     t record;
 BEGIN
-    -- waits for registrations under way, and holds off others until the end
-    LOCK TABLE _taskex.directory IN SHARE MODE;
+    -- the users that count are those after the locks, not those of an old snapshot
+    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_transaction_state',
+            MESSAGE = 'storage partitions are dropped in READ COMMITTED transactions only';
+    END IF;
+    -- waits for registrations and others who rely on partitions (directory_lock_partitions)
+    -- and holds them off until the end
+    LOCK TABLE _taskex.partition IN EXCLUSIVE MODE;
+    id := _taskex.partition_id(drop_partition.name);
     SELECT count(*) INTO users FROM _taskex.directory d WHERE d.partition_id = id;
     IF users > 0 THEN
         PERFORM _taskex.fail('still_in_use', format('storage partition "%s" is not empty', name),
             format('%s users live on it.', users),
             'taskex.drain_partition() keeps new users away from it.');
     END IF;
+    -- triggers: each module rescues or forgets what it has of the partition
+    DELETE FROM _taskex.partition WHERE partition_id = id;
     FOR t IN SELECT c.table_name FROM _taskex.child_table c
             WHERE to_regclass(format('_taskex.%I', c.table_name || '_' || id)) IS NOT NULL
             ORDER BY c.position DESC LOOP
         EXECUTE format('DROP TABLE _taskex.%I', t.table_name || '_' || id);
     END LOOP;
-    DELETE FROM _taskex.partition WHERE partition_id = id;
 END $$;
 COMMENT ON FUNCTION taskex.drop_partition(text) IS
-'Drops an empty storage partition and its tables. The tablespace stays.
-Errors: unknown_partition (TX003), still_in_use (TX008). Operators only.';
+'Drops a storage partition on which no user lives, and its tables. The tablespace stays. The
+exchange''s own ledger entries move to another partition of the node.
+Errors: unknown_partition (TX003), still_in_use (TX008), invalid_transaction_state (25000) in
+REPEATABLE READ and SERIALIZABLE. Operators only.';
 
 CREATE FUNCTION taskex.drain_node(name text)
     RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -22,7 +22,7 @@ COMMENT ON COLUMN _taskex.entry.available IS 'Change of what may be spent, in na
 COMMENT ON COLUMN _taskex.entry.held IS 'Change of what is held for tasks, in nano-units.';
 COMMENT ON COLUMN _taskex.entry.counterparty IS 'Account of the other side; the same account for holds and releases.';
 COMMENT ON COLUMN _taskex.entry.subject_id IS 'Task of a hold or release, assignment of a reward or fee.';
-COMMENT ON COLUMN _taskex.entry.partition_id IS 'Home of the user concerned, also for the other side of his deposits and fees.';
+COMMENT ON COLUMN _taskex.entry.partition_id IS 'Home of the user concerned, also for the other side of his deposits and fees; where that was dropped, another.';
 COMMENT ON COLUMN _taskex.entry.reference IS 'Idempotency key of a deposit or withdrawal, on the user''s side.';
 
 CREATE TABLE _taskex.balance (
@@ -39,6 +39,57 @@ INSERT INTO _taskex.child_table (table_name, position, fillfactor, constraints, 
     ('entry', 50, 100, ARRAY['PRIMARY KEY (account_id, transfer_id)'],
         ARRAY['UNIQUE (account_id, kind, reference) WHERE reference IS NOT NULL']),
     ('balance', 51, 70, ARRAY['PRIMARY KEY (account_id)'], ARRAY[]::text[]);
+
+-- Entries of the exchange and of the outside lie with the users concerned, and a
+-- withdrawal of the exchange's on the first partition. They are history and money:
+-- when their partition is dropped they move to the first of those that stay,
+-- where withdrawals are looked up by their references.
+CREATE FUNCTION _taskex.move_entries() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    target int;
+    used boolean;
+    others bigint;
+BEGIN
+    IF OLD.node_id <> 0 THEN
+        RETURN OLD;
+    END IF;
+    -- readers through the parents must not wait here: DROP TABLE locks those first
+    EXECUTE format('LOCK TABLE _taskex.entry_%s IN SHARE ROW EXCLUSIVE MODE', OLD.partition_id);
+    EXECUTE format('SELECT count(*) > 0, count(*) FILTER (WHERE account_id > 0) FROM _taskex.entry_%s',
+        OLD.partition_id) INTO used, others;
+    IF NOT used THEN
+        RETURN OLD;
+    END IF;
+    SELECT min(p.partition_id) INTO target FROM _taskex.partition p
+        WHERE p.node_id = 0 AND p.partition_id <> OLD.partition_id;
+    IF others > 0 THEN
+        PERFORM _taskex.fail('still_in_use', format('storage partition "%s" is not empty', OLD.name),
+            'Users have ledger entries on it.');
+    ELSIF target IS NULL THEN
+        PERFORM _taskex.fail('still_in_use', format('storage partition "%s" is not empty', OLD.name),
+            'It has ledger entries of the exchange, and there is no other partition for them.',
+            'Use taskex.add_partition() to make one.');
+    END IF;
+
+    -- as the fold does: nobody else moves a bound there until the end
+    EXECUTE format('LOCK TABLE _taskex.balance_%s IN SHARE UPDATE EXCLUSIVE MODE', target);
+    EXECUTE format('UPDATE _taskex.balance_%1$s b'
+        ' SET available = b.available + m.available, held = b.held + m.held FROM'
+        ' (SELECT e.account_id, sum(e.available)::bigint AS available, sum(e.held)::bigint AS held'
+        '  FROM _taskex.entry_%2$s e JOIN _taskex.balance_%1$s t USING (account_id)'
+        '  WHERE e.transfer_id <= t.folded_to GROUP BY 1) m'
+        ' WHERE b.account_id = m.account_id', target, OLD.partition_id);
+    EXECUTE format('WITH moved AS (DELETE FROM _taskex.entry_%2$s RETURNING *)'
+        ' INSERT INTO _taskex.entry_%1$s (partition_id, account_id, transfer_id, available, held,'
+        '  counterparty, subject_id, at, kind, reference)'
+        ' SELECT %1$s, account_id, transfer_id, available, held,'
+        '  counterparty, subject_id, at, kind, reference FROM moved', target, OLD.partition_id);
+    RETURN OLD;
+END $$;
+COMMENT ON FUNCTION _taskex.move_entries() IS
+    'Moves the exchange''s own entries off a storage partition that is dropped.';
+CREATE TRIGGER move_entries BEFORE DELETE ON _taskex.partition
+    FOR EACH ROW EXECUTE FUNCTION _taskex.move_entries();
 
 -- amounts -------------------------------------------------------------------
 

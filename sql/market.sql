@@ -112,6 +112,17 @@ CREATE TABLE _taskex.due_cursor (
 COMMENT ON TABLE _taskex.due_cursor IS
     'How far leases (0), reviews (1) and expiries (2) are handled, for the start after a crash.';
 
+CREATE FUNCTION _taskex.forget_partition() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM _taskex.offer o WHERE o.partition_id = OLD.partition_id;
+    DELETE FROM _taskex.due_cursor c WHERE c.partition_id = OLD.partition_id;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION _taskex.forget_partition() IS
+    'Removes what the market has on record of a storage partition that is dropped.';
+CREATE TRIGGER forget_partition AFTER DELETE ON _taskex.partition
+    FOR EACH ROW EXECUTE FUNCTION _taskex.forget_partition();
+
 SELECT pg_catalog.pg_extension_config_dump('_taskex.task_type', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.offer', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.due_cursor', '');

@@ -42,6 +42,13 @@ extern bool directory_caller_trusted(void);
 extern void directory_require_trusted(const char *what);
 extern void directory_require_admin(const char *what);
 
+/*
+ * Keeps storage partitions from being dropped until the transaction ends; to
+ * be called before they are looked up.  For whoever puts a user on a partition
+ * or uses one on which nobody may live: that of a user is not dropped.
+ */
+extern void directory_lock_partitions(void);
+
 /* ids of the local partitions, as committed; returns their number */
 extern int	directory_partitions(int32 **partitions);
 

@@ -24,12 +24,15 @@
 #include "infra/spi.h"
 #include "infra/xact.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "storage/lmgr.h"
 #include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 typedef struct PartitionLoad
@@ -237,6 +240,15 @@ partition_require_local(int32 partition_id, const text *login)
 				 errhint("Connect to that node; taskex.route() tells where a user lives.")));
 }
 
+void
+directory_lock_partitions(void)
+{
+	Oid			table = get_relname_relid("partition", get_namespace_oid("_taskex", false));
+
+	/* conflicts with the lock of taskex.drop_partition() */
+	LockRelationOid(table, RowShareLock);
+}
+
 int
 directory_partitions(int32 **partitions)
 {
@@ -390,7 +402,8 @@ named_partition(const text *name)
 	bool		isnull;
 
 	spi_begin(&scope);
-	if (spi_run(&select_by_name, 0, &value, NULL, SPI_VIEW_CURRENT, 1) == 0)
+	if (spi_run(&select_by_name, 0, &value, NULL,
+				topology_changed_here() ? SPI_VIEW_CURRENT : SPI_VIEW_LATEST, 1) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),
 				 errmsg("storage partition \"%s\" does not exist", text_to_cstring(name)),

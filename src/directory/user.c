@@ -193,6 +193,7 @@ taskex_register_user(PG_FUNCTION_ARGS)
 	directory_require_trusted("register users");
 	read_profile(PG_GETARG_JSONB_P(1), &profile);
 	profile.db_role = read_db_role(profile.json);
+	directory_lock_partitions();
 	partition = partition_for_new_user(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2));
 	user_id = ids_next(ID_USER, 1);
 

@@ -111,6 +111,9 @@ account_for_withdrawal(const text *login, UserHome *home)
 	directory_require_admin("withdraw the exchange's earnings");
 	memset(home, 0, sizeof(UserHome));
 	home->user_id = ACCOUNT_EXCHANGE;
+
+	/* a partition that is dropped meanwhile would be missing in the sum */
+	directory_lock_partitions();
 	if (directory_partitions(&partitions) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),

@@ -9,6 +9,7 @@
 
 #include "ledger/entry.h"
 #include "base/clock.h"
+#include "base/errcodes.h"
 #include "infra/child.h"
 #include "infra/ids.h"
 
@@ -78,8 +79,8 @@ entry_lock(int32 partition)
 	child = get_relname_relid(name, get_namespace_oid("_taskex", false));
 	if (!OidIsValid(child))
 		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("storage partition %d is not here", partition)));
+				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),
+				 errmsg("storage partition %d does not exist", partition)));
 	LockRelationOid(child, RowExclusiveLock);
 }
 
