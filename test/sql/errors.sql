@@ -91,6 +91,7 @@ INSERT INTO good_call VALUES
     ('extend_assignment', ARRAY['''e_per''', 'pg_temp.id(''accepted'')', '''1 hour''']),
     ('register_user', ARRAY['''e_new''', '''{}''', '''errors_1''']),
     ('reject_assignment', ARRAY['''e_req''', 'pg_temp.id(''submitted'')', '''bad''', 'false']),
+    ('resume_node', ARRAY['''local''']), ('resume_partition', ARRAY['''errors_1''']),
     ('return_assignment', ARRAY['''e_per''', 'pg_temp.id(''accepted'')']),
     ('route', ARRAY['''e_req''']),
     ('statement', ARRAY['''e_req''', '''2000-01-01''', '10']),
