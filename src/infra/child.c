@@ -230,6 +230,7 @@ child_lock(Child *child, int64 key, bool wait)
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					 errmsg("could not serialize access due to concurrent update")));
+			break;
 		default:
 			elog(ERROR, "unexpected result %d of a row lock", result);
 	}

@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "lease/due.h"
+#include "base/clock.h"
 #include "base/guc.h"
 #include "infra/realm.h"
 #include "infra/xact.h"
@@ -53,11 +54,11 @@ typedef struct DueCursor
 static HTAB *cursors = NULL;
 static LWLock *lock = NULL;
 
-/* dropped partitions leave cursors behind, so leave room */
+/* those of dropped partitions stay, but ids of partitions are never so many */
 static long
 cursor_count(void)
 {
-	return (long) guc_max_partitions * DUE_KINDS * 2;
+	return (long) guc_max_partitions * guc_max_databases * DUE_KINDS;
 }
 
 static Size
@@ -166,6 +167,8 @@ due_note(int32 partition, DueKind kind, TimestampTz due)
 	DueCursor  *cursor = cursor_of(partition, kind);
 	DueNote    *note = xact_find(&note_kinds[kind]);
 
+	if (unlikely(clock_is_set()))
+		due_lower_stored(partition, kind, due);
 	if (note == NULL || note->cursor != cursor)
 	{
 		note = xact_add(&note_kinds[kind], sizeof(DueNote));
@@ -187,7 +190,7 @@ due_begin(int32 partition, DueKind kind, TimestampTz now,
 	int			scanner = cursor->scanner;
 
 	/* who left without a word (FATAL) is not waited for */
-	if (scanner != 0 && scanner != MyProcPid && BackendPidGetProc(scanner) != NULL)
+	if (due_busy(partition, kind))
 		return false;
 
 	SpinLockAcquire(&cursor->mutex);
@@ -286,6 +289,14 @@ due_end_at_commit(int32 partition, DueKind kind, TimestampTz next)
 
 	end->cursor = cursor_of(partition, kind);
 	end->next = next;
+}
+
+bool
+due_busy(int32 partition, DueKind kind)
+{
+	int			scanner = cursor_of(partition, kind)->scanner;
+
+	return scanner != 0 && scanner != MyProcPid && BackendPidGetProc(scanner) != NULL;
 }
 
 bool

@@ -24,6 +24,21 @@ extern const ShmemPart due_shmem;
 /* at commit: something on the partition becomes due then */
 extern void due_note(int32 partition, DueKind kind, TimestampTz due);
 
+/* due_store.c: the position stored for the start, DT_NOBEGIN if there is none */
+extern TimestampTz due_stored(int32 partition, DueKind kind);
+
+/* lowers it in this transaction */
+extern void due_lower_stored(int32 partition, DueKind kind, TimestampTz due);
+
+/*
+ * One of the steps that store the positions of these partitions' cursors; to
+ * be called by the conductor in each round, outside any transaction.
+ */
+extern void due_store_step(const int32 *partitions, int count);
+
+/* is somebody else scanning? */
+extern bool due_busy(int32 partition, DueKind kind);
+
 /* has a cursor begun? */
 extern bool due_known(int32 partition, DueKind kind);
 

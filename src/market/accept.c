@@ -212,39 +212,62 @@ taskex_accept_task(PG_FUNCTION_ARGS)
 
 /* ---- the next task ---- */
 
+/* tasks that the first look at a window reads, and how the next ones grow */
+#define LOOK_TASKS 16
+#define LOOK_GROWTH 8
+
+/* is the available task in tasks->slot for this performer, and now claimed for him? */
+static bool
+claim(Taker *taker, FeedScan *scan, Child *tasks, int64 task_id)
+{
+	if (child_int64(tasks, TASK_REQUESTER_ID) == taker->performer.user_id)
+		return false;
+
+	/* a free task that wants one performer was had only if it came back */
+	if ((scan->in_range || child_int32(tasks, TASK_PERFORMERS) > 1) &&
+		had_before(taker, task_id))
+		return false;
+	return feed_claim(scan->shelf, task_id);
+}
+
 /*
  * The first task in the scan's window that is available, is for this
  * performer, and is now claimed for him; 0: there is none.
+ *
+ * An index scan reads all entries of a page that are in its bounds before it
+ * returns the first one, so the window is read in pieces, small ones first.
  */
 static int64
 claim_candidate(Taker *taker, FeedScan *scan, Child *tasks)
 {
-	ChildScan	rows;
 	int64		candidate = 0;
 	int64		first = 0;
+	int64		after = scan->after;
+	int64		step = LOOK_TASKS * TASK_ID_STEP;
 
-	child_scan_begin(&rows, tasks, TASK_BY_TYPE, scan->task_type, scan->after, scan->upto);
-	while (candidate == 0 && child_scan_next(&rows))
+	while (candidate == 0 && after < scan->upto)
 	{
-		int64		task_id;
+		int64		upto = scan->upto - after > step ? after + step : scan->upto;
+		ChildScan	rows;
 
-		CHECK_FOR_INTERRUPTS();
-		if (!available(tasks, taker->now))
-			continue;
-		task_id = child_int64(tasks, TASK_TASK_ID);
-		if (first == 0)
-			first = task_id;
-		if (child_int64(tasks, TASK_REQUESTER_ID) == taker->performer.user_id)
-			continue;
+		child_scan_begin(&rows, tasks, TASK_BY_TYPE, scan->task_type, after, upto);
+		while (candidate == 0 && child_scan_next(&rows))
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (available(tasks, taker->now))
+			{
+				int64		task_id = child_int64(tasks, TASK_TASK_ID);
 
-		/* a free task that wants one performer was had only if it came back */
-		if ((scan->in_range || child_int32(tasks, TASK_PERFORMERS) > 1) &&
-			had_before(taker, task_id))
-			continue;
-		if (feed_claim(scan->shelf, task_id))
-			candidate = task_id;
+				if (first == 0)
+					first = task_id;
+				if (claim(taker, scan, tasks, task_id))
+					candidate = task_id;
+			}
+		}
+		child_scan_end(&rows);
+		after = upto;
+		step *= LOOK_GROWTH;
 	}
-	child_scan_end(&rows);
 	feed_scan_saw(scan, first);
 	return candidate;
 }

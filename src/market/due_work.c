@@ -19,12 +19,14 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/wait_event.h"
 
 #define BATCH 500
 #define RETRY_MS 30000			/* until what was locked is tried again */
-#define STORE_MS 300000			/* between two times that cursors are stored */
+#define SCANNER_WAITS 500		/* of 10 ms */
 
 typedef struct DueItem
 {
@@ -79,23 +81,6 @@ static Statement end_lease = {
 	" WHERE assignment_id = $1 AND state = 'accepted' AND lease_until <= $2"
 	" RETURNING task_id, task_type_id, requester_id",
 	2, {INT8OID, TIMESTAMPTZOID}
-};
-
-static Statement select_cursor = {
-	"SELECT handled_until FROM _taskex.due_cursor WHERE partition_id = $1 AND kind = $2",
-	2, {INT4OID, INT4OID}
-};
-
-/*
- * A transaction that is still running cannot commit anything that is due
- * before it began, so a position not after the oldest one's start is safe.
- */
-static Statement store_cursor = {
-	"INSERT INTO _taskex.due_cursor AS c (partition_id, kind, handled_until)"
-	" SELECT $1, $2, least($3, min(xact_start)) FROM pg_catalog.pg_stat_activity"
-	" ON CONFLICT (partition_id, kind) DO UPDATE SET handled_until = excluded.handled_until"
-	" WHERE excluded.handled_until > c.handled_until",
-	3, {INT4OID, INT4OID, TIMESTAMPTZOID}
 };
 
 /* ---- one item ---- */
@@ -247,30 +232,11 @@ typedef struct StoredCursor
 } StoredCursor;
 
 static void
-read_cursor(void *arg)
+read_stored(void *arg)
 {
 	StoredCursor *cursor = arg;
-	Datum		values[2] = {Int32GetDatum(cursor->partition), Int32GetDatum(cursor->kind)};
-	SpiScope	scope;
-	bool		isnull;
 
-	spi_begin(&scope);
-	cursor->position = spi_run(&select_cursor, 0, values, NULL, SPI_VIEW_CURRENT, 1) == 1
-		? DatumGetTimestampTz(spi_value(0, 1, &isnull)) : DT_NOBEGIN;
-	spi_end(&scope);
-}
-
-static void
-write_cursor(void *arg)
-{
-	StoredCursor *cursor = arg;
-	Datum		values[3] = {Int32GetDatum(cursor->partition), Int32GetDatum(cursor->kind),
-	TimestampTzGetDatum(Min(cursor->position, clock_now()))};
-	SpiScope	scope;
-
-	spi_begin(&scope);
-	spi_run(&store_cursor, 0, values, NULL, SPI_VIEW_CURRENT, 0);
-	spi_end(&scope);
+	cursor->position = due_stored(cursor->partition, cursor->kind);
 }
 
 /* scans one index from its cursor up to now */
@@ -328,9 +294,9 @@ work_cursor(DueBatch *batch, bool own_transactions, int64 counts[DUE_KINDS])
 	if (!due_known(batch->partition, batch->kind))
 	{
 		if (own_transactions)
-			worker_transaction("reading a cursor", read_cursor, &stored);
+			worker_transaction("reading a cursor", read_stored, &stored);
 		else
-			read_cursor(&stored);
+			read_stored(&stored);
 	}
 	if (!due_begin(batch->partition, batch->kind, batch->now, stored.position, &batch->after))
 		return;
@@ -347,26 +313,27 @@ work_cursor(DueBatch *batch, bool own_transactions, int64 counts[DUE_KINDS])
 	PG_END_TRY();
 }
 
-/* now and then, where the cursors stand; not while the clock is a replay's */
+/*
+ * A call of run_due() does not overlook what the conductor is handling just
+ * now, nor does it wait for ever.
+ */
 static void
-store_cursors(int32 partition)
+wait_for_scanner(int32 partition, DueKind kind)
 {
-	for (int kind = 0; kind < DUE_KINDS; kind++)
+	for (int i = 0; i < SCANNER_WAITS && due_busy(partition, kind); i++)
 	{
-		StoredCursor cursor = {partition, kind, due_position(partition, kind)};
-
-		worker_transaction("storing a cursor", write_cursor, &cursor);
+		CHECK_FOR_INTERRUPTS();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 10, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
 	}
 }
 
 void
 due_work(bool own_transactions, int64 counts[DUE_KINDS])
 {
-	static TimestampTz stored_at = 0;
 	PartitionList partitions;
 	DueBatch   *batch = palloc(sizeof(DueBatch));
-	bool		store = own_transactions && !clock_is_set() &&
-		TimestampDifferenceExceeds(stored_at, clock_now(), STORE_MS);
 
 	memset(counts, 0, sizeof(int64) * DUE_KINDS);
 	if (own_transactions)
@@ -383,14 +350,14 @@ due_work(bool own_transactions, int64 counts[DUE_KINDS])
 			batch->kind = kind;
 			batch->partition = partitions.ids[i];
 			batch->now = clock_now();
+			if (!own_transactions)
+				wait_for_scanner(batch->partition, kind);
 			work_cursor(batch, own_transactions, counts);
 		}
-		if (store)
-			store_cursors(partitions.ids[i]);
 		due_next_known = Min(due_next_known, due_next(partitions.ids[i]));
 	}
-	if (store)
-		stored_at = clock_now();
+	if (own_transactions && !clock_is_set())
+		due_store_step(partitions.ids, partitions.count);
 	pfree(partitions.ids);
 	pfree(batch);
 }

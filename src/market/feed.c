@@ -30,6 +30,7 @@
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "common/pg_prng.h"
+#include "miscadmin.h"
 #include "storage/shmem.h"
 #include "utils/memutils.h"
 
@@ -589,7 +590,7 @@ static bool
 remove_claim(Shelf *shelf, int64 task_id)
 {
 	for (int i = 0; i < shelf->claim_count; i++)
-		if (shelf->claims[i].task_id == task_id)
+		if (shelf->claims[i].task_id == task_id && shelf->claims[i].pid == MyProcPid)
 		{
 			bool		passed = shelf->claims[i].passed;
 
@@ -673,7 +674,7 @@ feed_claim(Shelf *shelf, int64 task_id)
 
 	SpinLockAcquire(&shelf->mutex);
 	for (int i = 0; i < shelf->claim_count; i++)
-		if (shelf->claims[i].task_id == task_id)
+		if (shelf->claims[i].task_id == task_id && shelf->claims[i].pid != MyProcPid)
 		{
 			shelf->claims[i].passed = true;
 			free_to_claim = false;
@@ -686,6 +687,7 @@ feed_claim(Shelf *shelf, int64 task_id)
 		if (shelf->claim_count < SHELF_CLAIMS)
 		{
 			shelf->claims[shelf->claim_count].task_id = task_id;
+			shelf->claims[shelf->claim_count].pid = MyProcPid;
 			shelf->claims[shelf->claim_count++].passed = false;
 		}
 	}

@@ -37,7 +37,7 @@ static Statement select_majority = {
 };
 
 static Statement select_mean = {
-	"SELECT to_jsonb(avg((result #>> '{}')::numeric)) FROM _taskex.result_%p"
+	"SELECT to_jsonb(trim_scale(avg((result #>> '{}')::numeric))) FROM _taskex.result_%p"
 	" WHERE task_id = $1 AND state <> 'rejected' AND jsonb_typeof(result) = 'number'",
 	1, {INT8OID}
 };

@@ -29,6 +29,7 @@ typedef struct Range
 typedef struct Claim
 {
 	int64		task_id;
+	int			pid;			/* whose it is */
 	bool		passed;			/* somebody went past it meanwhile */
 } Claim;
 
