@@ -27,8 +27,10 @@ typedef struct SearchPathScope
 extern void search_path_lock(SearchPathScope *scope);
 extern void search_path_unlock(SearchPathScope *scope);
 
-#if PG_VERSION_NUM < 170000
-#define MyProcNumber MyBackendId
+/* one ownership check for all kinds of objects since 16; here for databases */
+#if PG_VERSION_NUM < 160000
+#define object_ownercheck(classid, objectid, roleid) \
+	(AssertMacro((classid) == DatabaseRelationId), pg_database_ownercheck(objectid, roleid))
 #endif
 
 /* a GUC's extra data come from guc_malloc() since 16 */

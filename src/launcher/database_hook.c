@@ -5,12 +5,17 @@
  * DROP, RENAME and ALTER DATABASE SET TABLESPACE, and CREATE DATABASE with the
  * database as template, fail while anybody is connected to it.  The conductor
  * would be; so it is asked to leave, and comes back afterwards if the database
- * is still there.
+ * is still there.  It leaves only for those who may do what they try: others
+ * would hold up an exchange that is not theirs.
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "launcher/internal.h"
 
+#include "access/htup_details.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "miscadmin.h"
@@ -18,6 +23,8 @@
 #include "storage/latch.h"
 #include "storage/procarray.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -61,6 +68,52 @@ wanted_database(Node *statement)
 	}
 }
 
+static bool
+may_create_databases(void)
+{
+	HeapTuple	tuple;
+	bool		may = superuser();
+
+	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	if (HeapTupleIsValid(tuple))
+	{
+		may = may || ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb;
+		ReleaseSysCache(tuple);
+	}
+	return may;
+}
+
+static bool
+is_template(Oid database)
+{
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+	bool		result = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		result = ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
+		ReleaseSysCache(tuple);
+	}
+	return result;
+}
+
+/* may the caller do what the statement does to the database? as PostgreSQL checks it */
+static bool
+may_have(Node *statement, Oid database)
+{
+	bool		owns = object_ownercheck(DatabaseRelationId, database, GetUserId());
+
+	switch (nodeTag(statement))
+	{
+		case T_CreatedbStmt:
+			return may_create_databases() && (owns || is_template(database));
+		case T_RenameStmt:
+			return may_create_databases() && owns;
+		default:
+			return owns;
+	}
+}
+
 /* asks the conductor to leave and waits until it has, for a while */
 static void
 send_away(Oid database)
@@ -100,7 +153,8 @@ hook(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	const char *name = wanted_database(pstmt->utilityStmt);
 	Oid			database = name ? get_database_oid(name, true) : InvalidOid;
 
-	if (!OidIsValid(database) || database == MyDatabaseId)
+	if (!OidIsValid(database) || database == MyDatabaseId ||
+		!may_have(pstmt->utilityStmt, database))
 	{
 		run(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 		return;

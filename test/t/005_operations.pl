@@ -1,0 +1,65 @@
+# Operators and others around a running exchange: what they see of its workers,
+# who can send them away, what a dump takes along.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TaskexTest;
+use Test::More;
+
+my $node = new_cluster('main', extension => 0);
+$node->safe_psql('postgres', 'create database shop');
+$node->safe_psql('shop', 'create extension taskex');
+await_conductor($node, 'shop', 'there is an exchange');
+make_partitions($node, 1, db => 'shop', in_place => 1);
+
+#
+# A conductor leaves only for those who may have its database
+#
+$node->safe_psql('postgres', q{
+	create role joe;
+	create role maker createdb;
+	create role owner;
+	create database other;
+	create tablespace elsewhere location '';
+	grant create on tablespace elsewhere to joe, maker, owner;
+});
+my $pid = conductor_pid($node, 'shop');
+my %wanted = (
+	'DROP DATABASE' => 'drop database shop',
+	'DROP DATABASE WITH (FORCE)' => 'drop database shop with (force)',
+	'ALTER DATABASE RENAME' => 'alter database shop rename to mine',
+	'ALTER DATABASE SET TABLESPACE' => 'alter database shop set tablespace elsewhere',
+	'CREATE DATABASE TEMPLATE' => 'create database mine template shop',
+);
+for my $who (qw(joe maker))
+{
+	for my $what (sort keys %wanted)
+	{
+		is(sqlstate_of($node, 'postgres', "set role $who; $wanted{$what}"), '42501', "$what is not for $who");
+		is(conductor_pid($node, 'shop'), $pid, 'and leaves the conductor where it is');
+	}
+}
+$node->safe_psql('postgres', 'alter database shop owner to owner');
+for my $what ('ALTER DATABASE RENAME', 'CREATE DATABASE TEMPLATE')
+{
+	is(sqlstate_of($node, 'postgres', "set role owner; $wanted{$what}"), '42501', "$what is for creators of databases");
+	is(conductor_pid($node, 'shop'), $pid, 'and leaves the conductor where it is');
+}
+is(sqlstate_of($node, 'postgres', "set role owner; $wanted{'ALTER DATABASE SET TABLESPACE'}"), '',
+	'an owner has it for himself');
+await_conductor($node, 'shop', 'and the conductor comes back');
+$node->safe_psql('postgres', 'alter role owner createdb');
+is(sqlstate_of($node, 'postgres', "set role owner; $wanted{'CREATE DATABASE TEMPLATE'}"), '', 'an owner copies it');
+is(sqlstate_of($node, 'postgres', 'set role owner; drop database mine'), '', 'drops the copy');
+is(sqlstate_of($node, 'postgres', "set role owner; $wanted{'ALTER DATABASE RENAME'}"), '', 'and renames it');
+$node->safe_psql('postgres', 'alter database mine rename to shop');
+await_conductor($node, 'shop', 'the exchange goes on');
+
+$node->stop;
+
+done_testing();
