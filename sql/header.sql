@@ -45,6 +45,10 @@ CREATE FUNCTION _taskex.now() RETURNS timestamptz
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_clock_now';
 COMMENT ON FUNCTION _taskex.now() IS 'The time of the exchange: real time, or taskex.clock.';
 
+CREATE FUNCTION _taskex.loaded() RETURNS boolean
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'taskex_loaded';
+COMMENT ON FUNCTION _taskex.loaded() IS 'Is taskex in shared_preload_libraries of the running server?';
+
 SELECT pg_catalog.pg_extension_config_dump('_taskex.user_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.task_type_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.task_id_seq', '');

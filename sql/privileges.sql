@@ -76,4 +76,10 @@ GRANT EXECUTE ON FUNCTION
     taskex.run_due()
     TO taskex_admin;
 
+-- what their views call
+GRANT EXECUTE ON FUNCTION
+    _taskex.loaded(),
+    _taskex.workers()
+    TO taskex_admin;
+
 GRANT SELECT ON taskex.activity, taskex.health, taskex.nodes, taskex.partitions TO taskex_admin;

@@ -37,11 +37,18 @@ CREATE VIEW taskex.assignments WITH (security_barrier) AS
 COMMENT ON VIEW taskex.assignments IS
 'Assignments of the performers, and to tasks of the requesters, for whom the caller may act.';
 
-CREATE VIEW taskex.activity AS
-    SELECT pid, backend_type AS worker, state, query AS activity, wait_event_type, wait_event, xact_start
-    FROM pg_catalog.pg_stat_activity
-    WHERE backend_type LIKE 'taskex %'
-        AND (datname IS NULL OR datname = pg_catalog.current_database());
+-- What PostgreSQL shows of workers to those with pg_read_all_stats, operators of
+-- the exchange see of its own.
+CREATE FUNCTION _taskex.workers() RETURNS TABLE (pid int, worker text, state text, activity text,
+        wait_event_type text, wait_event text, xact_start timestamptz)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pid, backend_type, state, query, wait_event_type, wait_event, xact_start
+    FROM pg_stat_activity
+    WHERE backend_type LIKE 'taskex %' AND (datname IS NULL OR datname = current_database())
+$$;
+COMMENT ON FUNCTION _taskex.workers() IS 'The launcher, and the workers of this exchange.';
+
+CREATE VIEW taskex.activity AS SELECT * FROM _taskex.workers();
 COMMENT ON VIEW taskex.activity IS 'What each worker of this exchange is doing now.';
 
 -- One row per violated or kept promise of the market. Reads everything.
@@ -89,14 +96,12 @@ CREATE VIEW taskex.health AS
     SELECT 'loaded' AS check_name, s.loaded AS ok,
         CASE WHEN s.loaded THEN 'taskex is in shared_preload_libraries'
             ELSE 'add taskex to shared_preload_libraries and restart the server' END AS detail
-    FROM (SELECT 'taskex' = ANY (regexp_split_to_array(current_setting('shared_preload_libraries'),
-            '[[:space:]"]*,[[:space:]"]*|^"|"$')) AS loaded) s
+    FROM (SELECT _taskex.loaded() AS loaded) s
     UNION ALL
     SELECT 'conductor', w.running OR pg_is_in_recovery(),
         CASE WHEN pg_is_in_recovery() THEN 'this is a standby'
             WHEN w.running THEN 'running' ELSE 'no conductor runs in this database' END
-    FROM (SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'taskex conductor'
-            AND datname = current_database()) AS running) w
+    FROM (SELECT EXISTS (SELECT FROM _taskex.workers() WHERE worker = 'taskex conductor') AS running) w
     UNION ALL
     SELECT 'partitions', p.n > 0, CASE WHEN p.n > 0 THEN p.n || ' active' ELSE 'no active storage partition' END
     FROM (SELECT count(*) AS n FROM _taskex.partition p JOIN _taskex.node n USING (node_id)

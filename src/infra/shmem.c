@@ -7,6 +7,7 @@
 #include "infra/shmem.h"
 #include "base/errcodes.h"
 
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
@@ -82,4 +83,13 @@ shmem_require(void)
 				 errmsg("taskex is not loaded by the server"),
 				 errdetail("This function needs the shared memory and the workers of taskex."),
 				 errhint("Add taskex to shared_preload_libraries and restart the server.")));
+}
+
+PG_FUNCTION_INFO_V1(taskex_loaded);
+
+/* _taskex.loaded() */
+Datum
+taskex_loaded(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(ready);
 }

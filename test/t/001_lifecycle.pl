@@ -40,6 +40,8 @@ is(sqlstate_of($bare, 'postgres', q{select * from taskex.route('nobody')}), 'TX0
 my ($out, $err);
 $bare->psql('postgres', q{select taskex.register_user('someone')}, stdout => \$out, stderr => \$err);
 like($err, qr/HINT: .*shared_preload_libraries/, 'which says what to do');
+is($bare->safe_psql('postgres', q{select ok, detail from taskex.health where check_name = 'loaded'}),
+	'f|add taskex to shared_preload_libraries and restart the server', 'as does taskex.health');
 is($bare->safe_psql('postgres', 'select count(*) from taskex.users where false'), '0', 'views can be read');
 $bare->command_ok([ 'pg_dump', '-f', $bare->basedir . '/bare.sql', 'postgres' ], 'can be dumped without preload');
 is(prompt($bare, 'postgres', 'drop extension taskex'), '', 'and dropped');

@@ -18,6 +18,24 @@ await_conductor($node, 'shop', 'there is an exchange');
 make_partitions($node, 1, db => 'shop', in_place => 1);
 
 #
+# An operator needs no right of PostgreSQL's own to look after it
+#
+$node->safe_psql('postgres', 'create role operator; create role app');
+$node->safe_psql('shop', 'grant taskex_admin to operator; grant taskex_app to app');
+is($node->safe_psql('shop', 'set role operator; select check_name, ok, detail from taskex.health order by 1'),
+	"conductor|t|running\nloaded|t|taskex is in shared_preload_libraries\npartitions|t|1 active",
+	'an operator sees the health of the exchange');
+is($node->safe_psql('shop', q{set role operator;
+	select worker, pid is not null, state is not null, activity is not null from taskex.activity order by 1}),
+	"taskex conductor|t|t|t\ntaskex launcher|t|t|t", 'and what its workers do');
+is($node->safe_psql('postgres', 'create extension taskex; select count(*) from taskex.activity where pid = '
+	. conductor_pid($node, 'shop')), '0', 'not those of another');
+for my $view (qw(health activity))
+{
+	is(sqlstate_of($node, 'shop', "set role app; select * from taskex.$view"), '42501', "an application does not see taskex.$view");
+}
+
+#
 # A conductor leaves only for those who may have its database
 #
 $node->safe_psql('postgres', q{
