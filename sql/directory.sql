@@ -334,6 +334,10 @@ CREATE FUNCTION _taskex.caller_trusted() RETURNS boolean
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'taskex_caller_trusted';
 COMMENT ON FUNCTION _taskex.caller_trusted() IS 'May the caller act for any user?';
 
+CREATE FUNCTION _taskex.caller_admin() RETURNS boolean
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'taskex_caller_admin';
+COMMENT ON FUNCTION _taskex.caller_admin() IS 'Is the caller an operator?';
+
 CREATE FUNCTION _taskex.caller_ids() RETURNS bigint[]
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'taskex_caller_ids';
 COMMENT ON FUNCTION _taskex.caller_ids() IS 'Ids of the users for whom the caller may act by db_role.';

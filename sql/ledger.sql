@@ -138,7 +138,8 @@ counterparty: login of the other side, exchange or outside. subject_id: the task
 release, the assignment of a reward or fee. For operators also login exchange and outside.
 Errors: unknown_user (TX001).';
 
--- Two branches, so that who sees only his own gets them by the index.
+-- Two branches, so that who sees only his own gets them by the index. The rows of
+-- the exchange and the outside are for those who read their balances, too.
 CREATE VIEW taskex.transfers WITH (security_barrier) AS
     SELECT e.transfer_id, e.at,
         CASE e.account_id WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
@@ -149,6 +150,7 @@ CREATE VIEW taskex.transfers WITH (security_barrier) AS
         e.subject_id, e.reference
     FROM _taskex.entry e
     WHERE (SELECT _taskex.caller_trusted())
+        AND (e.account_id > 0 OR (SELECT _taskex.caller_admin()))
     UNION ALL
     SELECT e.transfer_id, e.at,
         CASE e.account_id WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
@@ -161,7 +163,8 @@ CREATE VIEW taskex.transfers WITH (security_barrier) AS
     WHERE NOT (SELECT _taskex.caller_trusted())
         AND e.account_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
 COMMENT ON VIEW taskex.transfers IS
-    'Transfers, one row for each account that takes part. A member of taskex_user sees those of the users whose db_role it is.';
+    'Transfers, one row for each account that takes part. A member of taskex_user sees the rows of the users
+whose db_role it is, one of taskex_app those of all users, operators also those of exchange and outside.';
 
 -- checks --------------------------------------------------------------------
 

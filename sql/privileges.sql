@@ -47,6 +47,7 @@ GRANT EXECUTE ON FUNCTION
 -- what the views call
 GRANT EXECUTE ON FUNCTION
     _taskex.amount(bigint),
+    _taskex.caller_admin(),
     _taskex.caller_ids(),
     _taskex.caller_trusted(),
     _taskex.errors(),

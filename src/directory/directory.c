@@ -306,6 +306,14 @@ taskex_caller_trusted(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(directory_caller_trusted());
 }
 
+PG_FUNCTION_INFO_V1(taskex_caller_admin);
+
+Datum
+taskex_caller_admin(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(caller_rank() >= CALLER_ADMIN);
+}
+
 PG_FUNCTION_INFO_V1(taskex_caller_ids);
 
 static Statement select_caller_ids = {

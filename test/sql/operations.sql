@@ -57,6 +57,23 @@ SELECT name, account_id, kind, available FROM _taskex.entry JOIN _taskex.partiti
 INSERT INTO _taskex.due_cursor SELECT partition_id, 2, now() FROM _taskex.partition ON CONFLICT DO NOTHING;
 INSERT INTO _taskex.offer SELECT :type, partition_id, 0 FROM _taskex.partition ON CONFLICT DO NOTHING;
 
+-- accounts of the exchange itself are for operators
+CREATE ROLE regress_operations_admin;
+CREATE ROLE regress_operations_app;
+CREATE ROLE regress_operations_bob;
+GRANT taskex_admin TO regress_operations_admin;
+GRANT taskex_app TO regress_operations_app;
+GRANT taskex_user TO regress_operations_bob;
+SELECT taskex.update_user('bob', '{"db_role": "regress_operations_bob"}');
+SET ROLE regress_operations_admin;
+SELECT login, kind, available, held, counterparty FROM taskex.transfers ORDER BY transfer_id, login;
+SET ROLE regress_operations_app;
+SELECT login, kind, available, held, counterparty FROM taskex.transfers ORDER BY transfer_id, login;
+SELECT * FROM taskex.statement('exchange');
+SET ROLE regress_operations_bob;
+SELECT login, kind, available, held, counterparty FROM taskex.transfers ORDER BY transfer_id, login;
+RESET ROLE;
+
 -- refused: with users, without a place for what must stay, with an old snapshot
 SELECT taskex.drop_partition('p2');
 BEGIN;
@@ -108,3 +125,4 @@ SELECT * FROM taskex.balance('exchange');
 
 \c :regression
 DROP DATABASE regress_operations;
+DROP ROLE regress_operations_admin, regress_operations_app, regress_operations_bob;
