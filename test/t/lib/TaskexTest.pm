@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(new_cluster make_partitions make_market round_trip sqlstate_of
-	conductor_pid await await_conductor ok_checks);
+	conductor_pid await await_conductor await_rounds ok_checks);
 
 # new_cluster(NAME, conf => TEXT, preload => 0, extension => 0, init => [...]):
 # a running server with taskex preloaded, and created in the database postgres.
@@ -117,6 +117,21 @@ sub await_conductor
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	return await($node, 'template1', "select count(*) = 1 from pg_stat_activity
 		where backend_type = 'taskex conductor' and datname = '$db'", $name);
+}
+
+# await_rounds(NODE, DB): waits until the conductor has gone through at least one
+# whole round from now on; false when it does not come round.
+sub await_rounds
+{
+	my ($node, $db) = @_;
+	for (1 .. 3)
+	{
+		my $from = $node->safe_psql('template1', 'select clock_timestamp()');
+		return 0 unless $node->poll_query_until('template1', "select count(*) = 1 from pg_stat_activity
+			where backend_type = 'taskex conductor' and datname = '$db'
+			and state_change > '$from'::timestamptz + interval '200 ms'");
+	}
+	return 1;
 }
 
 # ok_checks(NODE, DB, NAME): the exchange's own checks find nothing wrong.
