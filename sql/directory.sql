@@ -312,17 +312,17 @@ CREATE FUNCTION taskex.register_user(login text, profile jsonb = '{}', partition
 COMMENT ON FUNCTION taskex.register_user(text, jsonb, text) IS
 'Registers a user, who may act as requester and as performer.
 login: 1 to 255 bytes without control characters, unique, compared byte by byte.
-profile: JSON object; db_role (role that may act as the user), tier and location mean something,
+profile: JSON object, at most taskex.max_input_size; db_role (role that may act as the user), tier and location mean something,
 the rest is kept. partition: where the user will live; NULL: the least loaded active partition.
 Result: the user''s id. Errors: duplicate_login (TX002), unknown_partition (TX003),
-partition_not_active (TX004), other_node (TX006), undefined_object (42704) for an unknown db_role.
+partition_not_active (TX004), other_node (TX006), input_too_large (TX111), undefined_object (42704) for an unknown db_role.
 For members of taskex_app.';
 
 CREATE FUNCTION taskex.update_user(login text, changes jsonb)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_update_user';
 COMMENT ON FUNCTION taskex.update_user(text, jsonb) IS
 'Changes a user''s profile: keys of changes replace those of the profile, null removes them.
-Errors: unknown_user (TX001). A change of db_role is for members of taskex_app.';
+Errors: unknown_user (TX001), input_too_large (TX111). A change of db_role is for members of taskex_app.';
 
 CREATE FUNCTION taskex.route(login text, OUT user_id bigint, OUT partition text, OUT node text, OUT epoch bigint)
     RETURNS record LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'taskex_route';

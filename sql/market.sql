@@ -148,7 +148,8 @@ CREATE FUNCTION taskex.create_task_type(requester text, title text, reward numer
 COMMENT ON FUNCTION taskex.create_task_type(text, text, numeric, text, text[], interval, interval, jsonb) IS
 'Makes a task type, or finds the one with equal properties.
 requester: who asks. title: 1 to 256 characters. reward: for each approved assignment, 0 or more,
-at most 9 decimals. description, keywords: for those who look for work. lease: how long a performer
+at most 9 decimals. description (at most 10000 characters), keywords (at most 100
+of at most 100 characters): for those who look for work. lease: how long a performer
 has, 1 millisecond to 366 days. auto_approve: time after submission at which work that was not judged
 is approved, 0 to 366 days. qualifications: must be empty in this version.
 Result: the type''s id. Errors: unknown_user (TX001), amount_out_of_range (TX202),

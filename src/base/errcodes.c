@@ -32,7 +32,7 @@ const TxError tx_errors[] = {
 	{ERRCODE_TX_STALE_TOKEN, "stale_token", "the lease token is not that of the present lease"},
 	{ERRCODE_TX_WRONG_STATE, "wrong_state", "the task or assignment is not in a state that allows this"},
 	{ERRCODE_TX_IDEMPOTENCY_MISMATCH, "idempotency_mismatch", "the idempotency key or reference was used for something else"},
-	{ERRCODE_TX_INPUT_TOO_LARGE, "input_too_large", "an input or result is larger than taskex.max_input_size"},
+	{ERRCODE_TX_INPUT_TOO_LARGE, "input_too_large", "an input, result or profile is larger than taskex.max_input_size"},
 	/* TX2xx: money */
 	{ERRCODE_TX_INSUFFICIENT_FUNDS, "insufficient_funds", "the available balance does not cover the amount"},
 	{ERRCODE_TX_AMOUNT_OUT_OF_RANGE, "amount_out_of_range", "an amount of money is negative, too large or finer than a nano-unit"},

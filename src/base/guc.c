@@ -96,7 +96,7 @@ guc_define(void)
 							 PGC_SUSET, 0,
 							 NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.max_input_size",
-							"Largest input of a task and largest result of an assignment.",
+							"Largest input of a task, result of an assignment and profile of a user.",
 							NULL,
 							&guc_max_input_size,
 							1024, 1, 256 * 1024,

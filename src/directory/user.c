@@ -191,6 +191,7 @@ taskex_register_user(PG_FUNCTION_ARGS)
 	login = PG_GETARG_TEXT_PP(0);
 	check_login(login);
 	directory_require_trusted("register users");
+	check_json_size(PG_GETARG_DATUM(1), "profile");
 	read_profile(PG_GETARG_JSONB_P(1), &profile);
 	profile.db_role = read_db_role(profile.json);
 	directory_lock_partitions();
@@ -244,6 +245,7 @@ taskex_update_user(PG_FUNCTION_ARGS)
 	require_args(fcinfo, names);
 	login = PG_GETARG_TEXT_PP(0);
 	directory_actor(login, &home);
+	check_json_size(PG_GETARG_DATUM(1), "the set of changes");
 	changes = PG_GETARG_JSONB_P(1);
 	if (!JB_ROOT_IS_OBJECT(changes))
 		ereport(ERROR,
@@ -257,6 +259,7 @@ taskex_update_user(PG_FUNCTION_ARGS)
 	merged = SPI_datumTransfer(merge_profile(spi_value(0, 1, &isnull), changes), false, -1);
 	spi_end(&scope);
 
+	check_json_size(merged, "profile");
 	read_profile(DatumGetJsonbP(merged), &profile);
 
 	/* the name in the profile may be another role's by now: only a new one counts */

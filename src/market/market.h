@@ -57,9 +57,6 @@ extern TimestampTz after_interval(TimestampTz now, const Interval *interval);
 extern void check_interval(const Interval *interval, const char *name,
 						   int64 min_usecs, int64 max_days);
 
-/* input_too_large if a JSON value is beyond taskex.max_input_size */
-extern void check_json_size(Datum value, const char *what);
-
 /* a slot of the task that is no longer taken: one lease has ended */
 typedef struct FreedSlot
 {

@@ -14,7 +14,6 @@
 #include "infra/spi.h"
 #include "ledger/ledger.h"
 
-#include "access/detoast.h"
 #include "catalog/pg_type.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
@@ -28,6 +27,9 @@
 #include "utils/jsonb.h"
 
 #define TITLE_MAX 256
+#define DESCRIPTION_MAX 10000
+#define KEYWORDS_MAX 100
+#define KEYWORD_MAX 100
 #define KNOWN_TYPES_MAX 4096
 
 static Statement insert_type = {
@@ -78,20 +80,6 @@ check_interval(const Interval *interval, const char *name, int64 min_usecs, int6
 				 errdetail("It must be %s and at most %lld days.",
 						   min_usecs == 0 ? "0 or more" : "1 millisecond or more",
 						   (long long) max_days)));
-}
-
-void
-check_json_size(Datum value, const char *what)
-{
-	Size		size = toast_raw_datum_size(value);
-
-	if (size > (Size) guc_max_input_size * 1024)
-		ereport(ERROR,
-				(errcode(ERRCODE_TX_INPUT_TOO_LARGE),
-				 errmsg("%s is too large", what),
-				 errdetail("It has %zu bytes, the limit is %zu.", size,
-						   (Size) guc_max_input_size * 1024),
-				 errhint("Store large data elsewhere and refer to them, or raise taskex.max_input_size.")));
 }
 
 /* ---- what this session knows of types ---- */
@@ -198,10 +186,16 @@ request_hash(const void *const *data, const Size *sizes, int count)
 	return sha256(&buffer);
 }
 
+static int
+characters(const text *string)
+{
+	return pg_mbstrlen_with_len(VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string));
+}
+
 static void
 check_title(const text *title)
 {
-	int			length = pg_mbstrlen_with_len(VARDATA_ANY(title), VARSIZE_ANY_EXHDR(title));
+	int			length = characters(title);
 
 	if (length < 1 || length > TITLE_MAX)
 		ereport(ERROR,
@@ -210,12 +204,36 @@ check_title(const text *title)
 }
 
 static void
+check_description(const text *description)
+{
+	if (characters(description) > DESCRIPTION_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("description must have at most %d characters", DESCRIPTION_MAX)));
+}
+
+static void
 check_keywords(ArrayType *keywords)
 {
+	Datum	   *values;
+	int			count;
+
 	if (array_contains_nulls(keywords) || ARR_NDIM(keywords) > 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("keywords must be a one-dimensional array without nulls")));
+	if (ArrayGetNItems(ARR_NDIM(keywords), ARR_DIMS(keywords)) > KEYWORDS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("there must be at most %d keywords", KEYWORDS_MAX)));
+	deconstruct_array(keywords, TEXTOID, -1, false, TYPALIGN_INT, &values, NULL, &count);
+	for (int i = 0; i < count; i++)
+		if (characters(DatumGetTextPP(values[i])) > KEYWORD_MAX)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("a keyword must have at most %d characters", KEYWORD_MAX),
+					 errdetail("Element %d has more.", i + 1)));
+	pfree(values);
 }
 
 static void
@@ -258,6 +276,7 @@ taskex_create_task_type(PG_FUNCTION_ARGS)
 	check_title(title);
 	reward = ledger_nano(PG_GETARG_NUMERIC(2), "reward");
 	description = PG_GETARG_TEXT_PP(3);
+	check_description(description);
 	keywords = PG_GETARG_ARRAYTYPE_P(4);
 	check_keywords(keywords);
 	lease = PG_GETARG_INTERVAL_P(5);

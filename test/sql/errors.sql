@@ -148,6 +148,13 @@ INSERT INTO bad_call (call) VALUES
     ('create_task_type(''e_req'', ''t'', 1, keywords => ''{a,NULL}'')'), ('create_task_type(''e_req'', ''t'', 1, keywords => ''{{a},{b}}'')'),
     ('create_task_type(''e_req'', ''t'', 1, qualifications => ''{}'')'), ('create_task_type(''e_req'', ''t'', 1, qualifications => ''1'')'),
     ('create_task_type(''e_req'', ''t'', 1, qualifications => ''["masters"]'')'),
+    ('create_task_type(''e_req'', ''t'', 1, repeat(U&''\00e9'', 10000))'),
+    ('create_task_type(''e_req'', ''t'', 1, '''', array_fill(repeat(U&''\00e9'', 100), ARRAY[100]))'),
+    ('create_task_type(''e_req'', ''t'', 1, repeat(''d'', 10001))'), ('create_task_type(''e_req'', ''t'', 1, repeat(''d'', 10 * 1024 * 1024))'),
+    ('create_task_type(''e_req'', ''t'', 1, keywords => array_fill(''k''::text, ARRAY[101]))'),
+    ('create_task_type(''e_req'', ''t'', 1, keywords => ARRAY[''k'', repeat(''k'', 101)])'),
+    ('register_user(''e_new'', jsonb_build_object(''x'', repeat(''x'', 10 * 1024 * 1024)), ''errors_1'')'),
+    ('update_user(''e_req'', jsonb_build_object(''x'', repeat(''x'', 10 * 1024 * 1024)))'),
     -- intervals
     ('create_task_type(''e_req'', ''t'', 1, lease => ''0'')'), ('create_task_type(''e_req'', ''t'', 1, lease => ''-1 s'')'),
     ('create_task_type(''e_req'', ''t'', 1, lease => ''0.9 ms'')'), ('create_task_type(''e_req'', ''t'', 1, lease => ''1 ms'')'),

@@ -74,6 +74,16 @@ SET ROLE regress_operations_bob;
 SELECT login, kind, available, held, counterparty FROM taskex.transfers ORDER BY transfer_id, login;
 RESET ROLE;
 
+-- a profile cannot grow for ever, however small the changes are
+SET taskex.max_input_size = '1kB';
+SELECT taskex.update_user('bob', jsonb_build_object('x', repeat('x', 600)));
+SELECT taskex.update_user('bob', jsonb_build_object('y', repeat('y', 600)));
+SELECT taskex.update_user('bob', jsonb_build_object('x', repeat('y', 700)));
+SELECT taskex.update_user('bob', jsonb_build_object('x', repeat('y', 1100)));
+SELECT taskex.update_user('bob', '{"x": null}');
+RESET taskex.max_input_size;
+SELECT profile FROM taskex.users WHERE login = 'bob';
+
 -- refused: with users, without a place for what must stay, with an old snapshot
 SELECT taskex.drop_partition('p2');
 BEGIN;
