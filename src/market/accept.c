@@ -65,13 +65,18 @@ had_before(Taker *taker, int64 task_id)
 	return child_find(&taker->assignments, ASSIGNMENT_BY_PERFORMER, 2, keys);
 }
 
-/* could somebody take a slot of the task in the slot?  As of the snapshot. */
+/* does the task in the slot have a free slot?  As of the snapshot. */
+static bool
+has_free_slot(Child *tasks)
+{
+	return child_int32(tasks, TASK_LIVE) < child_int32(tasks, TASK_PERFORMERS) &&
+		child_text_is(tasks, TASK_STATE, "open");
+}
+
 static bool
 available(Child *tasks, TimestampTz now)
 {
-	return child_int32(tasks, TASK_LIVE) < child_int32(tasks, TASK_PERFORMERS) &&
-		child_int64(tasks, TASK_EXPIRES_AT) > now &&
-		child_text_is(tasks, TASK_STATE, "open");
+	return has_free_slot(tasks) && child_int64(tasks, TASK_EXPIRES_AT) > now;
 }
 
 /*
@@ -169,8 +174,10 @@ take_named(Taker *taker, int32 partition, int64 task_id, Accepted *accepted)
 	found = child_lock(&tasks, task_id, true) == ROW_LOCKED;
 	if (found)
 	{
+		int64		task_type = child_int64(&tasks, TASK_TASK_TYPE_ID);
+
 		check_acceptable(taker, &tasks, task_id);
-		take(taker, &tasks, accepted);
+		feed_took(task_type, partition, task_id, take(taker, &tasks, accepted));
 	}
 	child_close(&tasks);
 	return found;
@@ -254,13 +261,13 @@ claim_candidate(Taker *taker, FeedScan *scan, Child *tasks)
 		while (candidate == 0 && child_scan_next(&rows))
 		{
 			CHECK_FOR_INTERRUPTS();
-			if (available(tasks, taker->now))
+			if (has_free_slot(tasks))
 			{
 				int64		task_id = child_int64(tasks, TASK_TASK_ID);
 
 				if (first == 0)
 					first = task_id;
-				if (claim(taker, scan, tasks, task_id))
+				if (available(tasks, taker->now) && claim(taker, scan, tasks, task_id))
 					candidate = task_id;
 			}
 		}
@@ -325,11 +332,9 @@ take_from_shelf(Taker *taker, Shelf *shelf, int64 task_type, Accepted *accepted)
 
 /* up to "wanted" tasks from the shelves; returns how many are still wanted */
 static int32
-take_from_shelves(Taker *taker, int64 task_type, int32 wanted, ReturnSetInfo *rsinfo)
+take_from_shelves(Taker *taker, Shelf **shelves, int count, int64 task_type,
+				  int32 wanted, ReturnSetInfo *rsinfo)
 {
-	Shelf	  **shelves;
-	int			count = feed_shelves(task_type, &shelves);
-
 	for (int i = 0; i < count && wanted > 0; i++)
 	{
 		Accepted	accepted;
@@ -355,6 +360,8 @@ taskex_accept_next(PG_FUNCTION_ARGS)
 	Taker		taker;
 	int64		task_type = 0;
 	int32		wanted;
+	Shelf	  **shelves;
+	int			count;
 
 	require_arg(fcinfo, 0, "performer");
 	require_arg(fcinfo, 2, "count");
@@ -371,9 +378,15 @@ taskex_accept_next(PG_FUNCTION_ARGS)
 				 errmsg("count must be between 1 and %d", COUNT_MAX)));
 	InitMaterializedSRF(fcinfo, 0);
 
-	wanted = take_from_shelves(&taker, task_type, wanted, rsinfo);
-	if (wanted > 0 && feed_crowded(task_type))
-		(void) take_from_shelves(&taker, task_type, wanted, rsinfo);
+	count = feed_shelves(task_type, &shelves);
+	wanted = take_from_shelves(&taker, shelves, count, task_type, wanted, rsinfo);
+	if (unlikely(wanted > 0 && feed_crowded()))
+	{
+		FeedWalk	walk = {.task_type = task_type};
+
+		while (wanted > 0 && (count = feed_walk(&walk, &shelves)) > 0)
+			wanted = take_from_shelves(&taker, shelves, count, task_type, wanted, rsinfo);
+	}
 	taker_end(&taker);
 	return (Datum) 0;
 }

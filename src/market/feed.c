@@ -64,8 +64,9 @@ static Statement upsert_offer = {
 
 static Statement select_offers = {
 	"SELECT task_type_id, partition_id FROM _taskex.offer"
-	" WHERE NOT idle AND ($1 = 0 OR task_type_id = $1) ORDER BY random() LIMIT $2",
-	2, {INT8OID, INT8OID}
+	" WHERE NOT idle AND ($1 = 0 OR task_type_id = $1) AND (task_type_id, partition_id) > ($2, $3)"
+	" ORDER BY task_type_id, partition_id LIMIT $4",
+	4, {INT8OID, INT8OID, INT4OID, INT8OID}
 };
 
 static Statement select_low = {
@@ -217,9 +218,9 @@ free_place(void)
 	return victim;
 }
 
-/* the shelf, made if need be, and pinned */
-Shelf *
-shelf_get(int64 task_type, int32 partition)
+/* the shelf, made if need be, and pinned; NULL if there is no room */
+static Shelf *
+try_get(int64 task_type, int32 partition)
 {
 	ShelfKey	key;
 	Shelf	   *shelf;
@@ -261,6 +262,14 @@ shelf_get(int64 task_type, int32 partition)
 	if (shelf)
 		pin(shelf);
 	LWLockRelease(lock);
+	return shelf;
+}
+
+Shelf *
+shelf_get(int64 task_type, int32 partition)
+{
+	Shelf	   *shelf = try_get(task_type, partition);
+
 	if (shelf == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -327,40 +336,66 @@ shelf_load(Shelf *shelf)
 		shelf->low = shelf->durable = low;
 		shelf->high = Max(shelf->high, high);
 		shelf->taken_durable = TAKEN_DURABLE;	/* have a look at the stored low */
+		shelf_changed(shelf);
 	}
 	SpinLockRelease(&shelf->mutex);
 }
 
-/* makes shelves of the offers that are on record, as far as there is room */
-static void
-list_offers(int64 task_type)
+int
+feed_walk(FeedWalk *walk, Shelf ***result)
 {
 	SpiScope	scope;
-	Datum		values[2] = {Int64GetDatum(task_type), Int64GetDatum(guc_feed_size)};
+	Datum		values[4] = {Int64GetDatum(walk->task_type), Int64GetDatum(walk->after_type),
+	Int32GetDatum(walk->after_partition), Int64GetDatum(Max(guc_feed_size / 4, 4))};
+	Shelf	  **array;
 	uint64		count;
+	int			known = 0;
+	MemoryContext context = CurrentMemoryContext;
 
 	spi_begin(&scope);
 	count = spi_run(&select_offers, 0, values, NULL, SPI_VIEW_LATEST, 0);
+	array = MemoryContextAlloc(context, sizeof(Shelf *) * Max(count, 1));
 	for (uint64 i = 0; i < count; i++)
 	{
-		Shelf	   *shelf = shelf_get(spi_int64(i, 1), spi_int32(i, 2));
+		Shelf	   *shelf;
 
+		walk->after_type = spi_int64(i, 1);
+		walk->after_partition = spi_int32(i, 2);
+		shelf = try_get(walk->after_type, walk->after_partition);
+		if (shelf == NULL)
+			continue;			/* this transaction itself holds all of them */
 		SpinLockAcquire(&shelf->mutex);
 		shelf->registered = true;
 		SpinLockRelease(&shelf->mutex);
 		shelf_unpin(shelf);
+		array[known++] = shelf;
 	}
 	spi_end(&scope);
+
+	/* all of them were seen, and there is room for them again */
+	walk->total += count;
+	if (count == 0 && walk->task_type == 0 && walk->total < guc_feed_size * 3 / 4)
+		feed->crowded = false;
+	*result = array;
+	return known;
+}
+
+/* makes shelves of all that is on record, after a restart */
+static void
+list_offers(void)
+{
+	FeedWalk	walk = {0};
+	Shelf	  **array;
+
+	while (feed_walk(&walk, &array) > 0)
+		pfree(array);
+	pfree(array);
 }
 
 bool
-feed_crowded(int64 task_type)
+feed_crowded(void)
 {
-	if (likely(!feed->crowded))
-		return false;
-	feed->crowded = false;		/* true again if one gives way for another */
-	list_offers(task_type);
-	return true;
+	return feed->crowded;
 }
 
 int
@@ -374,7 +409,7 @@ feed_shelves(int64 task_type, Shelf ***result)
 
 	if (unlikely(feed->listed[realm->slot] != realm->serial))
 	{
-		list_offers(0);
+		list_offers();
 		feed->listed[realm->slot] = realm->serial;
 	}
 
@@ -693,6 +728,17 @@ feed_claim(Shelf *shelf, int64 task_id)
 	}
 	SpinLockRelease(&shelf->mutex);
 	return free_to_claim;
+}
+
+void
+feed_took(int64 task_type, int32 partition, int64 task_id, int32 left)
+{
+	Shelf	   *shelf = shelf_get(task_type, partition);
+	Claiming   *claiming = claiming_for(shelf);
+
+	shelf_unpin(shelf);			/* the record's pin is enough */
+	claiming->task_id = task_id;
+	claiming->left = left;
 }
 
 void

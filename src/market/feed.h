@@ -58,10 +58,22 @@ extern void feed_reoffer(int64 task_type, int32 partition, int64 task_id);
 extern int	feed_shelves(int64 task_type, Shelf ***shelves);
 
 /*
- * Nothing was found on those: were there shelves that had to give way?  Then
- * some of them are back, and another look is worth while.
+ * There are more shelves with something on them than shared memory has room
+ * for, so feed_shelves does not know all of them.
  */
-extern bool feed_crowded(int64 task_type);
+extern bool feed_crowded(void);
+
+/* a walk through all that are on record, some at a time */
+typedef struct FeedWalk
+{
+	int64		task_type;		/* 0: of all types */
+	int64		after_type;		/* start with 0, 0, 0 */
+	int32		after_partition;
+	int64		total;
+} FeedWalk;
+
+/* the next shelves; 0 at the end */
+extern int	feed_walk(FeedWalk *walk, Shelf ***shelves);
 
 /*
  * Begins a performer's scan of a shelf (of the task type, unless 0) with its
@@ -88,6 +100,13 @@ extern void feed_scan_took(FeedScan *scan, int64 task_id);
  * be offered again if it has a slot left.
  */
 extern bool feed_claim(Shelf *shelf, int64 task_id);
+
+/*
+ * The caller changed the row of a task so that it is taken, or closed, without
+ * having claimed it: when the transaction ends, others hear of slots that are
+ * left, or left again.
+ */
+extern void feed_took(int64 task_type, int32 partition, int64 task_id, int32 left);
 
 /* the task just claimed was taken, and has this many slots left */
 extern void feed_claimed(int64 task_id, int32 left);

@@ -57,7 +57,7 @@ static Statement select_supply = {
 static Statement close_task = {
 	"UPDATE _taskex.task_%p SET state = $2, released = released + performers - live"
 	" WHERE task_id = $1 AND state = 'open' AND requester_id = $3 AND expires_at <= $4"
-	" RETURNING (reward + fee) * (performers - live)",
+	" RETURNING (reward + fee) * (performers - live), task_type_id",
 	4, {INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID}
 };
 
@@ -365,6 +365,7 @@ task_close(const UserHome *requester, int64 task_id, const char *state, bool onl
 	{
 		int64		amount = spi_int64(0, 1);
 
+		feed_took(spi_int64(0, 2), requester->partition, task_id, 0);
 		if (amount > 0)
 			ledger_release(requester, amount, task_id);
 	}
