@@ -6,10 +6,11 @@
  * LAYOUT	A set-associative cache: an array of sets of CACHE_WAYS entries of
  *			one cache line each, so its size is fixed (the setting
  *			taskex.directory_cache_size), nothing is allocated and a look-up
- *			costs the same however many users there are.  Each set has a
- *			version.  A login of up to 32 bytes is its own key, a longer one is
- *			represented by its SHA-256; keys are compared whole, so a look-up
- *			cannot find somebody else.
+ *			costs the same however many users there are.  Then an array with
+ *			the state of each set, its version and its hand, which a look-up
+ *			that finds its entry need not touch.  A login of up to 32 bytes is
+ *			its own key, a longer one is represented by its SHA-256; keys are
+ *			compared whole, so a look-up cannot find somebody else.
  * WRITES	Entries and versions under the set's LWLock (set modulo
  *			CACHE_LOCKS), exclusive; "used" also under the shared lock, where a
  *			lost update only makes eviction less exact.
@@ -31,6 +32,7 @@
 
 #define CACHE_WAYS 8
 #define CACHE_LOCKS 128
+#define CACHE_LINE 64
 
 /* kinds of key beside the lengths 1 .. 32 */
 #define KEY_FREE 0
@@ -49,26 +51,35 @@ typedef struct CacheEntry
 	uint8		used;			/* since the clock's hand passed */
 } CacheEntry;
 
+/* shared memory is handed out in multiples of cache lines, and so begins on one */
+StaticAssertDecl(sizeof(CacheEntry) == CACHE_LINE, "an entry of the cache is a cache line");
+StaticAssertDecl(PG_CACHE_LINE_SIZE % CACHE_LINE == 0, "shared memory begins on a cache line");
+
 typedef struct CacheSet
 {
-	uint32		version;
-	uint32		hand;
 	CacheEntry	entries[CACHE_WAYS];
 } CacheSet;
 
+typedef struct SetState
+{
+	uint32		version;		/* rises when an entry is forgotten */
+	uint32		hand;			/* where the search for a victim goes on */
+} SetState;
+
 static CacheSet *sets = NULL;
+static SetState *states = NULL;
 static LWLockPadded *set_locks = NULL;
 
 static uint32
 set_count(void)
 {
-	return Max((Size) guc_directory_cache_size * 1024 / sizeof(CacheSet), 1);
+	return Max((Size) guc_directory_cache_size * 1024 / (sizeof(CacheSet) + sizeof(SetState)), 1);
 }
 
 static Size
 cache_size(void)
 {
-	return mul_size(set_count(), sizeof(CacheSet));
+	return mul_size(set_count(), sizeof(CacheSet) + sizeof(SetState));
 }
 
 static int
@@ -80,7 +91,9 @@ cache_lock_count(void)
 static void
 cache_attach(void *block, LWLockPadded *locks, bool found)
 {
+	Assert((uintptr_t) block % CACHE_LINE == 0);
 	sets = block;
+	states = (SetState *) (sets + set_count());
 	set_locks = locks;
 }
 
@@ -169,14 +182,15 @@ cache_find(const CacheKey *key, UserHome *home, uint32 *version)
 		if (!entry->used)
 			entry->used = 1;
 	}
-	*version = sets[key->set].version;
+	else
+		*version = states[key->set].version;
 	LWLockRelease(set_lock(key));
 	return entry != NULL;
 }
 
 /* the entry to overwrite: a free one, or the first not used since last time */
 static CacheEntry *
-victim(CacheSet *set)
+victim(CacheSet *set, SetState *state)
 {
 	for (int i = 0; i < CACHE_WAYS; i++)
 		if (set->entries[i].kind == KEY_FREE)
@@ -184,7 +198,7 @@ victim(CacheSet *set)
 
 	for (;;)
 	{
-		CacheEntry *entry = &set->entries[set->hand++ % CACHE_WAYS];
+		CacheEntry *entry = &set->entries[state->hand++ % CACHE_WAYS];
 
 		if (!entry->used)
 			return entry;
@@ -195,12 +209,12 @@ victim(CacheSet *set)
 void
 cache_fill(const CacheKey *key, const UserHome *home, uint32 version)
 {
-	CacheSet   *set = &sets[key->set];
+	SetState   *state = &states[key->set];
 
 	LWLockAcquire(set_lock(key), LW_EXCLUSIVE);
-	if (set->version == version && find(key) == NULL)
+	if (state->version == version && find(key) == NULL)
 	{
-		CacheEntry *entry = victim(set);
+		CacheEntry *entry = victim(&sets[key->set], state);
 
 		memcpy(entry->bytes, key->bytes, CACHE_KEY_SIZE);
 		entry->kind = key->kind;
@@ -220,7 +234,7 @@ cache_forget(const CacheKey *key)
 	CacheEntry *entry;
 
 	LWLockAcquire(set_lock(key), LW_EXCLUSIVE);
-	sets[key->set].version++;
+	states[key->set].version++;
 	entry = find(key);
 	if (entry)
 		memset(entry, 0, sizeof(CacheEntry));
