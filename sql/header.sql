@@ -21,7 +21,9 @@ BEGIN
     END LOOP;
 END $$;
 
--- Steps are the blocks of src/infra/ids.c; an id's node is in its high bits.
+-- Steps are the blocks of src/infra/ids.c. All sequences start at 1 here, on the
+-- local node; a further node's will be started at its own offset when it joins the
+-- exchange, so that ids are unique over all nodes. Joining does not exist yet.
 CREATE SEQUENCE _taskex.user_id_seq INCREMENT 131072;
 CREATE SEQUENCE _taskex.task_type_id_seq INCREMENT 131072;
 CREATE SEQUENCE _taskex.task_id_seq INCREMENT 131072;

@@ -7,7 +7,9 @@
  *			of allocation over all sessions.
  * LAYOUT	For each realm slot and kind the next id and the end of the block
  *			that was taken from the sequence _taskex.KIND_id_seq.  A sequence
- *			step is IDS_BLOCK ids; the node's number is in its high bits.
+ *			step is IDS_BLOCK ids.  The local node's sequences start at 1; a
+ *			further node's will be started at its own offset when it joins,
+ *			which does not exist yet.
  * WRITES	next and end under the entry's spinlock.
  * CRASH	The rest of the block is skipped; the sequence is WAL-logged before
  *			an id of its block can be in any committed row.

@@ -1,6 +1,6 @@
 /*
  * ids.h
- *	  Ids that are unique over all nodes and rise in the order of allocation.
+ *	  Ids that are unique in the exchange and rise in the order of allocation.
  */
 #ifndef TASKEX_IDS_H
 #define TASKEX_IDS_H
