@@ -1,0 +1,236 @@
+-- Who may do what: nobody, a member of taskex_user for himself and for another,
+-- taskex_app, taskex_admin; in every function, view and table.
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+SET taskex.exchange_fee = 0.2;
+SET taskex.clock = '2115-01-01 00:00:00+00';
+SELECT count(*) FROM taskex.run_due();
+SELECT taskex.add_partition('access_1') > 0 AS added;
+CREATE ROLE regress_access_nobody;
+CREATE ROLE regress_access_user;
+CREATE ROLE regress_access_idle;
+CREATE ROLE regress_access_heir;
+CREATE ROLE regress_access_stranger NOINHERIT;
+CREATE ROLE regress_access_app;
+CREATE ROLE regress_access_admin;
+GRANT taskex_user TO regress_access_user, regress_access_idle, regress_access_heir, regress_access_stranger;
+GRANT taskex_app TO regress_access_app;
+GRANT taskex_admin TO regress_access_admin;
+GRANT regress_access_user TO regress_access_heir, regress_access_stranger;
+
+SELECT taskex.register_user('a_own', '{"db_role": "regress_access_user"}', 'access_1') > 0 AS own,
+    taskex.register_user('a_oth', '{"db_role": null}', 'access_1') > 0 AS oth,
+    taskex.register_user('a_third', partition => 'access_1') > 0 AS third;
+SELECT taskex.deposit('a_own', 100, 'start') > 0 AS own, taskex.deposit('a_oth', 100, 'start') > 0 AS oth;
+
+-- for both users: an open task, one they have accepted, one that they may judge
+CREATE TEMP TABLE thing (name text PRIMARY KEY, id bigint);
+INSERT INTO thing VALUES ('type', taskex.create_task_type('a_third', 'Access', 1));
+GRANT SELECT ON thing TO PUBLIC;
+CREATE FUNCTION pg_temp.id(which text) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT id FROM thing WHERE name = which';
+INSERT INTO thing SELECT 'open of ' || u, taskex.create_task(u, pg_temp.id('type'), to_jsonb(u), consensus => 'mean') FROM unnest(ARRAY['a_own', 'a_oth']) u;
+INSERT INTO thing SELECT 'task for ' || u, taskex.create_task(CASE u WHEN 'a_own' THEN 'a_oth' ELSE 'a_own' END, pg_temp.id('type'), to_jsonb(u))
+    FROM unnest(ARRAY['a_own', 'a_oth']) u;
+INSERT INTO thing SELECT 'accepted by ' || u, (taskex.accept_task(u, pg_temp.id('task for ' || u))).assignment_id FROM unnest(ARRAY['a_own', 'a_oth']) u;
+INSERT INTO thing SELECT 'judged of ' || u, taskex.create_task(u, pg_temp.id('type'), '1') FROM unnest(ARRAY['a_own', 'a_oth']) u;
+INSERT INTO thing SELECT 'submitted to ' || u, (taskex.accept_task('a_third', pg_temp.id('judged of ' || u))).assignment_id FROM unnest(ARRAY['a_own', 'a_oth']) u;
+SELECT count(taskex.submit_assignment('a_third', id, '1')) FROM thing WHERE name LIKE 'submitted to%';
+INSERT INTO thing VALUES ('free', taskex.create_task('a_third', taskex.create_task_type('a_third', 'Free', 0), '1', 9));
+
+-- what a role gets when it tries a statement, which is undone
+CREATE FUNCTION pg_temp.try(role name, statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('role', role, true);
+    EXECUTE statement;
+    RAISE 'undo' USING ERRCODE = 'ZZ999';
+EXCEPTION
+    WHEN SQLSTATE 'ZZ999' THEN RETURN 'yes';
+    WHEN insufficient_privilege THEN RETURN CASE WHEN SQLERRM LIKE 'permission denied for%' THEN 'no' ELSE 'not he' END;
+    WHEN OTHERS THEN RETURN SQLSTATE;
+END $$;
+
+-- %1$s is the login
+CREATE TEMP TABLE call (name text PRIMARY KEY, call text);
+INSERT INTO call VALUES
+    ('accept_next', 'accept_next(''%1$s'', NULL, 1)'), ('accept_task', 'accept_task(''%1$s'', pg_temp.id(''free''))'),
+    ('add_node', 'add_node(''a_node'')'), ('add_partition', 'add_partition(''a_part'')'),
+    ('approve_assignment', 'approve_assignment(''%1$s'', pg_temp.id(''submitted to %1$s''))'),
+    ('balance', 'balance(''%1$s'')'), ('check_ledger', 'check_ledger()'), ('check_market', 'check_market()'),
+    ('create_task', 'create_task(''%1$s'', pg_temp.id(''type''), ''1'')'), ('create_task_type', 'create_task_type(''%1$s'', ''new'', 1)'),
+    ('create_tasks', 'create_tasks(''%1$s'', pg_temp.id(''type''), ARRAY[''1'']::jsonb[])'), ('deposit', 'deposit(''%1$s'', 1, ''more'')'),
+    ('drain_node', 'drain_node(''local'')'), ('drain_partition', 'drain_partition(''access_1'')'),
+    ('drop_node', 'drop_node(''a_nowhere'')'), ('drop_partition', 'drop_partition(''a_nowhere'')'),
+    ('resume_node', 'resume_node(''local'')'), ('resume_partition', 'resume_partition(''access_1'')'),
+    ('expire_task', 'expire_task(''%1$s'', pg_temp.id(''open of %1$s''))'),
+    ('extend_assignment', 'extend_assignment(''%1$s'', pg_temp.id(''accepted by %1$s''), ''1 s'')'),
+    ('register_user', 'register_user(''a_new'')'),
+    ('reject_assignment', 'reject_assignment(''%1$s'', pg_temp.id(''submitted to %1$s''), ''no'')'),
+    ('return_assignment', 'return_assignment(''%1$s'', pg_temp.id(''accepted by %1$s''))'),
+    ('route', 'route(''%1$s'')'), ('run_due', 'run_due()'), ('statement', 'statement(''%1$s'')'),
+    ('submit_assignment', 'submit_assignment(''%1$s'', pg_temp.id(''accepted by %1$s''), ''1'')'),
+    ('submit_assignments', 'submit_assignments(''%1$s'', ARRAY[pg_temp.id(''accepted by %1$s'')], ARRAY[''1'']::jsonb[])'),
+    ('task_consensus', 'task_consensus(''%1$s'', pg_temp.id(''open of %1$s''))'),
+    ('task_results', 'task_results(''%1$s'', pg_temp.id(''open of %1$s''))'),
+    ('update_user', 'update_user(''%1$s'', ''{"colour": "red"}'')'), ('withdraw', 'withdraw(''%1$s'', 1)');
+SELECT p.oid::regprocedure AS missing_here FROM pg_proc p LEFT JOIN call c ON c.name = p.proname
+    WHERE p.pronamespace = 'taskex'::regnamespace AND c.name IS NULL;
+
+-- "no": the function is closed to him; "not he": he may not act for that user
+SELECT name, pg_temp.try('regress_access_nobody', s.own) AS nobody,
+    pg_temp.try('regress_access_user', s.own) AS himself, pg_temp.try('regress_access_user', s.oth) AS another,
+    pg_temp.try('regress_access_idle', s.own) AS no_db_role, pg_temp.try('regress_access_heir', s.own) AS heir,
+    pg_temp.try('regress_access_stranger', s.own) AS noinherit,
+    pg_temp.try('regress_access_app', s.oth) AS app, pg_temp.try('regress_access_admin', s.oth) AS admin
+    FROM call, LATERAL (SELECT 'SELECT * FROM taskex.' || format(call, 'a_own') AS own, 'SELECT * FROM taskex.' || format(call, 'a_oth') AS oth) s
+    ORDER BY name COLLATE "C";
+-- an own login with somebody else's things gains nothing
+SELECT call, pg_temp.try('regress_access_user', 'SELECT taskex.' || call) AS himself, pg_temp.try('regress_access_app', 'SELECT taskex.' || call) AS app FROM (VALUES
+    ('approve_assignment(''a_own'', pg_temp.id(''submitted to a_oth''))'), ('reject_assignment(''a_own'', pg_temp.id(''submitted to a_oth''), ''no'')'),
+    ('expire_task(''a_own'', pg_temp.id(''open of a_oth''))'), ('task_results(''a_own'', pg_temp.id(''judged of a_oth''))'),
+    ('task_consensus(''a_own'', pg_temp.id(''open of a_oth''))'), ('submit_assignment(''a_own'', pg_temp.id(''accepted by a_oth''), ''1'')'),
+    ('return_assignment(''a_own'', pg_temp.id(''accepted by a_oth''))'), ('extend_assignment(''a_own'', pg_temp.id(''accepted by a_oth''), ''1 s'')')) v (call);
+
+-- views: who sees whom
+CREATE FUNCTION pg_temp.sees(role name, what text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    seen text;
+BEGIN
+    BEGIN
+        PERFORM set_config('role', role, true);
+        EXECUTE what INTO seen;
+        RAISE '%', seen USING ERRCODE = 'ZZ999';
+    EXCEPTION
+        WHEN SQLSTATE 'ZZ999' THEN RETURN nullif(SQLERRM, '<NULL>');
+        WHEN insufficient_privilege THEN RETURN 'no';
+    END;
+END $$;
+SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.sees('regress_access_user', query) AS himself,
+    pg_temp.sees('regress_access_idle', query) AS no_db_role, pg_temp.sees('regress_access_heir', query) AS heir,
+    pg_temp.sees('regress_access_stranger', query) AS noinherit,
+    pg_temp.sees('regress_access_app', query) AS app, pg_temp.sees('regress_access_admin', query) AS admin
+    FROM (VALUES
+    ('users', 'SELECT string_agg(login, '' '' ORDER BY login) FROM taskex.users WHERE login LIKE ''a\_%'''),
+    ('tasks', 'SELECT string_agg(DISTINCT requester, '' '') FROM taskex.tasks WHERE requester LIKE ''a\_%'''),
+    ('assignments', 'SELECT string_agg(DISTINCT performer || ''<'' || requester, '' '') FROM taskex.assignments WHERE requester LIKE ''a\_%'''),
+    ('transfers', 'SELECT string_agg(DISTINCT login || ''>'' || counterparty, '' '') FROM taskex.transfers WHERE login LIKE ''a\_%'''),
+    ('transfers of the exchange', 'SELECT string_agg(DISTINCT login, '' '') FROM taskex.transfers WHERE counterparty LIKE ''a\_%'' AND login NOT LIKE ''a\_%'''),
+    ('task_types', 'SELECT count(*) FROM taskex.task_types WHERE title = ''Access'''),
+    ('errors', 'SELECT count(*) > 10 FROM taskex.errors'),
+    ('nodes', 'SELECT count(*) FROM taskex.nodes WHERE name = ''local'''),
+    ('partitions', 'SELECT count(*) FROM taskex.partitions WHERE name = ''access_1'''),
+    ('health', 'SELECT count(*) > 2 FROM taskex.health'),
+    ('activity', 'SELECT count(*) >= 0 FROM taskex.activity')) v (what, query);
+SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex'::regnamespace AND c.relkind = 'v'
+    AND c.relname NOT IN ('users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'health', 'activity');
+-- a condition of his own is not shown the others' rows
+CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN RAISE WARNING 'leaked: %', $1; RETURN true; END $$;
+SET ROLE regress_access_user;
+SELECT count(*) FROM taskex.users WHERE pg_temp.leak(login);
+SELECT count(*) > 0 AS some FROM taskex.tasks WHERE requester <> 'a_own' OR NOT pg_temp.leak('tasks of ' || requester);
+SELECT DISTINCT true AS none FROM taskex.transfers WHERE login <> 'a_own';
+RESET ROLE;
+
+-- nothing is written or read but through functions and views
+SELECT role, string_agg(c.oid::regclass || ': ' || p, ', ') AS rights
+    FROM unnest(ARRAY['regress_access_nobody', 'regress_access_user', 'regress_access_app', 'regress_access_admin']) role,
+        pg_class c, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) p
+    WHERE c.relnamespace = '_taskex'::regnamespace AND c.relkind IN ('r', 'p') AND has_table_privilege(role, c.oid, p) GROUP BY role;
+SELECT role, string_agg(c.oid::regclass || ': ' || p, ', ') AS rights
+    FROM unnest(ARRAY['regress_access_nobody', 'regress_access_user', 'regress_access_app', 'regress_access_admin']) role,
+        pg_class c, unnest(ARRAY['USAGE', 'SELECT', 'UPDATE']) p
+    WHERE c.relnamespace = '_taskex'::regnamespace AND c.relkind = 'S' AND has_sequence_privilege(role, c.oid, p) GROUP BY role;
+SET ROLE regress_access_admin;
+SELECT count(*) FROM _taskex.directory;
+UPDATE _taskex.task SET reward = 0;
+INSERT INTO taskex.nodes (name) VALUES ('a_node');
+DELETE FROM taskex.tasks;
+SELECT nextval('_taskex.user_id_seq');
+SELECT _taskex.fail('unknown_user', 'x');
+SELECT _taskex.create_children(1, NULL);
+CREATE TABLE taskex.t ();
+CREATE TABLE _taskex.t ();
+DROP FUNCTION taskex.route(text);
+ALTER TABLE _taskex.task DISABLE TRIGGER ALL;
+SET taskex.clock = '2000-01-01';
+SET taskex.wait_point = 'submit';
+SET taskex.exchange_fee = 0;
+SET taskex.max_input_size = '1GB';
+SET taskex.plan_cache_size = 64;
+RESET taskex.plan_cache_size;
+RESET ROLE;
+
+-- the role that counts is the current one: SET ROLE, SECURITY DEFINER both ways
+SET SESSION AUTHORIZATION regress_access_user;
+SELECT available > 0 AS rich FROM taskex.balance('a_own');
+SET SESSION AUTHORIZATION regress_access_stranger;
+SELECT available > 0 AS rich FROM taskex.balance('a_own');
+SET ROLE regress_access_user;
+SELECT available > 0 AS rich FROM taskex.balance('a_own');
+RESET ROLE;
+SET SESSION AUTHORIZATION regress_access_app;
+SET ROLE taskex_user;
+SELECT available > 0 AS rich FROM taskex.balance('a_oth');
+SELECT count(*) FROM taskex.users WHERE login LIKE 'a\_%';
+RESET ROLE;
+SELECT available > 0 AS rich FROM taskex.balance('a_oth');
+RESET SESSION AUTHORIZATION;
+CREATE FUNCTION pg_temp.mine() RETURNS boolean LANGUAGE sql SECURITY DEFINER AS $$ SELECT available > 0 FROM taskex.balance('a_own') $$;
+ALTER FUNCTION pg_temp.mine() OWNER TO regress_access_user;
+CREATE FUNCTION pg_temp.theirs() RETURNS boolean LANGUAGE sql SECURITY DEFINER AS $$ SELECT available > 0 FROM taskex.balance('a_oth') $$;
+ALTER FUNCTION pg_temp.theirs() OWNER TO regress_access_user;
+SET ROLE regress_access_nobody;
+SELECT pg_temp.mine();
+SELECT pg_temp.theirs();
+SET ROLE regress_access_app;
+SELECT pg_temp.mine();
+SELECT pg_temp.theirs();
+RESET ROLE;
+-- a view of an operator's does not lend his eyes
+CREATE VIEW public.access_all AS SELECT login FROM taskex.users WHERE login LIKE 'a\_%';
+ALTER VIEW public.access_all OWNER TO regress_access_admin;
+GRANT SELECT ON public.access_all TO PUBLIC;
+SET ROLE regress_access_user;
+SELECT * FROM public.access_all;
+SET ROLE regress_access_nobody;
+SELECT * FROM public.access_all;
+RESET ROLE;
+DROP VIEW public.access_all;
+
+-- the functions do not look for their parts where the caller says
+CREATE SCHEMA regress_access AUTHORIZATION regress_access_user;
+SET ROLE regress_access_user;
+CREATE FUNCTION regress_access.trap(bigint, bigint) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'ran as %', current_user; END $$;
+CREATE OPERATOR regress_access.= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = regress_access.trap);
+CREATE OPERATOR regress_access.> (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = regress_access.trap);
+CREATE FUNCTION regress_access.now() RETURNS timestamptz LANGUAGE plpgsql AS $$ BEGIN RAISE 'ran as %', current_user; END $$;
+CREATE TEMP TABLE directory (login text);
+CREATE TEMP TABLE task (task_id bigint);
+SET search_path = regress_access, pg_temp, pg_catalog;
+SELECT partition FROM taskex.route('a_own');
+SELECT taskex.create_task('a_own', pg_temp.id('type'), '"path"') IS NULL AS failed;
+SELECT input FROM taskex.accept_next('a_own', pg_temp.id('type')) WHERE input = '"a_oth"';
+SELECT count(*) IS NULL AS failed FROM taskex.tasks;
+SELECT count(*) IS NULL AS failed FROM taskex.statement('a_own');
+SHOW search_path;
+SET ROLE regress_access_admin;
+SELECT bool_and(ok) FROM taskex.check_ledger();
+SELECT bool_and(ok) FROM taskex.check_market();
+SELECT taskex.add_partition('access_2') IS NULL AS failed;
+SELECT taskex.drop_partition('access_2');
+SELECT count(*) IS NULL AS failed FROM taskex.run_due();
+RESET ROLE;
+RESET search_path;
+DROP TABLE pg_temp.directory, pg_temp.task;
+DROP SCHEMA regress_access CASCADE;
+
+-- a role that goes away leaves nobody who may act
+SELECT taskex.update_user('a_own', '{"db_role": null}');
+SELECT pg_temp.try('regress_access_user', 'SELECT taskex.balance(''a_own'')') AS himself;
+DROP FUNCTION pg_temp.mine(), pg_temp.theirs();
+DROP ROLE regress_access_nobody, regress_access_user, regress_access_idle, regress_access_heir, regress_access_stranger,
+    regress_access_app, regress_access_admin;
+SELECT count(taskex.expire_task(requester, task_id)) > 0 AS closed FROM taskex.tasks WHERE requester LIKE 'a\_%' AND state = 'available';
+SET taskex.clock = '2118-01-01 00:00:00+00';
+SELECT count(*) FROM taskex.run_due();
+SELECT * FROM taskex.check_ledger() WHERE NOT ok;
+SELECT * FROM taskex.check_market() WHERE NOT ok;
