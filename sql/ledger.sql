@@ -97,11 +97,6 @@ CREATE FUNCTION _taskex.amount(nano bigint) RETURNS numeric
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'taskex_amount';
 COMMENT ON FUNCTION _taskex.amount(bigint) IS 'Nano-units as an amount of money.';
 
-CREATE FUNCTION _taskex.nano(amount numeric) RETURNS bigint
-    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'taskex_nano';
-COMMENT ON FUNCTION _taskex.nano(numeric) IS
-    'An amount of money in nano-units, or the error amount_out_of_range.';
-
 -- money in and out ----------------------------------------------------------
 
 CREATE FUNCTION taskex.deposit(login text, amount numeric, reference text)

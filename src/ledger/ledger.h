@@ -41,15 +41,6 @@ extern void ledger_hold(const UserHome *requester, int64 amount, int64 subject);
 /* gives held funds back */
 extern void ledger_release(const UserHome *requester, int64 amount, int64 subject);
 
-/*
- * The same for many subjects of one requester: one look at his funds, and one
- * statement for thousands of transfers.
- */
-extern void ledger_hold_many(const UserHome *requester, const int64 *subjects,
-							 const int64 *amounts, int count);
-extern void ledger_release_many(const UserHome *requester, const int64 *subjects,
-								const int64 *amounts, int count);
-
 /* one payment out of held funds, for ledger_pay */
 typedef struct Payment
 {

@@ -15,7 +15,6 @@
 #include "infra/ids.h"
 
 #include "catalog/pg_type.h"
-#include "common/int.h"
 #include "miscadmin.h"
 
 /* entries are prepared and inserted by so many transfers at most */
@@ -42,92 +41,44 @@ static Statement pay_near = {
 
 static Statement pay_far = {PAYMENT_ROWS(""), PAYMENT_ARGS};
 
-/* moves amounts between the two sides of one account, in chunks */
+/* moves an amount between the two sides of one account */
 static void
-move(const UserHome *home, EntryKind kind, int64 available,
-	 const int64 *subjects, const int64 *amounts, int count)
+move(const UserHome *home, EntryKind kind, int64 available, int64 held, int64 subject)
 {
 	SpiScope	scope;
-	Entry	   *entries = palloc(sizeof(Entry) * Min(count, CHUNK));
+	Entry		entry;
 
 	spi_begin(&scope);
-	for (int first = 0; first < count; first += CHUNK)
-	{
-		int			n = Min(count - first, CHUNK);
-		int64		id = entry_ids(home->partition, n);
-		int			used = 0;
-
-		CHECK_FOR_INTERRUPTS();
-		for (int i = first; i < first + n; i++)
-		{
-			Entry	   *entry = &entries[used];
-
-			if (amounts[i] == 0)
-				continue;
-			entry->partition = home->partition;
-			entry->account = home->user_id;
-			entry->transfer_id = id + used;
-			entry->kind = kind;
-			entry->available = available * amounts[i];
-			entry->held = -available * amounts[i];
-			entry->counterparty = home->user_id;
-			entry->subject = subjects[i];
-			used++;
-		}
-		entry_insert(entries, used);
-	}
+	entry.partition = home->partition;
+	entry.account = home->user_id;
+	entry.transfer_id = entry_ids(home->partition, 1);
+	entry.kind = kind;
+	entry.available = available;
+	entry.held = held;
+	entry.counterparty = home->user_id;
+	entry.subject = subject;
+	entry_insert(&entry, 1);
 	spi_end(&scope);
-	pfree(entries);
-}
-
-static int64
-sum_of(const int64 *amounts, int count)
-{
-	int64		sum = 0;
-
-	for (int i = 0; i < count; i++)
-	{
-		Assert(amounts[i] >= 0);
-		if (pg_add_s64_overflow(sum, amounts[i], &sum))
-			ledger_multiply(PG_INT64_MAX, 2, "the total");
-	}
-	return sum;
-}
-
-void
-ledger_hold_many(const UserHome *requester, const int64 *subjects,
-				 const int64 *amounts, int count)
-{
-	int64		sum = sum_of(amounts, count);
-
-	if (sum == 0)
-		return;
-	funds_spend(requester->user_id, requester->partition, sum);
-	move(requester, ENTRY_HOLD, -1, subjects, amounts, count);
-}
-
-void
-ledger_release_many(const UserHome *requester, const int64 *subjects,
-					const int64 *amounts, int count)
-{
-	int64		sum = sum_of(amounts, count);
-
-	if (sum == 0)
-		return;
-	move(requester, ENTRY_RELEASE, 1, subjects, amounts, count);
-	funds_earn(requester->user_id, sum);
 }
 
 void
 ledger_hold(const UserHome *requester, int64 amount, int64 subject)
 {
-	ledger_hold_many(requester, &subject, &amount, 1);
+	Assert(amount >= 0);
+	if (amount == 0)
+		return;
+	funds_spend(requester->user_id, requester->partition, amount);
+	move(requester, ENTRY_HOLD, -amount, amount, subject);
 }
 
 void
 ledger_release(const UserHome *requester, int64 amount, int64 subject)
 {
-	ledger_release_many(requester, &subject, &amount, 1);
+	Assert(amount >= 0);
+	if (amount == 0)
+		return;
+	move(requester, ENTRY_RELEASE, amount, -amount, subject);
+	funds_earn(requester->user_id, amount);
 }
 
 /* the two entries of one transfer out of the requester's held funds */
