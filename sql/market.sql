@@ -98,10 +98,20 @@ CREATE TABLE _taskex.offer (
     partition_id int NOT NULL,
     low bigint NOT NULL DEFAULT 0,
     idle boolean NOT NULL DEFAULT false,
+    merged bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (task_type_id, partition_id)
 );
 COMMENT ON TABLE _taskex.offer IS
     'Where tasks of a type are; those with ids up to low, or all if idle, are closed. Rebuilds the feed after a restart.';
+
+-- A supply that finds no offer on record adds a note instead of writing the
+-- offer, so that open transactions do not wait for each other. The conductor
+-- merges notes into offers and counts that in merged.
+CREATE TABLE _taskex.offer_note (
+    task_type_id bigint NOT NULL,
+    partition_id int NOT NULL
+);
+COMMENT ON TABLE _taskex.offer_note IS 'Offers that are not merged into _taskex.offer yet.';
 
 CREATE TABLE _taskex.due_cursor (
     partition_id int NOT NULL,
@@ -115,6 +125,7 @@ COMMENT ON TABLE _taskex.due_cursor IS
 CREATE FUNCTION _taskex.forget_partition() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM _taskex.offer o WHERE o.partition_id = OLD.partition_id;
+    DELETE FROM _taskex.offer_note o WHERE o.partition_id = OLD.partition_id;
     DELETE FROM _taskex.due_cursor c WHERE c.partition_id = OLD.partition_id;
     RETURN NULL;
 END $$;
@@ -125,6 +136,7 @@ CREATE TRIGGER forget_partition AFTER DELETE ON _taskex.partition
 
 SELECT pg_catalog.pg_extension_config_dump('_taskex.task_type', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.offer', '');
+SELECT pg_catalog.pg_extension_config_dump('_taskex.offer_note', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.due_cursor', '');
 
 CREATE TYPE taskex.assignment AS (

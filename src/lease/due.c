@@ -188,6 +188,7 @@ due_begin(int32 partition, DueKind kind, TimestampTz now,
 	DueCursor  *cursor = cursor_of(partition, kind);
 	bool		begin = false;
 	int			scanner = cursor->scanner;
+	bool		again = scanner == MyProcPid;	/* in the same transaction */
 
 	/* who left without a word (FATAL) is not waited for */
 	if (due_busy(partition, kind))
@@ -217,19 +218,30 @@ due_begin(int32 partition, DueKind kind, TimestampTz now,
 		{
 			begin = true;
 			cursor->scanner = MyProcPid;
-			cursor->late = DT_NOEND;
+			if (!again)
+				cursor->late = DT_NOEND;
 		}
 	}
 	SpinLockRelease(&cursor->mutex);
 	return begin;
 }
 
+/*
+ * When a transaction has scanned more than once, its last scan is ended first
+ * and others go on from there; what the ones before it found must not take the
+ * cursor further than that.
+ */
 static void
 end_scan(DueCursor *cursor, TimestampTz next)
 {
 	SpinLockAcquire(&cursor->mutex);
-	cursor->scanner = 0;
-	cursor->next = Min(next, cursor->late);
+	if (cursor->scanner == MyProcPid)
+	{
+		cursor->scanner = 0;
+		cursor->next = Min(next, cursor->late);
+	}
+	else
+		cursor->next = Min(cursor->next, next);
 	SpinLockRelease(&cursor->mutex);
 }
 

@@ -56,15 +56,16 @@ static ShelfPlace *places = NULL;
 static Shelf *shelves = NULL;
 static LWLock *lock = NULL;
 
-static Statement upsert_offer = {
-	"INSERT INTO _taskex.offer AS o (task_type_id, partition_id) VALUES ($1, $2)"
-	" ON CONFLICT (task_type_id, partition_id) DO UPDATE SET idle = false WHERE o.idle",
+static Statement insert_note = {
+	"INSERT INTO _taskex.offer_note (task_type_id, partition_id) VALUES ($1, $2)",
 	2, {INT8OID, INT4OID}
 };
 
 static Statement select_offers = {
-	"SELECT task_type_id, partition_id FROM _taskex.offer"
-	" WHERE NOT idle AND ($1 = 0 OR task_type_id = $1) AND (task_type_id, partition_id) > ($2, $3)"
+	"SELECT task_type_id, partition_id FROM"
+	" (SELECT task_type_id, partition_id FROM _taskex.offer WHERE NOT idle"
+	" UNION SELECT task_type_id, partition_id FROM _taskex.offer_note) o"
+	" WHERE ($1 = 0 OR task_type_id = $1) AND (task_type_id, partition_id) > ($2, $3)"
 	" ORDER BY task_type_id, partition_id LIMIT $4",
 	4, {INT8OID, INT8OID, INT4OID, INT8OID}
 };
@@ -524,18 +525,15 @@ supplying_abort(void *record)
 
 static const XactKind supplying_kind = {supplying_commit, supplying_abort};
 
-/*
- * Puts on record that there are tasks of the type on the partition.  Who does
- * so while another transaction does, or marks the offer idle, waits for it.
- */
+/* notes, for a restart, that there are tasks of the type on the partition */
 static void
-register_offer(int64 task_type, int32 partition)
+note_offer(int64 task_type, int32 partition)
 {
 	SpiScope	scope;
 	Datum		values[2] = {Int64GetDatum(task_type), Int32GetDatum(partition)};
 
 	spi_begin(&scope);
-	spi_run(&upsert_offer, 0, values, NULL, SPI_VIEW_CURRENT, 0);
+	spi_run(&insert_note, 0, values, NULL, SPI_VIEW_CURRENT, 0);
 	spi_end(&scope);
 }
 
@@ -559,7 +557,7 @@ feed_supply_begin(int64 task_type, int32 partition)
 	SpinLockRelease(&shelf->mutex);
 
 	if (unlikely(!shelf->registered))
-		register_offer(task_type, partition);
+		note_offer(task_type, partition);
 	return shelf;
 }
 

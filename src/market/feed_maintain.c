@@ -36,9 +36,27 @@ static Statement store_low = {
 	3, {INT8OID, INT4OID, INT8OID}
 };
 
-static Statement store_idle = {
-	"UPDATE _taskex.offer SET idle = true WHERE task_type_id = $1 AND partition_id = $2",
+static Statement select_merged = {
+	"SELECT merged FROM _taskex.offer WHERE task_type_id = $1 AND partition_id = $2",
 	2, {INT8OID, INT4OID}
+};
+
+static Statement store_idle = {
+	"UPDATE _taskex.offer SET idle = true"
+	" WHERE task_type_id = $1 AND partition_id = $2 AND merged = $3",
+	3, {INT8OID, INT4OID, INT8OID}
+};
+
+static Statement any_note = {
+	"SELECT 1 FROM _taskex.offer_note LIMIT 1", 0, {0}
+};
+
+static Statement merge_notes = {
+	"WITH notes AS (DELETE FROM _taskex.offer_note RETURNING task_type_id, partition_id)"
+	" INSERT INTO _taskex.offer AS o (task_type_id, partition_id)"
+	" SELECT DISTINCT task_type_id, partition_id FROM notes"
+	" ON CONFLICT (task_type_id, partition_id) DO UPDATE SET idle = false, merged = o.merged + 1",
+	0, {0}
 };
 
 /* the first id in the window that the statement finds, else upto + 1 */
@@ -178,26 +196,41 @@ move_durable(Shelf *shelf)
 
 /*
  * Takes the shelf off the record when all its tasks are closed; whoever
- * supplies there puts it on again.
+ * supplies there notes it again.  A note that is merged meanwhile is seen by
+ * "merged", one that is not yet outlives this.
  */
 static void
 retire(Shelf *shelf)
 {
-	Datum		values[2] = {Int64GetDatum(shelf->key.task_type), Int32GetDatum(shelf->key.partition)};
+	Datum		values[3] = {Int64GetDatum(shelf->key.task_type), Int32GetDatum(shelf->key.partition)};
 	SpiScope	scope;
-	bool		unused;
-
-	SpinLockAcquire(&shelf->mutex);
-	unused = shelf->registered && shelf->durable >= shelf->high &&
-		shelf->supplying[0] == 0 && shelf->supplying[1] == 0;
-	if (unused)
-		shelf->registered = false;
-	SpinLockRelease(&shelf->mutex);
-	if (!unused)
-		return;
+	bool		unused = false;
 
 	spi_begin(&scope);
-	spi_run(&store_idle, 0, values, NULL, SPI_VIEW_CURRENT, 0);
+	if (spi_run(&select_merged, 0, values, NULL, SPI_VIEW_LATEST, 1) == 1)
+	{
+		values[2] = Int64GetDatum(spi_int64(0, 1));
+
+		SpinLockAcquire(&shelf->mutex);
+		unused = shelf->registered && shelf->durable >= shelf->high &&
+			shelf->supplying[0] == 0 && shelf->supplying[1] == 0;
+		if (unused)
+			shelf->registered = false;
+		SpinLockRelease(&shelf->mutex);
+	}
+	if (unused)
+		spi_run(&store_idle, 0, values, NULL, SPI_VIEW_CURRENT, 0);
+	spi_end(&scope);
+}
+
+static void
+merge(void)
+{
+	SpiScope	scope;
+
+	spi_begin(&scope);
+	if (spi_run(&any_note, 0, NULL, NULL, SPI_VIEW_LATEST, 1) > 0)
+		spi_run(&merge_notes, 0, NULL, NULL, SPI_VIEW_CURRENT, 0);
 	spi_end(&scope);
 }
 
@@ -222,5 +255,6 @@ maintain(Shelf *shelf)
 void
 feed_maintain(void)
 {
+	merge();
 	shelf_each(maintain);
 }

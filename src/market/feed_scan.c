@@ -128,7 +128,11 @@ feed_scan_saw(FeedScan *scan, int64 first)
 		return;
 
 	SpinLockAcquire(&shelf->mutex);
-	if (scan->in_range)
+
+	/* what came since then and gave way already was not seen */
+	if (shelf->generation - scan->generation >= SHELF_RANGES)
+		;
+	else if (scan->in_range)
 	{
 		Range	   *range = &shelf->ranges[scan->seen % SHELF_RANGES];
 
