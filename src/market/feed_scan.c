@@ -122,6 +122,7 @@ void
 feed_scan_saw(FeedScan *scan, int64 first)
 {
 	Shelf	   *shelf = scan->shelf;
+	bool		current;
 
 	/* an old snapshot proves nothing about now */
 	if (IsolationUsesXactSnapshot())
@@ -129,10 +130,9 @@ feed_scan_saw(FeedScan *scan, int64 first)
 
 	SpinLockAcquire(&shelf->mutex);
 
-	/* what came since then and gave way already was not seen */
-	if (shelf->generation - scan->generation >= SHELF_RANGES)
-		;
-	else if (scan->in_range)
+	/* a range that came after the snapshot may have given way already */
+	current = shelf->generation - scan->generation < SHELF_RANGES;
+	if (current && scan->in_range)
 	{
 		Range	   *range = &shelf->ranges[scan->seen % SHELF_RANGES];
 
@@ -145,7 +145,7 @@ feed_scan_saw(FeedScan *scan, int64 first)
 				range->lo = first;
 		}
 	}
-	else if (scan->after == scan->low && shelf->low == scan->low)
+	else if (current && scan->after == scan->low && shelf->low == scan->low)
 		shelf->low = scan->low = first ? first - 1 : scan->upto;
 	shelf_changed(shelf);
 	SpinLockRelease(&shelf->mutex);
