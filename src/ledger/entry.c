@@ -2,8 +2,7 @@
  * entry.c
  *	  Rows of the table entry: the two sides of each transfer.
  *
- * Entries are only ever inserted: a few row by row, many at once as arrays, one
- * statement for each partition.
+ * Entries are only ever inserted.
  */
 #include "postgres.h"
 
@@ -14,9 +13,7 @@
 #include "infra/ids.h"
 
 #include "catalog/namespace.h"
-#include "catalog/pg_type.h"
 #include "storage/lmgr.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -30,9 +27,6 @@ static const char *const kind_names[ENTRY_KINDS] = {
 	[ENTRY_REWARD] = "reward",
 	[ENTRY_FEE] = "fee",
 };
-
-/* up to so many entries are inserted row by row */
-#define FEW 8
 
 enum EntryColumn
 {
@@ -59,16 +53,6 @@ static const ChildTable entry_table = {
 	1, {{ENTRY_ACCOUNT_ID, ENTRY_TRANSFER_ID}}
 };
 
-static Statement insert_many = {
-	"INSERT INTO _taskex.entry_%p (partition_id, at, account_id, transfer_id, kind,"
-	" available, held, counterparty, subject_id)"
-	" SELECT $1, $2, account_id, transfer_id, kind, available, held, counterparty, nullif(subject_id, 0)"
-	" FROM unnest($3, $4, $5, $6, $7, $8, $9)"
-	" AS e(account_id, transfer_id, kind, available, held, counterparty, subject_id)",
-	9, {INT4OID, TIMESTAMPTZOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
-	INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID}
-};
-
 void
 entry_lock(int32 partition)
 {
@@ -91,21 +75,6 @@ entry_ids(int32 partition, int64 count)
 	return ids_next(ID_TRANSFER, count);
 }
 
-/* the columns of insert_many from the third on */
-#define COLUMNS 7
-
-static void
-columns_of(const Entry *entry, const Datum *kinds, Datum *columns)
-{
-	columns[0] = Int64GetDatum(entry->account);
-	columns[1] = Int64GetDatum(entry->transfer_id);
-	columns[2] = kinds[entry->kind];
-	columns[3] = Int64GetDatum(entry->available);
-	columns[4] = Int64GetDatum(entry->held);
-	columns[5] = Int64GetDatum(entry->counterparty);
-	columns[6] = Int64GetDatum(entry->subject);
-}
-
 /* the names of kinds as datums, made once */
 static const Datum *
 kind_datums(void)
@@ -123,9 +92,9 @@ kind_datums(void)
 	return kinds;
 }
 
-/* row by row; the partial index on references is not concerned */
+/* entries of one partition; the partial index on references is not concerned */
 static void
-insert_few(const Entry *entries, int count, TimestampTz at)
+insert_run(const Entry *entries, int count, TimestampTz at)
 {
 	Child		child;
 
@@ -150,45 +119,6 @@ insert_few(const Entry *entries, int count, TimestampTz at)
 		child_insert(&child, row, nulls);
 	}
 	child_close(&child);
-}
-
-static void
-insert_run(const Entry *entries, int count, TimestampTz at)
-{
-	const Datum *kinds = kind_datums();
-	Datum		values[2 + COLUMNS];
-	Datum	   *columns[COLUMNS];
-
-	if (count <= FEW)
-	{
-		insert_few(entries, count, at);
-		return;
-	}
-	values[0] = Int32GetDatum(entries[0].partition);
-	values[1] = TimestampTzGetDatum(at);
-
-	for (int c = 0; c < COLUMNS; c++)
-		columns[c] = palloc(sizeof(Datum) * count);
-	for (int i = 0; i < count; i++)
-	{
-		Datum		row[COLUMNS];
-
-		columns_of(&entries[i], kinds, row);
-		for (int c = 0; c < COLUMNS; c++)
-			columns[c][i] = row[c];
-	}
-	for (int c = 0; c < COLUMNS; c++)
-	{
-		ArrayType  *array = c == 2
-			? construct_array(columns[c], count, TEXTOID, -1, false, TYPALIGN_INT)
-			: construct_array(columns[c], count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
-
-		values[2 + c] = PointerGetDatum(array);
-		pfree(columns[c]);
-	}
-	spi_run(&insert_many, entries[0].partition, values, NULL, SPI_VIEW_CURRENT, 0);
-	for (int c = 0; c < COLUMNS; c++)
-		pfree(DatumGetPointer(values[2 + c]));
 }
 
 /* by partition, then as the index has them */
