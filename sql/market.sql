@@ -207,8 +207,9 @@ already_assigned (TX106).';
 CREATE FUNCTION taskex.accept_next(performer text, task_type bigint = NULL, count int = 1)
     RETURNS SETOF taskex.assignment LANGUAGE C VOLATILE ROWS 1 AS 'MODULE_PATHNAME', 'taskex_accept_next';
 COMMENT ON FUNCTION taskex.accept_next(text, bigint, int) IS
-'Takes the next available task, of the given type or of any, that the performer has not had and that is
-not his own; with count (1 to 1000) up to so many. No row: there is none now.
+'Takes the next available task that the performer has not had and that is not his own. task_type: of this
+type; NULL: of any. count: up to so many, 1 to 1000. No row: there is none now. Tasks that the same
+transaction has supplied are not looked at; accept_task takes them.
 Errors: unknown_user (TX001), unknown_task_type (TX101).';
 
 CREATE FUNCTION taskex.extend_assignment(performer text, assignment_id bigint, by interval)
@@ -243,7 +244,8 @@ Result: their number.';
 CREATE FUNCTION taskex.approve_assignment(requester text, assignment_id bigint, feedback text = NULL)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_approve_assignment';
 COMMENT ON FUNCTION taskex.approve_assignment(text, bigint, text) IS
-'Approves a submitted assignment and pays it out of what is held for the task.
+'Approves a submitted assignment and pays it out of what is held for the task. feedback: what the
+performer is told, at most 10000 bytes, or NULL.
 Errors: unknown_assignment (TX103), wrong_state (TX109).';
 
 CREATE FUNCTION taskex.reject_assignment(requester text, assignment_id bigint, reason text,
