@@ -1,0 +1,123 @@
+-- The interface that users rely on, spelled out once more: functions with their
+-- parameters, defaults, results and volatility, views with their columns, types,
+-- settings and SQLSTATEs. What is missing here, or has changed, fails.
+begin;
+select no_plan();
+
+create temporary table expected (name text, arguments text, result text, volatile boolean);
+insert into expected values
+    -- topology
+    ('add_node', 'name text, conninfo text DEFAULT NULL::text, location text DEFAULT NULL::text, tier text DEFAULT ''standard''::text, capacity jsonb DEFAULT ''{}''::jsonb', 'void', true),
+    ('add_partition', 'name text, tablespace name DEFAULT NULL::name, node text DEFAULT ''local''::text, storage_class text DEFAULT ''ssd''::text, capacity jsonb DEFAULT ''{}''::jsonb', 'integer', true),
+    ('drain_node', 'name text', 'void', true),
+    ('drain_partition', 'name text', 'void', true),
+    ('drop_node', 'name text', 'void', true),
+    ('drop_partition', 'name text', 'void', true),
+    ('resume_node', 'name text', 'void', true),
+    ('resume_partition', 'name text', 'void', true),
+    -- users
+    ('register_user', 'login text, profile jsonb DEFAULT ''{}''::jsonb, partition text DEFAULT NULL::text', 'bigint', true),
+    ('update_user', 'login text, changes jsonb', 'void', true),
+    ('route', 'login text, OUT user_id bigint, OUT partition text, OUT node text, OUT epoch bigint', 'record', false),
+    -- supplying
+    ('create_task_type', 'requester text, title text, reward numeric, description text DEFAULT ''''::text, keywords text[] DEFAULT ''{}''::text[], lease interval DEFAULT ''01:00:00''::interval, auto_approve interval DEFAULT ''3 days''::interval, qualifications jsonb DEFAULT ''[]''::jsonb', 'bigint', true),
+    ('create_task', 'requester text, task_type bigint, input jsonb, performers integer DEFAULT 1, expires_in interval DEFAULT ''7 days''::interval, consensus text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text', 'bigint', true),
+    ('create_tasks', 'requester text, task_type bigint, inputs jsonb[], performers integer DEFAULT 1, expires_in interval DEFAULT ''7 days''::interval, consensus text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text', 'SETOF bigint', true),
+    ('expire_task', 'requester text, task_id bigint', 'void', true),
+    -- performing
+    ('accept_task', 'performer text, task_id bigint', 'taskex.assignment', true),
+    ('accept_next', 'performer text, task_type bigint DEFAULT NULL::bigint, count integer DEFAULT 1', 'SETOF taskex.assignment', true),
+    ('extend_assignment', 'performer text, assignment_id bigint, by interval', 'timestamp with time zone', true),
+    ('return_assignment', 'performer text, assignment_id bigint', 'void', true),
+    ('submit_assignment', 'performer text, assignment_id bigint, result jsonb, lease_token bigint DEFAULT NULL::bigint', 'void', true),
+    ('submit_assignments', 'performer text, assignment_ids bigint[], results jsonb[]', 'integer', true),
+    -- judging
+    ('approve_assignment', 'requester text, assignment_id bigint, feedback text DEFAULT NULL::text', 'void', true),
+    ('reject_assignment', 'requester text, assignment_id bigint, reason text, reopen boolean DEFAULT false', 'void', true),
+    ('task_results', 'requester text, task_id bigint', 'TABLE(assignment_id bigint, performer text, state text, submitted_at timestamp with time zone, judged_at timestamp with time zone, result jsonb, feedback text)', true),
+    ('task_consensus', 'requester text, task_id bigint', 'jsonb', true),
+    -- money
+    ('deposit', 'login text, amount numeric, reference text', 'bigint', true),
+    ('withdraw', 'login text, amount numeric, reference text DEFAULT NULL::text', 'bigint', true),
+    ('balance', 'login text, OUT available numeric, OUT held numeric', 'record', false),
+    ('statement', 'login text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, max_rows integer DEFAULT 100', 'TABLE(transfer_id bigint, at timestamp with time zone, kind text, available numeric, held numeric, counterparty text, subject_id bigint, reference text)', false),
+    -- operation
+    ('run_due', 'OUT what text, OUT count bigint', 'SETOF record', true),
+    ('check_ledger', 'OUT check_name text, OUT ok boolean, OUT detail text', 'SETOF record', false),
+    ('check_market', 'OUT check_name text, OUT ok boolean, OUT detail text', 'SETOF record', false);
+
+select bag_eq($$ select proname::text from pg_proc where pronamespace = 'taskex'::regnamespace $$,
+    'select name from expected', 'schema taskex has these functions, one of each name');
+select is(pg_get_function_arguments(p.oid), e.arguments, 'parameters of ' || e.name),
+    is(pg_get_function_result(p.oid), e.result, 'result of ' || e.name),
+    is(p.provolatile, case when e.volatile then 'v' else 's' end::"char", 'volatility of ' || e.name)
+from expected e join pg_proc p on p.proname = e.name and p.pronamespace = 'taskex'::regnamespace order by e.name;
+select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace = 'taskex'::regnamespace and (proisstrict or proparallel <> 'u') $$,
+    'none is STRICT (a NULL is an error, not a NULL result), none parallel');
+select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace in ('taskex'::regnamespace, '_taskex'::regnamespace)
+        and prolang = (select oid from pg_language where lanname = 'c') and prosecdef $$,
+    'functions in C change the user themselves and are not SECURITY DEFINER');
+select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace in ('taskex'::regnamespace, '_taskex'::regnamespace)
+        and prosecdef and array_to_string(proconfig, ',') is distinct from 'search_path=pg_catalog, pg_temp' $$,
+    'each SECURITY DEFINER function has this search_path and no other setting');
+select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace = '_taskex'::regnamespace
+        and prolang in (select oid from pg_language where lanname in ('sql', 'plpgsql')) and prosecdef
+        and proname <> 'workers' $$,
+    'of the internal functions only workers() is SECURITY DEFINER');
+select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace in ('taskex'::regnamespace, '_taskex'::regnamespace)
+        and coalesce(obj_description(p.oid, 'pg_proc'), '') = '' $$,
+    'every function has a comment, also the internal ones');
+select is_empty($$ select p.oid::regprocedure from pg_proc p, unnest(p.proargnames[1:p.pronargs]) parameter
+        where pronamespace = 'taskex'::regnamespace and parameter not in ('requester', 'performer', 'login', 'name', 'task_id', 'assignment_id')
+        and obj_description(p.oid, 'pg_proc') !~ ('\m' || parameter || '\M') and proname not in ('create_tasks', 'submit_assignments') $$,
+    'a function''s comment tells of each parameter that its name does not explain');
+
+-- views and types
+create temporary table expected_column (relation text, columns text);
+insert into expected_column values
+    ('activity', 'pid integer, worker text, state text, activity text, wait_event_type text, wait_event text, xact_start timestamp with time zone'),
+    ('assignment', 'assignment_id bigint, task_id bigint, task_type bigint, input jsonb, reward numeric, lease_token bigint, lease_until timestamp with time zone'),
+    ('assignments', 'assignment_id bigint, task_id bigint, task_type_id bigint, performer text, requester text, state text, reward numeric, accepted_at timestamp with time zone, lease_until timestamp with time zone, finished_at timestamp with time zone'),
+    ('errors', 'sqlstate text, name text, description text'),
+    ('health', 'check_name text, ok boolean, detail text'),
+    ('nodes', 'name text, remote boolean, location text, tier text, capacity jsonb, state text'),
+    ('partitions', 'name text, node text, tablespace text, storage_class text, capacity jsonb, state text, users bigint, partition_id integer'),
+    ('task_types', 'task_type_id bigint, title text, reward numeric, description text, keywords text[], lease interval, auto_approve interval, created_at timestamp with time zone'),
+    ('tasks', 'task_id bigint, requester text, task_type_id bigint, title text, state text, performers integer, free_slots integer, in_progress integer, submitted integer, judged integer, reward numeric, fee numeric, consensus text, created_at timestamp with time zone, expires_at timestamp with time zone, input jsonb'),
+    ('transfers', 'transfer_id bigint, at timestamp with time zone, login text, kind text, available numeric, held numeric, counterparty text, subject_id bigint, reference text'),
+    ('users', 'login text, user_id bigint, partition text, node text, epoch bigint, db_role regrole, tier text, location text, profile jsonb, registered_at timestamp with time zone');
+select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' order by attnum)
+        from pg_class c join pg_attribute a on a.attrelid = c.oid
+        where c.relnamespace = 'taskex'::regnamespace and attnum > 0 and not attisdropped group by c.relname $$,
+    'select * from expected_column', 'views and row types have these columns');
+select is(c.relkind::text, case c.relname when 'assignment' then 'c' else 'v' end, c.relname || ' is a view or a row type')
+from pg_class c where c.relnamespace = 'taskex'::regnamespace order by c.relname;
+select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
+        and c.relname in ('users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
+    'views that hide rows are security barriers');
+
+-- settings
+select results_eq($$ select name::text, vartype::text, context::text, coalesce(unit, '') from pg_settings where name like 'taskex.%' order by name collate "C" $$,
+    $$ values ('taskex.clock', 'string', 'superuser', ''), ('taskex.conductor', 'bool', 'sighup', ''), ('taskex.conductor_interval', 'integer', 'sighup', 'ms'),
+        ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.feed_size', 'integer', 'postmaster', ''),
+        ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_partitions', 'integer', 'postmaster', ''),
+        ('taskex.plan_cache_size', 'integer', 'user', ''), ('taskex.purse_cache_size', 'integer', 'postmaster', '') $$,
+    'the settings, who may change them, and their units (wait_point is not shown)');
+select lives_ok('set local taskex.wait_point = ''nowhere''', 'a superuser may set taskex.wait_point');
+select throws_ok('set taskex.no_such_setting = 1', null, null, 'the prefix is reserved');
+select throws_ok('set taskex.clock = ''soon''', '22023', null, 'the clock is a time');
+select throws_ok('set taskex.exchange_fee = 1.1', '22023', null, 'the fee is a share');
+select throws_ok('set taskex.exchange_fee = -0.1', '22023', null, 'the fee is not negative');
+
+-- SQLSTATEs
+select results_eq('select sqlstate, name from taskex.errors order by sqlstate collate "C"', $$ values
+    ('TX000', 'not_loaded'), ('TX001', 'unknown_user'), ('TX002', 'duplicate_login'), ('TX003', 'unknown_partition'), ('TX004', 'partition_not_active'),
+    ('TX005', 'unknown_node'), ('TX006', 'other_node'), ('TX007', 'duplicate_name'), ('TX008', 'still_in_use'),
+    ('TX101', 'unknown_task_type'), ('TX102', 'unknown_task'), ('TX103', 'unknown_assignment'), ('TX104', 'task_not_available'), ('TX105', 'own_task'),
+    ('TX106', 'already_assigned'), ('TX107', 'lease_expired'), ('TX108', 'stale_token'), ('TX109', 'wrong_state'), ('TX110', 'idempotency_mismatch'), ('TX111', 'input_too_large'),
+    ('TX201', 'insufficient_funds'), ('TX202', 'amount_out_of_range') $$, 'class TX');
+select is_empty('select * from taskex.errors where coalesce(description, '''') = ''''', 'each has a description');
+select throws_ok(format('select _taskex.fail(%L, ''message'')', name), sqlstate, 'message', name || ' is raised with its SQLSTATE') from taskex.errors;
+
+select * from finish();
+rollback;

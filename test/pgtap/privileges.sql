@@ -1,0 +1,85 @@
+-- The access matrix of sql/privileges.sql, spelled out independently: who may
+-- execute and read what, and that there is nothing else.
+begin;
+select no_plan();
+
+-- the least role that may; '' is nobody but the owner
+create temporary table may_execute (name text, role text);
+insert into may_execute
+    select unnest(array['accept_next', 'accept_task', 'approve_assignment', 'balance', 'create_task', 'create_task_type', 'create_tasks', 'expire_task',
+        'extend_assignment', 'reject_assignment', 'return_assignment', 'route', 'statement', 'submit_assignment', 'submit_assignments', 'task_consensus',
+        'task_results', 'update_user', 'withdraw']), 'taskex_user'
+    union all select 'register_user', 'taskex_app'
+    union all select unnest(array['add_node', 'add_partition', 'check_ledger', 'check_market', 'deposit', 'drain_node', 'drain_partition', 'drop_node',
+        'drop_partition', 'resume_node', 'resume_partition', 'run_due']), 'taskex_admin';
+create temporary table may_execute_internal (name text, role text);
+insert into may_execute_internal
+    select unnest(array['amount', 'caller_admin', 'caller_ids', 'caller_trusted', 'errors', 'now']), 'taskex_user'
+    union all select unnest(array['loaded', 'workers']), 'taskex_admin';
+create temporary table may_read (name text, role text);
+insert into may_read
+    select unnest(array['assignments', 'errors', 'task_types', 'tasks', 'transfers', 'users']), 'taskex_user'
+    union all select unnest(array['activity', 'health', 'nodes', 'partitions']), 'taskex_admin';
+
+create function pg_temp.least(can_user boolean, can_app boolean, can_admin boolean) returns text language sql as $$
+    select case when can_user and can_app and can_admin then 'taskex_user' when can_app and can_admin and not can_user then 'taskex_app'
+        when can_admin and not can_app and not can_user then 'taskex_admin' when not can_admin and not can_app and not can_user then '' else 'odd' end $$;
+
+select bag_eq($$ select proname::text, pg_temp.least(has_function_privilege('taskex_user', oid, 'execute'), has_function_privilege('taskex_app', oid, 'execute'),
+        has_function_privilege('taskex_admin', oid, 'execute')) from pg_proc where pronamespace = 'taskex'::regnamespace $$,
+    'select * from may_execute', 'who may execute the functions');
+select bag_eq($$ select proname::text, pg_temp.least(has_function_privilege('taskex_user', oid, 'execute'), has_function_privilege('taskex_app', oid, 'execute'),
+        has_function_privilege('taskex_admin', oid, 'execute')) from pg_proc where pronamespace = '_taskex'::regnamespace
+        and (proname in (select name from may_execute_internal) or has_function_privilege('taskex_admin', oid, 'execute')) $$,
+    'select * from may_execute_internal', 'who may execute the internal functions');
+select bag_eq($$ select relname::text, pg_temp.least(has_table_privilege('taskex_user', oid, 'select'), has_table_privilege('taskex_app', oid, 'select'),
+        has_table_privilege('taskex_admin', oid, 'select')) from pg_class where relnamespace = 'taskex'::regnamespace and relkind <> 'c' $$,
+    'select * from may_read', 'who may read the views');
+
+-- a role that has nothing to do with it
+create role pgtap_stranger;
+select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace in ('taskex'::regnamespace, '_taskex'::regnamespace)
+        and has_function_privilege('pgtap_stranger', p.oid, 'execute') $$, 'a stranger may execute nothing');
+select is_empty($$ select c.oid::regclass from pg_class c where relnamespace in ('taskex'::regnamespace, '_taskex'::regnamespace) and relkind in ('r', 'p', 'v', 'm', 'f')
+        and has_table_privilege('pgtap_stranger', c.oid, 'select, insert, update, delete, truncate, references, trigger') $$, 'a stranger may read and write nothing');
+select ok(not has_schema_privilege('pgtap_stranger', 'taskex', 'usage') and not has_schema_privilege('pgtap_stranger', '_taskex', 'usage'),
+    'a stranger may not even look into the schemas');
+
+-- a new partition's tables too
+select lives_ok('select taskex.add_partition(''pgtap_privileges'')', 'a partition is added');
+select is_empty($$ select role, c.oid::regclass, p from unnest(array['taskex_user', 'taskex_app', 'taskex_admin']) role, pg_class c,
+        unnest(array['select', 'insert', 'update', 'delete', 'truncate', 'references', 'trigger']) p
+        where c.relnamespace = '_taskex'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f') and (has_table_privilege(role, c.oid, p)
+            or (p in ('select', 'insert', 'update', 'references') and has_any_column_privilege(role, c.oid, p))) $$,
+    'nobody has any right on a table of _taskex, whole or by columns');
+select is_empty($$ select role, c.oid::regclass from unnest(array['taskex_user', 'taskex_app', 'taskex_admin']) role, pg_class c
+        where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v' and has_table_privilege(role, c.oid, 'insert, update, delete, truncate, references, trigger') $$,
+    'nobody has a right on a view but SELECT');
+select is_empty($$ select role, c.oid::regclass from unnest(array['taskex_user', 'taskex_app', 'taskex_admin']) role, pg_class c
+        where c.relnamespace = '_taskex'::regnamespace and c.relkind = 'S' and has_sequence_privilege(role, c.oid, 'usage, select, update') $$,
+    'nobody has a right on a sequence');
+select is_empty($$ select role, s, p from unnest(array['taskex_user', 'taskex_app', 'taskex_admin']) role, unnest(array['taskex', '_taskex']) s, unnest(array['usage', 'create']) p
+        where has_schema_privilege(role, s, p) and not (s = 'taskex' and p = 'usage') $$,
+    'roles may use schema taskex and nothing else');
+select bag_eq($$ select r.role, has_schema_privilege(r.role, 'taskex', 'usage') from unnest(array['taskex_user', 'taskex_app', 'taskex_admin']) r (role) $$,
+    $$ values ('taskex_user', true), ('taskex_app', true), ('taskex_admin', true) $$, 'all three use schema taskex');
+select is_empty($$ select p.oid::regprocedure, a.grantee::regrole from pg_proc p, aclexplode(p.proacl) a
+        where pronamespace in ('taskex'::regnamespace, '_taskex'::regnamespace) and a.is_grantable and a.grantee <> p.proowner $$, 'nobody may pass a right on');
+select is_empty($$ select c.oid::regclass, a.grantee::regrole from pg_class c, aclexplode(c.relacl) a
+        where relnamespace in ('taskex'::regnamespace, '_taskex'::regnamespace) and a.is_grantable and a.grantee <> c.relowner $$, 'nor one on a view');
+
+-- the roles: each includes the one below it, and is a group only
+select bag_eq($$ select m.rolname::text as member, g.rolname::text as role, a.admin_option from pg_auth_members a join pg_roles m on m.oid = a.member join pg_roles g on g.oid = a.roleid
+        where g.rolname like 'taskex\_%' and m.rolname like 'taskex\_%' $$,
+    $$ values ('taskex_app', 'taskex_user', false), ('taskex_admin', 'taskex_app', false) $$, 'admin includes app, app includes user');
+select is_empty($$ select rolname from pg_roles where rolname like 'taskex\_%' and (rolcanlogin or rolsuper or rolcreatedb or rolcreaterole or rolreplication or rolbypassrls) $$,
+    'they can do nothing else');
+
+-- one owner for everything
+select is_empty($$ select c.oid::regclass from pg_class c, pg_extension e where e.extname = 'taskex' and c.relnamespace in ('taskex'::regnamespace, '_taskex'::regnamespace) and c.relowner <> e.extowner $$,
+    'the extension''s owner owns all relations, also those of the new partition');
+select is_empty($$ select p.oid::regprocedure from pg_proc p, pg_extension e where e.extname = 'taskex' and pronamespace in ('taskex'::regnamespace, '_taskex'::regnamespace) and proowner <> e.extowner $$,
+    '... and all functions');
+
+select * from finish();
+rollback;
