@@ -57,9 +57,20 @@ CREATE TRIGGER topology_changed AFTER INSERT OR UPDATE OR DELETE ON _taskex.node
 CREATE TRIGGER topology_changed AFTER INSERT OR UPDATE OR DELETE ON _taskex.partition
     FOR EACH STATEMENT EXECUTE FUNCTION _taskex.topology_changed();
 
+-- The local node is made here, and it is in dumps, for it may have been changed
+-- since. Where one is restored it takes the place of the row made here.
+CREATE FUNCTION _taskex.replace_local_node() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM _taskex.node WHERE node_id = 0;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION _taskex.replace_local_node() IS 'Lets a restored row of the local node take its place.';
+CREATE TRIGGER replace_local_node BEFORE INSERT ON _taskex.node
+    FOR EACH ROW WHEN (NEW.node_id = 0) EXECUTE FUNCTION _taskex.replace_local_node();
+
 INSERT INTO _taskex.node (node_id, name) VALUES (0, 'local');
 
-SELECT pg_catalog.pg_extension_config_dump('_taskex.node', 'WHERE node_id <> 0');
+SELECT pg_catalog.pg_extension_config_dump('_taskex.node', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.partition', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.directory', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.node_node_id_seq', '');

@@ -78,6 +78,29 @@ is(sqlstate_of($node, 'postgres', "set role owner; $wanted{'ALTER DATABASE RENAM
 $node->safe_psql('postgres', 'alter database mine rename to shop');
 await_conductor($node, 'shop', 'the exchange goes on');
 
+#
+# A dump has what was changed of the local node
+#
+my $topology = q{select name, location, tier, capacity, state from taskex.nodes order by 1};
+$node->safe_psql('shop', q{
+	do $$ begin
+		perform taskex.add_node('far', 'host=far', 'Oslo', 'gold', '{"cpu": 8}');
+		perform taskex.drain_node('local');
+	end $$;
+	update _taskex.node set location = 'here', capacity = '{"cpu": 2}' where name = 'local';
+});
+my $before = $node->safe_psql('shop', $topology);
+my $dump = $node->basedir . '/shop.dump';
+$node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, 'shop' ], 'pg_dump');
+$node->safe_psql('postgres', 'create database restored');
+$node->command_ok([ 'pg_restore', '--exit-on-error', '-d', 'restored', $dump ], 'pg_restore');
+is($node->safe_psql('restored', $topology), $before, 'the nodes are as they were');
+is(sqlstate_of($node, 'restored', q{select taskex.register_user('ann')}), 'TX004', 'the local one is still drained');
+is(sqlstate_of($node, 'restored', q{select taskex.resume_node('local'); select taskex.register_user('ann')}), '',
+	'until it is resumed');
+is($node->safe_psql('restored', q{select taskex.add_node('next'); select max(node_id) from _taskex.node}) + 0, 2,
+	'and others come after those there are');
+
 $node->stop;
 
 done_testing();
