@@ -10,6 +10,7 @@
 
 #include "miscadmin.h"
 
+bool		guc_async_accept = true;
 bool		guc_conductor = true;
 int			guc_conductor_interval = 1000;
 int			guc_directory_cache_size = 64 * 1024;
@@ -67,6 +68,13 @@ define_postmaster_sizes(void)
 void
 guc_define(void)
 {
+	DefineCustomBoolVariable("taskex.async_accept",
+							 "Lets an accept that is a transaction of its own commit without waiting for the disk.",
+							 "A crash may forget the accepts of the last moments, whole; submitted work is never forgotten.",
+							 &guc_async_accept,
+							 true,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
 	DefineCustomStringVariable("taskex.clock",
 							   "Sets the time of the exchange, for tests and replays.",
 							   "A timestamp with time zone; empty means real time.",

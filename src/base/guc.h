@@ -9,6 +9,7 @@
 
 #include "utils/guc.h"
 
+extern bool guc_async_accept;
 extern bool guc_conductor;
 extern int	guc_conductor_interval; /* ms */
 extern int	guc_directory_cache_size;	/* kB */

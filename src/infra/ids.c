@@ -21,6 +21,7 @@
 #include "base/guc.h"
 #include "infra/realm.h"
 
+#include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "commands/sequence.h"
 #include "storage/shmem.h"
@@ -85,6 +86,9 @@ refill(IdBlock *block, IdKind kind, int64 count)
 	Oid			sequence = get_relname_relid(sequences[kind],
 											 get_namespace_oid("_taskex", false));
 	int64		start = nextval_internal(sequence, false);
+
+	/* an id must not be given twice, even if its first use was lost in a crash */
+	XLogFlush(XactLastRecEnd);
 
 	SpinLockAcquire(&block->mutex);
 	if (block->end == start)

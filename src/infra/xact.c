@@ -12,6 +12,7 @@
 #include "infra/xact.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "utils/memutils.h"
 
 typedef struct Record
@@ -60,6 +61,54 @@ xact_scan(const XactKind *kind, bool (*visit) (void *record, void *arg), void *a
 	return false;
 }
 
+/* ---- asynchronous commit ---- */
+
+/*
+ * Where the WAL of this transaction ended after its last asynchronous work, if
+ * that is all it wrote; 0: there was none, or something else wrote.
+ */
+static XLogRecPtr async_upto = 0;
+static bool async_possible = false;
+static int	configured_commit;
+static bool commit_changed = false;
+
+void
+xact_async_begin(void)
+{
+	async_possible = !IsTransactionBlock() && GetCurrentTransactionNestLevel() == 1 &&
+		XactLastRecEnd == async_upto;
+}
+
+void
+xact_async_end(void)
+{
+	async_upto = async_possible ? XactLastRecEnd : 0;
+}
+
+/* just before the commit record is written, and just after */
+static void
+choose_commit(void)
+{
+	if (async_upto != 0 && async_upto == XactLastRecEnd &&
+		synchronous_commit > SYNCHRONOUS_COMMIT_OFF)
+	{
+		configured_commit = synchronous_commit;
+		synchronous_commit = SYNCHRONOUS_COMMIT_OFF;
+		commit_changed = true;
+	}
+}
+
+static void
+restore_commit(void)
+{
+	if (commit_changed)
+		synchronous_commit = configured_commit;
+	commit_changed = false;
+	async_upto = 0;
+}
+
+/* ---- the callbacks ---- */
+
 static void
 end_all(bool committed)
 {
@@ -83,10 +132,15 @@ on_xact(XactEvent event, void *arg)
 
 	switch (event)
 	{
+		case XACT_EVENT_PRE_COMMIT:
+			choose_commit();
+			break;
 		case XACT_EVENT_COMMIT:
+			restore_commit();
 			end_all(true);
 			break;
 		case XACT_EVENT_ABORT:
+			restore_commit();
 			end_all(false);
 			break;
 		case XACT_EVENT_PRE_PREPARE:

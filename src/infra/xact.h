@@ -30,6 +30,15 @@ extern void *xact_find(const XactKind *kind);
 /* calls visit on every live record of the kind, newest first, until true */
 extern bool xact_scan(const XactKind *kind, bool (*visit) (void *record, void *arg), void *arg);
 
+/*
+ * Work whose commit need not be waited for (it may be lost in a crash, whole)
+ * goes between these two.  If nothing else writes WAL in the transaction, and
+ * the client did not begin it with BEGIN, then it commits asynchronously;
+ * otherwise nothing changes.
+ */
+extern void xact_async_begin(void);
+extern void xact_async_end(void);
+
 /* called once, in _PG_init */
 extern void xact_install(void);
 

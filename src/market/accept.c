@@ -12,8 +12,10 @@
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/errcodes.h"
+#include "base/guc.h"
 #include "infra/ids.h"
 #include "infra/waitpoint.h"
+#include "infra/xact.h"
 #include "ledger/ledger.h"
 #include "market/rows.h"
 
@@ -46,6 +48,8 @@ taker_begin(Taker *taker, const text *login, const char *function)
 {
 	PreventCommandIfReadOnly(function);
 	directory_actor(login, &taker->performer);
+	if (guc_async_accept)
+		xact_async_begin();
 	taker->now = clock_now();
 	taker->context = CurrentMemoryContext;
 	child_open(&taker->assignments, &assignment_table, taker->performer.partition);
@@ -54,6 +58,8 @@ taker_begin(Taker *taker, const text *login, const char *function)
 static void
 taker_end(Taker *taker)
 {
+	if (guc_async_accept)
+		xact_async_end();
 	child_close(&taker->assignments);
 }
 
