@@ -1,0 +1,80 @@
+# Sixteen sessions hammer a market whose leases run out all the time, while others
+# are cancelled and killed. No task gets more performers than it wants, none is
+# lost, none gets stuck, and the money is right.
+#
+# TASKEX_HAMMER_SECONDS sets the length, TASKEX_HAMMER_SEED what the clients do.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Hammer;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TaskexTest;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+my $seconds = $ENV{TASKEX_HAMMER_SECONDS} // 20;
+my $seed = $ENV{TASKEX_HAMMER_SEED} // time & 0xffff;
+srand($seed);
+note("TASKEX_HAMMER_SEED=$seed");
+
+my $node = new_cluster('main', conf => q{
+taskex.conductor_interval = 20ms
+max_connections = 60
+autovacuum_naptime = 1s
+});
+my @types = hammer_market($node, 4);
+is(scalar @types, 4, 'a market');
+
+my $until = time + $seconds;
+my @clients = hammer_start($node,
+	map { hammer_script(types => \@types, name => "c$_", turns => 150 * $seconds, until => $until) } 1 .. 16);
+my ($canceller) = hammer_start($node, "call cancel_some($until)");
+my $looks = 0;
+my $overshoots = '';
+while (time < $until)
+{
+	$looks++;
+	my $look = $node->safe_psql('postgres', q{
+		select a.task_id, count(*), t.performers from _taskex.assignment a join _taskex.task t using (task_id)
+			left join _taskex.result r using (assignment_id)
+		where a.state in ('accepted', 'submitted', 'approved')
+			or a.state = 'rejected' and r.feedback is distinct from 'again'
+		group by a.task_id, t.performers having count(*) > t.performers
+		union all select null, null, null where exists (select from taskex.check_ledger() where not ok)});
+	$overshoots .= "$look\n" if $look ne '';
+	usleep(50_000);
+}
+hammer_finish($canceller);
+my $acts = hammer_finish(@clients);
+is($overshoots, '', "nothing wrong in any of $looks looks");
+is(hammer_errors(1, @clients), '', 'only errors that a client must expect');
+note(join(', ', map { scalar(keys %{ $acts->{$_} }) . " $_" } sort keys %$acts));
+note('errors: ' . hammer_errors(0, @clients));
+cmp_ok(scalar keys %{ $acts->{submitted} // {} }, '>', 20 * $seconds, 'much was done');
+
+ok_hammered($node, 'after the hammer');
+hammer_drain($node, 'the drain');
+ok_hammered($node, 'after the drain', drained => 1);
+
+# judge all: nothing stays in escrow
+$node->safe_psql('postgres', q{
+	do $$ declare r record; begin
+		for r in select login, assignment_id from _taskex.result join _taskex.directory on user_id = requester_id
+			where result.state = 'submitted' loop
+			perform taskex.approve_assignment(r.login, r.assignment_id);
+		end loop;
+	end $$;
+});
+is($node->safe_psql('postgres', q{select count(*) from _taskex.task where state = 'open'}), '0', 'all tasks are closed');
+is($node->safe_psql('postgres', q{select sum(b.held) from taskex.users u, taskex.balance(u.login) b}) + 0, 0,
+	'nothing stays in escrow');
+ok_hammered($node, 'at the end', drained => 1);
+my $log = slurp_file($node->logfile);
+unlike($log, qr/PANIC|TRAP|terminated by signal|XX000/, 'no crash in the log');
+$node->stop;
+
+done_testing();
