@@ -48,9 +48,9 @@ insert into expected values
 
 select bag_eq($$ select proname::text from pg_proc where pronamespace = 'taskex'::regnamespace $$,
     'select name from expected', 'schema taskex has these functions, one of each name');
-select is(pg_get_function_arguments(p.oid), e.arguments, 'parameters of ' || e.name),
+select unnest(array[is(pg_get_function_arguments(p.oid), e.arguments, 'parameters of ' || e.name),
     is(pg_get_function_result(p.oid), e.result, 'result of ' || e.name),
-    is(p.provolatile, case when e.volatile then 'v' else 's' end::"char", 'volatility of ' || e.name)
+    is(p.provolatile, case when e.volatile then 'v' else 's' end::"char", 'volatility of ' || e.name)])
 from expected e join pg_proc p on p.proname = e.name and p.pronamespace = 'taskex'::regnamespace order by e.name;
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace = 'taskex'::regnamespace and (proisstrict or proparallel <> 'u') $$,
     'none is STRICT (a NULL is an error, not a NULL result), none parallel');
@@ -98,7 +98,7 @@ select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'task
 
 -- settings
 select results_eq($$ select name::text, vartype::text, context::text, coalesce(unit, '') from pg_settings where name like 'taskex.%' order by name collate "C" $$,
-    $$ values ('taskex.clock', 'string', 'superuser', ''), ('taskex.conductor', 'bool', 'sighup', ''), ('taskex.conductor_interval', 'integer', 'sighup', 'ms'),
+    $$ values ('taskex.async_accept', 'bool', 'user', ''), ('taskex.clock', 'string', 'superuser', ''), ('taskex.conductor', 'bool', 'sighup', ''), ('taskex.conductor_interval', 'integer', 'sighup', 'ms'),
         ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.feed_size', 'integer', 'postmaster', ''),
         ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_partitions', 'integer', 'postmaster', ''),
         ('taskex.plan_cache_size', 'integer', 'user', ''), ('taskex.purse_cache_size', 'integer', 'postmaster', '') $$,
