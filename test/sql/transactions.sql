@@ -132,6 +132,22 @@ SELECT input FROM taskex.accept_next('t_ann', :type, 9);
 SELECT count(*) FROM taskex.tasks WHERE task_id IN (:inner, :outer);
 SELECT * FROM broken;
 
+-- several performers in one transaction
+SELECT taskex.create_task('t_req', :type, '"wide"', 3) > 0 AS created;
+BEGIN;
+SELECT input FROM taskex.accept_next('t_ann', :type);
+SAVEPOINT s;
+SELECT input FROM taskex.accept_next('t_bob', :type);
+SELECT input FROM taskex.accept_next('t_bob', :type);
+ROLLBACK TO s;
+SELECT input FROM taskex.accept_next('t_ann', :type);
+SELECT input FROM taskex.accept_next('t_bob', :type);
+COMMIT;
+SELECT taskex.register_user('t_cid', partition => 'trans_2') > 0 AS cid, taskex.register_user('t_dan', partition => 'trans_2') > 0 AS dan;
+SELECT input FROM taskex.accept_next('t_cid', :type);
+SELECT input FROM taskex.accept_next('t_dan', :type);
+SELECT performer, a.state FROM taskex.assignments a JOIN taskex.tasks t USING (task_id) WHERE t.input = '"wide"' ORDER BY 1;
+
 -- many savepoints in one transaction, every other one rolled back
 DO $$
 DECLARE
