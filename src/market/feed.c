@@ -219,6 +219,15 @@ free_place(void)
 	return victim;
 }
 
+static void
+set_key(ShelfKey *key, int64 task_type, int32 partition)
+{
+	memset(key, 0, sizeof(ShelfKey));
+	key->realm = realm_current()->serial;
+	key->partition = partition;
+	key->task_type = task_type;
+}
+
 /* the shelf, made if need be, and pinned; NULL if there is no room */
 static Shelf *
 try_get(int64 task_type, int32 partition)
@@ -226,11 +235,7 @@ try_get(int64 task_type, int32 partition)
 	ShelfKey	key;
 	Shelf	   *shelf;
 
-	memset(&key, 0, sizeof(key));
-	key.realm = realm_current()->serial;
-	key.partition = partition;
-	key.task_type = task_type;
-
+	set_key(&key, task_type, partition);
 	LWLockAcquire(lock, LW_SHARED);
 	shelf = find(&key);
 	if (likely(shelf != NULL))
@@ -284,6 +289,12 @@ shelf_changed(Shelf *shelf)
 {
 	places[shelf - shelves].idle = shelf->loaded && shelf->low >= shelf->high &&
 		shelf->open_ranges == 0 && shelf->claim_count == 0 && shelf->busy_count == 0;
+}
+
+bool
+shelf_is_idle(const Shelf *shelf)
+{
+	return places[shelf - shelves].idle;
 }
 
 void
@@ -365,9 +376,6 @@ feed_walk(FeedWalk *walk, Shelf ***result)
 		shelf = try_get(walk->after_type, walk->after_partition);
 		if (shelf == NULL)
 			continue;			/* this transaction itself holds all of them */
-		SpinLockAcquire(&shelf->mutex);
-		shelf->registered = true;
-		SpinLockRelease(&shelf->mutex);
 		shelf_unpin(shelf);
 		array[known++] = shelf;
 	}
@@ -500,6 +508,8 @@ supplying_commit(void *record)
 	shelf->registered = true;
 	if (supplying->first != 0)
 	{
+		shelf->retired = false;
+
 		/* a session may have read past ids that were not committed */
 		if (supplying->first <= shelf->high)
 			shelf_add_range(shelf, supplying->first, supplying->last);
@@ -571,41 +581,82 @@ feed_supply(Shelf *shelf, int64 first, int64 last)
 	supplying->last = Max(supplying->last, last);
 }
 
-/* ---- giving back ---- */
+/* ---- what others are to hear of when the transaction ends ---- */
 
-typedef struct Reoffer
+/*
+ * Only the key is kept: a shelf that is not in shared memory then has nobody
+ * to tell, and who loads it later reads what was committed.
+ */
+typedef struct Notice
+{
+	ShelfKey	key;
+	int64		task_id;
+	bool		at_commit;		/* the task is offered again at commit */
+	bool		at_abort;		/* ... at abort */
+	bool		taken;			/* a commit takes a slot */
+} Notice;
+
+static void
+give_notice(Notice *notice, bool offer, bool taken)
 {
 	Shelf	   *shelf;
-	int64		task_id;
-} Reoffer;
 
-static void
-reoffer_commit(void *record)
-{
-	Reoffer    *reoffer = record;
-
-	SpinLockAcquire(&reoffer->shelf->mutex);
-	shelf_add_range(reoffer->shelf, reoffer->task_id, reoffer->task_id);
-	reoffer->shelf->pins--;
-	SpinLockRelease(&reoffer->shelf->mutex);
+	LWLockAcquire(lock, LW_SHARED);
+	shelf = find(&notice->key);
+	if (shelf)
+	{
+		SpinLockAcquire(&shelf->mutex);
+		if (offer)
+			shelf_add_range(shelf, notice->task_id, notice->task_id);
+		if (taken)
+		{
+			shelf->taken++;
+			shelf->taken_durable++;
+		}
+		SpinLockRelease(&shelf->mutex);
+	}
+	LWLockRelease(lock);
 }
 
 static void
-reoffer_abort(void *record)
+notice_commit(void *record)
 {
-	shelf_unpin(((Reoffer *) record)->shelf);
+	Notice	   *notice = record;
+
+	give_notice(notice, notice->at_commit, notice->taken);
 }
 
-static const XactKind reoffer_kind = {reoffer_commit, reoffer_abort};
+static void
+notice_abort(void *record)
+{
+	Notice	   *notice = record;
+
+	if (notice->at_abort)
+		give_notice(notice, true, false);
+}
+
+static const XactKind notice_kind = {notice_commit, notice_abort};
 
 void
 feed_reoffer(int64 task_type, int32 partition, int64 task_id)
 {
-	Shelf	   *shelf = shelf_get(task_type, partition);
-	Reoffer    *reoffer = xact_add(&reoffer_kind, sizeof(Reoffer));
+	Notice	   *notice = xact_add(&notice_kind, sizeof(Notice));
 
-	reoffer->shelf = shelf;
-	reoffer->task_id = task_id;
+	set_key(&notice->key, task_type, partition);
+	notice->task_id = task_id;
+	notice->at_commit = true;
+}
+
+void
+feed_took(int64 task_type, int32 partition, int64 task_id, int32 left)
+{
+	Notice	   *notice = xact_add(&notice_kind, sizeof(Notice));
+
+	set_key(&notice->key, task_type, partition);
+	notice->task_id = task_id;
+	notice->at_commit = left > 0;	/* somebody may have gone past it */
+	notice->at_abort = true;
+	notice->taken = true;
 }
 
 /* ---- claiming ---- */
@@ -726,17 +777,6 @@ feed_claim(Shelf *shelf, int64 task_id)
 	}
 	SpinLockRelease(&shelf->mutex);
 	return free_to_claim;
-}
-
-void
-feed_took(int64 task_type, int32 partition, int64 task_id, int32 left)
-{
-	Shelf	   *shelf = shelf_get(task_type, partition);
-	Claiming   *claiming = claiming_for(shelf);
-
-	shelf_unpin(shelf);			/* the record's pin is enough */
-	claiming->task_id = task_id;
-	claiming->left = left;
 }
 
 void

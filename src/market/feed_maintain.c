@@ -17,6 +17,9 @@
 
 #include "catalog/pg_type.h"
 
+/* rounds after which the stored low of an idle shelf is looked at */
+#define IDLE_ROUNDS 60
+
 static Statement first_available = {
 	"SELECT task_id FROM _taskex.task_%p WHERE task_type_id = $1"
 	" AND task_id > $2 AND task_id <= $3 AND state = 'open' AND live < performers"
@@ -83,20 +86,30 @@ move_low(Shelf *shelf)
 	int64		low;
 	int64		high;
 	int64		first;
+	uint64		generation;
 
 	SpinLockAcquire(&shelf->mutex);
 	low = shelf->low;
 	high = shelf->high;
+	generation = shelf->generation;
 	shelf->taken = 0;
 	SpinLockRelease(&shelf->mutex);
 
 	first = first_in(&first_available, shelf, low, high);
 
+	/* a range of later than our snapshot may have given way already */
 	SpinLockAcquire(&shelf->mutex);
-	if (shelf->low == low)
+	if (shelf->low == low && shelf->generation - generation < SHELF_RANGES)
 		shelf->low = Max(low, first - 1);
 	shelf_changed(shelf);
 	SpinLockRelease(&shelf->mutex);
+}
+
+/* which of all ranges is at place i of the ring; mutex held */
+static uint64
+range_number(const Shelf *shelf, int i)
+{
+	return shelf->generation - (shelf->generation - i) % SHELF_RANGES;
 }
 
 /* narrows the ranges to what is left of them */
@@ -107,9 +120,11 @@ clean_ranges(Shelf *shelf)
 	{
 		Range		range;
 		int64		first;
+		uint64		number;
 
 		SpinLockAcquire(&shelf->mutex);
 		range = shelf->ranges[i];
+		number = range_number(shelf, i);
 		SpinLockRelease(&shelf->mutex);
 		if (range.hi == 0)
 			continue;
@@ -119,7 +134,8 @@ clean_ranges(Shelf *shelf)
 			continue;
 
 		SpinLockAcquire(&shelf->mutex);
-		if (shelf->ranges[i].lo == range.lo && shelf->ranges[i].hi == range.hi)
+		if (range_number(shelf, i) == number &&
+			shelf->ranges[i].lo == range.lo && shelf->ranges[i].hi == range.hi)
 		{
 			if (first > range.hi)
 				shelf_strike_range(shelf, &shelf->ranges[i]);
@@ -212,10 +228,13 @@ retire(Shelf *shelf)
 		values[2] = Int64GetDatum(spi_int64(0, 1));
 
 		SpinLockAcquire(&shelf->mutex);
-		unused = shelf->registered && shelf->durable >= shelf->high &&
+		unused = shelf->durable >= shelf->high &&
 			shelf->supplying[0] == 0 && shelf->supplying[1] == 0;
 		if (unused)
+		{
 			shelf->registered = false;
+			shelf->retired = true;
+		}
 		SpinLockRelease(&shelf->mutex);
 	}
 	if (unused)
@@ -246,9 +265,12 @@ maintain(Shelf *shelf)
 		move_low(shelf);
 		clean_ranges(shelf);
 	}
+	/* a shelf that rests is looked at now and then until all is closed */
+	if (shelf_is_idle(shelf) && shelf->durable < shelf->high)
+		shelf->taken_durable += TAKEN_DURABLE / IDLE_ROUNDS;
 	if (shelf->taken_durable >= TAKEN_DURABLE || shelf->barrier != 0)
 		move_durable(shelf);
-	if (shelf->registered && shelf->durable >= shelf->high)
+	if (!shelf->retired && shelf->durable >= shelf->high)
 		retire(shelf);
 }
 

@@ -46,7 +46,8 @@ struct Shelf
 	ShelfKey	key;			/* changes under the feed lock, exclusive */
 	uint32		incarnation;	/* unique over all shelves since start-up */
 	int			pins;			/* transactions and scans that refer to it */
-	bool		registered;		/* its row in _taskex.offer is committed, not idle */
+	bool		registered;		/* a note or offer of it is committed, not idle */
+	bool		retired;		/* its offer is idle */
 	bool		loaded;			/* low and high are known */
 
 	int64		low;			/* all tasks up to it are taken, or in a range */
@@ -77,6 +78,7 @@ extern void shelf_load(Shelf *shelf);
 extern void shelf_add_range(Shelf *shelf, int64 lo, int64 hi);	/* mutex held */
 extern void shelf_strike_range(Shelf *shelf, Range *range); /* mutex held */
 extern void shelf_changed(Shelf *shelf);	/* mutex held: is it idle now? */
+extern bool shelf_is_idle(const Shelf *shelf);
 
 /* visits the shelves of this realm; the shelf is pinned during the visit */
 extern void shelf_each(void (*visit) (Shelf *shelf));
