@@ -81,7 +81,12 @@ const ShmemPart realm_shmem = {"taskex realms", realm_size, NULL, realm_locks, r
 void
 realm_on_reset(RealmReset reset)
 {
-	Assert(reset_count < lengthof(resets));
+	/* after a crash the postmaster attaches again, in the same process */
+	for (int i = 0; i < reset_count; i++)
+		if (resets[i] == reset)
+			return;
+	if (reset_count == lengthof(resets))
+		elog(ERROR, "too many callbacks for a new realm");
 	resets[reset_count++] = reset;
 }
 
