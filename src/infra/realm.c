@@ -200,6 +200,10 @@ realm_find(void)
 	/* the serial moves if a DROP and CREATE EXTENSION was rolled back */
 	if (likely(current_valid && shared->slots[current.slot].serial == current.serial))
 		return &current;
+
+	/* where no catalog can be read, a process goes on with what it knew last */
+	if (unlikely(!IsTransactionState()))
+		return current.serial != 0 ? &current : NULL;
 	return resolve() ? &current : NULL;
 }
 

@@ -24,7 +24,10 @@ typedef struct Realm
 
 extern const ShmemPart realm_shmem;
 
-/* the realm of this database; raises not_loaded without shared memory */
+/*
+ * The realm of this database; raises not_loaded without shared memory.
+ * Outside a transaction it is the one that the process knew last.
+ */
 extern const Realm *realm_current(void);
 
 /* the same, or NULL where this database has no exchange */

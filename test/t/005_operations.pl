@@ -79,6 +79,25 @@ $node->safe_psql('postgres', 'alter database mine rename to shop');
 await_conductor($node, 'shop', 'the exchange goes on');
 
 #
+# A conductor outlives what invalidates its knowledge, whenever that happens
+# (as a vacuum of the directory does)
+#
+$node->append_conf('postgresql.conf', 'taskex.conductor_interval = 10ms');
+$node->reload;
+$pid = conductor_pid($node, 'shop');
+$node->safe_psql('shop', q{
+	do $$ declare
+		until timestamptz := clock_timestamp() + interval '4 seconds';
+	begin
+		while clock_timestamp() < until loop
+			alter table _taskex.directory set (fillfactor = 100);
+			commit;
+		end loop;
+	end $$;
+});
+is(conductor_pid($node, 'shop'), $pid, 'the conductor outlives changes of the tables');
+
+#
 # A dump has what was changed of the local node
 #
 my $topology = q{select name, location, tier, capacity, state from taskex.nodes order by 1};
