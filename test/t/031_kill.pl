@@ -1,0 +1,129 @@
+# A market under the hammer is killed again and again, at random moments: one of
+# its sessions, its conductor, or the postmaster. After each restart every act that
+# a client was told of is there and none is half there; at the end all work that
+# is left can be done.
+#
+# TASKEX_KILL_ROUNDS sets the number of rounds, TASKEX_KILL_SEED what happens.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Hammer;
+use List::Util qw(sum0);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TaskexTest;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+my $rounds = $ENV{TASKEX_KILL_ROUNDS} // 20;
+my $seed = $ENV{TASKEX_KILL_SEED} // time & 0xffff;
+srand($seed);
+note("TASKEX_KILL_SEED=$seed");
+
+# a killed process loses nothing that the kernel has: fsync may stay off
+my $node = new_cluster('main', conf => q{
+restart_after_crash = on
+log_min_messages = warning
+taskex.conductor_interval = 20ms
+});
+my @types = hammer_market($node, 3);
+
+# starts the server; the last processes of the one before may still be ending
+sub start_again
+{
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		return 1 if $node->start(fail_ok => 1);
+		usleep(100_000);
+	}
+	return 0;
+}
+
+# acknowledged acts, and for each kind what the tables say about its ids
+my %acts;
+my %truth = (
+	created => q{select 1 from _taskex.task where task_id = id::bigint},
+	expired => q{select 1 from _taskex.task where task_id = id::bigint and state = 'expired'},
+	submitted => q{select 1 from _taskex.assignment join _taskex.result r using (assignment_id)
+		where assignment_id = id::bigint and r.state in ('submitted', 'approved', 'rejected')},
+	returned => q{select 1 from _taskex.assignment where assignment_id = id::bigint and state = 'returned'},
+	approved => q{select 1 from _taskex.result where assignment_id = id::bigint and state = 'approved'},
+	rejected => q{select 1 from _taskex.result where assignment_id = id::bigint and state = 'rejected'},
+	deposited => q{select 1 from _taskex.entry where reference = id and available = 1000000000 and account_id > 0});
+
+sub lost
+{
+	my $lost = '';
+	for my $act (sort keys %truth)
+	{
+		my @ids = sort keys %{ $acts{$act} // {} } or next;
+		my $ids = join ',', map { qq{"$_"} } @ids;
+		my $missing = $node->safe_psql('postgres',
+			"select string_agg(id, ', ') from unnest('{$ids}'::text[]) u (id) where not exists ($truth{$act})");
+		$lost .= "$act $missing; " if $missing ne '';
+	}
+	return $lost;
+}
+
+my %hit;
+my $done = 0;
+for my $round (1 .. $rounds)
+{
+	my $victim = (qw(session conductor postmaster))[ $round <= 3 ? $round - 1 : rand 3 ];
+	my @clients = hammer_start($node,
+		map { hammer_script(types => \@types, name => "r${round}c$_", turns => 400) } 1 .. 8);
+
+	# once they are at work, any moment is right
+	for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		last if sum0(map { -s $_->{out} // 0 } @clients) > 500 || !grep { $_->{run}->pumpable } @clients;
+		usleep(10_000);
+	}
+	usleep(int rand 1_200_000);
+
+	my $name = "round $round, a $victim";
+	if ($victim eq 'postmaster')
+	{
+		my $pid = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/ ? $1 : die 'no postmaster';
+		$node->kill9;
+		$hit{$victim}++;
+		for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
+		{
+			last unless kill 0, $pid;
+			usleep(10_000);
+		}
+	}
+	else
+	{
+		my $pid = $victim eq 'conductor' ? conductor_pid($node, 'postgres')
+		  : $node->safe_psql('template1', q{select pid from pg_stat_activity where application_name = 'hammer' order by random() limit 1});
+		$hit{$victim}++ if $pid ne '' && kill 'KILL', $pid;
+	}
+	my $acknowledged = hammer_finish(@clients);
+	for my $act (keys %$acknowledged)
+	{
+		$acts{$act}{$_} = 1 for keys %{ $acknowledged->{$act} };
+	}
+	my $errors = hammer_errors(1, @clients);
+	$errors = '' if $errors =~ /^(57P0[123]: [^,]*(, )?)*$/;	# the server is going or coming
+	is($errors, '', "$name: no error of another kind");
+
+	ok($victim eq 'postmaster' ? start_again() : $node->poll_query_until('template1', 'select true'), "$name: back");
+	is(lost(), '', "$name: every acknowledged act is there");
+	ok_hammered($node, $name);
+}
+is_deeply([ sort keys %hit ], [ sort((qw(session conductor postmaster))[ 0 .. ($rounds < 3 ? $rounds - 1 : 2) ]) ],
+	'all kinds of victims were hit');
+note(join ', ', map { scalar(keys %{ $acts{$_} }) . " $_" } sort keys %acts);
+cmp_ok(scalar keys %{ $acts{submitted} // {} }, '>', 5 * $rounds, 'work was done between the crashes');
+
+await_conductor($node, 'postgres', 'the conductor is back');
+hammer_drain($node, 'the drain');
+ok_hammered($node, 'after the drain', drained => 1);
+is(lost(), '', 'every acknowledged act is there in the end');
+$node->stop;
+
+done_testing();
