@@ -1,6 +1,6 @@
 /*
  * shelf.h
- *	  The shelf as feed.c, feed_scan.c and feed_maintain.c share it.
+ *	  The shelf as shelf.c, feed.c, feed_scan.c and feed_maintain.c share it.
  */
 #ifndef TASKEX_SHELF_H
 #define TASKEX_SHELF_H
@@ -70,15 +70,27 @@ struct Shelf
 	int64		barrier;		/* ids up to it were allocated before epoch; 0: none set */
 };
 
-/* feed.c; "mutex held" is the shelf's */
+/* shelf.c; "mutex held" is the shelf's */
+extern void shelf_key(ShelfKey *key, int64 task_type, int32 partition);
+
+/* the shelf, made if need be, and pinned */
 extern Shelf *shelf_get(int64 task_type, int32 partition);
+
+/* the same if it is in shared memory, else NULL; cannot fail */
+extern Shelf *shelf_pin_known(const ShelfKey *key);
+
+/* pins a shelf if it is still of this realm (and type, unless 0) */
+extern bool shelf_pin_ours(Shelf *shelf, int64 task_type);
+extern void shelf_pin(Shelf *shelf);
 extern void shelf_unpin(Shelf *shelf);
-extern bool shelf_hold(Shelf *shelf, int64 task_type);
 extern void shelf_load(Shelf *shelf);
 extern void shelf_add_range(Shelf *shelf, int64 lo, int64 hi);	/* mutex held */
 extern void shelf_strike_range(Shelf *shelf, Range *range); /* mutex held */
 extern void shelf_changed(Shelf *shelf);	/* mutex held: is it idle now? */
 extern bool shelf_is_idle(const Shelf *shelf);
+
+/* feed.c: shelf_pin_ours until the transaction ends */
+extern bool shelf_hold(Shelf *shelf, int64 task_type);
 
 /* visits the shelves of this realm; the shelf is pinned during the visit */
 extern void shelf_each(void (*visit) (Shelf *shelf));

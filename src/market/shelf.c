@@ -1,0 +1,494 @@
+/*
+ * shelf.c
+ *	  The shelves in shared memory: making them, finding them, and listing
+ *	  those that are on record.
+ *
+ * PURPOSE	A session finds available tasks by reading an index on
+ *			(task_type_id, task_id) forward from a remembered place, never by
+ *			searching among finished ones.
+ * LAYOUT	A header with a hash table of places, an array of
+ *			taskex.feed_size places (key, idle or not) and, in parallel, of
+ *			shelves; then the cache of performers' places (place.c).
+ * WRITES	Places and hash chains under the feed lock, exclusive; "idle" and a
+ *			shelf's other fields under its spinlock.  A pinned shelf keeps its
+ *			key.
+ * CRASH	Shelves are listed again from _taskex.offer, whose "low" is never
+ *			beyond a task that is still open.
+ * INVARIANT  A committed task with a free slot is after "low", or in a range,
+ *			or claimed by a running transaction, or in "busy"; a shelf that has
+ *			any of these is not idle.
+ */
+#include "postgres.h"
+
+#include "market/shelf.h"
+#include "base/guc.h"
+#include "infra/realm.h"
+#include "infra/spi.h"
+#include "market/place.h"
+
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "common/pg_prng.h"
+#include "storage/shmem.h"
+#include "utils/memutils.h"
+
+typedef struct ShelfPlace
+{
+	ShelfKey	key;			/* as in the shelf */
+	int32		next;			/* in its hash chain; -1: the end */
+	bool		idle;			/* nothing can be had there */
+} ShelfPlace;
+
+typedef struct FeedShared
+{
+	uint32		last_incarnation;
+	int			used;			/* places 0 .. used - 1 have been in use */
+	uint32		hand;			/* of the eviction clock */
+	bool		crowded;		/* a shelf that was not idle had to give way */
+	uint32		listed[FLEXIBLE_ARRAY_MEMBER];	/* by realm slot: its serial */
+} FeedShared;
+
+static FeedShared *feed = NULL;
+static int32 *chains = NULL;	/* taskex.feed_size heads */
+static ShelfPlace *places = NULL;
+static Shelf *shelves = NULL;
+static LWLock *lock = NULL;
+
+static Statement select_offers = {
+	"SELECT task_type_id, partition_id FROM"
+	" (SELECT task_type_id, partition_id FROM _taskex.offer WHERE NOT idle"
+	" UNION SELECT task_type_id, partition_id FROM _taskex.offer_note) o"
+	" WHERE ($1 = 0 OR task_type_id = $1) AND (task_type_id, partition_id) > ($2, $3)"
+	" ORDER BY task_type_id, partition_id LIMIT $4",
+	4, {INT8OID, INT8OID, INT4OID, INT8OID}
+};
+
+static Statement select_low = {
+	"SELECT low FROM _taskex.offer WHERE task_type_id = $1 AND partition_id = $2",
+	2, {INT8OID, INT4OID}
+};
+
+static Statement select_high = {
+	"SELECT task_id FROM _taskex.task_%p WHERE task_type_id = $1"
+	" ORDER BY task_id DESC LIMIT 1",
+	1, {INT8OID}
+};
+
+static Size
+header_size(void)
+{
+	return MAXALIGN(offsetof(FeedShared, listed) + sizeof(uint32) * (Size) guc_max_databases);
+}
+
+static Size
+chains_size(void)
+{
+	return MAXALIGN(sizeof(int32) * (Size) guc_feed_size);
+}
+
+static Size
+places_size(void)
+{
+	return MAXALIGN(sizeof(ShelfPlace) * (Size) guc_feed_size);
+}
+
+static Size
+feed_size(void)
+{
+	Size		size = add_size(header_size(), chains_size());
+
+	size = add_size(size, places_size());
+	size = add_size(size, mul_size(guc_feed_size, sizeof(Shelf)));
+	return add_size(size, place_size());
+}
+
+static int
+feed_lock_count(void)
+{
+	return 1;
+}
+
+static void
+feed_attach(void *block, LWLockPadded *locks, bool found)
+{
+	char	   *at = block;
+
+	feed = block;
+	at += header_size();
+	chains = (int32 *) at;
+	at += chains_size();
+	places = (ShelfPlace *) at;
+	at += places_size();
+	shelves = (Shelf *) at;
+	lock = &locks[0].lock;
+	if (!found)
+		for (int i = 0; i < guc_feed_size; i++)
+		{
+			chains[i] = -1;
+			SpinLockInit(&shelves[i].mutex);
+		}
+	place_attach((char *) (shelves + guc_feed_size), found);
+}
+
+const ShmemPart feed_shmem = {"taskex feed", feed_size, NULL, feed_lock_count, feed_attach};
+
+/* ---- finding shelves ---- */
+
+static int32 *
+chain_of(const ShelfKey *key)
+{
+	return &chains[hash_bytes((const unsigned char *) key, sizeof(ShelfKey)) % guc_feed_size];
+}
+
+static bool
+same_key(const ShelfKey *a, const ShelfKey *b)
+{
+	return a->task_type == b->task_type && a->partition == b->partition && a->realm == b->realm;
+}
+
+static Shelf *
+find(const ShelfKey *key)
+{
+	for (int32 i = *chain_of(key); i >= 0; i = places[i].next)
+		if (same_key(&places[i].key, key))
+			return &shelves[i];
+	return NULL;
+}
+
+void
+shelf_pin(Shelf *shelf)
+{
+	SpinLockAcquire(&shelf->mutex);
+	shelf->pins++;
+	SpinLockRelease(&shelf->mutex);
+}
+
+void
+shelf_unpin(Shelf *shelf)
+{
+	SpinLockAcquire(&shelf->mutex);
+	shelf->pins--;
+	SpinLockRelease(&shelf->mutex);
+}
+
+/* takes a place out of its chain */
+static void
+unlink_place(int32 i)
+{
+	int32	   *link = chain_of(&places[i].key);
+
+	while (*link != i)
+		link = &places[*link].next;
+	*link = places[i].next;
+}
+
+/*
+ * A place for a new shelf, -1 if all are pinned: a new one, or an idle shelf's,
+ * or else any.  Feed lock held exclusive, so nobody can pin meanwhile.
+ */
+static int32
+free_place(void)
+{
+	int32		victim = -1;
+
+	if (feed->used < guc_feed_size)
+		return feed->used++;
+	for (int n = 0; n < guc_feed_size; n++)
+	{
+		int32		i = feed->hand++ % guc_feed_size;
+
+		if (shelves[i].pins > 0)
+			continue;
+		victim = i;
+		if (places[i].idle)
+			break;
+	}
+	if (victim >= 0)
+	{
+		if (!places[victim].idle)
+			feed->crowded = true;
+		unlink_place(victim);
+	}
+	return victim;
+}
+
+void
+shelf_key(ShelfKey *key, int64 task_type, int32 partition)
+{
+	memset(key, 0, sizeof(ShelfKey));
+	key->realm = realm_current()->serial;
+	key->partition = partition;
+	key->task_type = task_type;
+}
+
+/* the shelf, made if need be, and pinned; NULL if there is no room */
+static Shelf *
+try_get(int64 task_type, int32 partition)
+{
+	ShelfKey	key;
+	Shelf	   *shelf;
+
+	shelf_key(&key, task_type, partition);
+	LWLockAcquire(lock, LW_SHARED);
+	shelf = find(&key);
+	if (likely(shelf != NULL))
+		shelf_pin(shelf);
+	LWLockRelease(lock);
+	if (likely(shelf != NULL))
+		return shelf;
+
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	shelf = find(&key);
+	if (shelf == NULL)
+	{
+		int32		i = free_place();
+
+		if (i >= 0)
+		{
+			places[i].key = key;
+			places[i].idle = false;
+			places[i].next = *chain_of(&key);
+			*chain_of(&key) = i;
+
+			shelf = &shelves[i];
+			SpinLockAcquire(&shelf->mutex);
+			memset((char *) shelf + offsetof(Shelf, key), 0, sizeof(Shelf) - offsetof(Shelf, key));
+			shelf->key = key;
+			shelf->incarnation = ++feed->last_incarnation;
+			SpinLockRelease(&shelf->mutex);
+		}
+	}
+	if (shelf)
+		shelf_pin(shelf);
+	LWLockRelease(lock);
+	return shelf;
+}
+
+Shelf *
+shelf_pin_known(const ShelfKey *key)
+{
+	Shelf	   *shelf;
+
+	LWLockAcquire(lock, LW_SHARED);
+	shelf = find(key);
+	if (shelf)
+		shelf_pin(shelf);
+	LWLockRelease(lock);
+	return shelf;
+}
+
+Shelf *
+shelf_get(int64 task_type, int32 partition)
+{
+	Shelf	   *shelf = try_get(task_type, partition);
+
+	if (shelf == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("all shelves of the feed are in use by running transactions"),
+				 errhint("Raise taskex.feed_size and restart the server.")));
+	return shelf;
+}
+
+void
+shelf_changed(Shelf *shelf)
+{
+	places[shelf - shelves].idle = shelf->loaded && shelf->low >= shelf->high &&
+		shelf->open_ranges == 0 && shelf->claim_count == 0 && shelf->busy_count == 0;
+}
+
+bool
+shelf_is_idle(const Shelf *shelf)
+{
+	return places[shelf - shelves].idle;
+}
+
+void
+shelf_strike_range(Shelf *shelf, Range *range)
+{
+	range->lo = range->hi = 0;
+	shelf->open_ranges--;
+}
+
+/*
+ * Adds a range of tasks that are offered again.  The one that must give way
+ * takes the shelf's low down with it.
+ */
+void
+shelf_add_range(Shelf *shelf, int64 lo, int64 hi)
+{
+	Range	   *range = &shelf->ranges[++shelf->generation % SHELF_RANGES];
+
+	if (range->hi != 0)
+		shelf->low = Min(shelf->low, range->lo - 1);
+	else
+		shelf->open_ranges++;
+	range->lo = lo;
+	range->hi = hi;
+	shelf_changed(shelf);
+}
+
+/* reads where the shelf begins and ends, if nobody has yet; it is pinned */
+void
+shelf_load(Shelf *shelf)
+{
+	SpiScope	scope;
+	Datum		values[2] = {Int64GetDatum(shelf->key.task_type), Int32GetDatum(shelf->key.partition)};
+	int64		low = 0;
+	int64		high = 0;
+
+	if (likely(shelf->loaded))
+		return;
+
+	spi_begin(&scope);
+	if (spi_run(&select_low, 0, values, NULL, SPI_VIEW_LATEST, 1) > 0)
+		low = spi_int64(0, 1);
+	if (spi_run(&select_high, shelf->key.partition, values, NULL, SPI_VIEW_LATEST, 1) > 0)
+		high = spi_int64(0, 1);
+	spi_end(&scope);
+
+	SpinLockAcquire(&shelf->mutex);
+	if (!shelf->loaded)
+	{
+		shelf->loaded = true;
+		shelf->low = shelf->durable = low;
+		shelf->high = Max(shelf->high, high);
+		shelf->taken_durable = TAKEN_DURABLE;	/* have a look at the stored low */
+		shelf_changed(shelf);
+	}
+	SpinLockRelease(&shelf->mutex);
+}
+
+int
+feed_walk(FeedWalk *walk, Shelf ***result)
+{
+	SpiScope	scope;
+	Datum		values[4] = {Int64GetDatum(walk->task_type), Int64GetDatum(walk->after_type),
+	Int32GetDatum(walk->after_partition), Int64GetDatum(Max(guc_feed_size / 4, 4))};
+	Shelf	  **array;
+	uint64		count;
+	int			known = 0;
+	MemoryContext context = CurrentMemoryContext;
+
+	spi_begin(&scope);
+	count = spi_run(&select_offers, 0, values, NULL, SPI_VIEW_LATEST, 0);
+	array = MemoryContextAlloc(context, sizeof(Shelf *) * Max(count, 1));
+	for (uint64 i = 0; i < count; i++)
+	{
+		Shelf	   *shelf;
+
+		walk->after_type = spi_int64(i, 1);
+		walk->after_partition = spi_int32(i, 2);
+		shelf = try_get(walk->after_type, walk->after_partition);
+		if (shelf == NULL)
+			continue;			/* this transaction itself holds all of them */
+		shelf_unpin(shelf);
+		array[known++] = shelf;
+	}
+	spi_end(&scope);
+
+	/* all of them were seen, and there is room for them again */
+	walk->total += count;
+	if (count == 0 && walk->task_type == 0 && walk->total < guc_feed_size * 3 / 4)
+		feed->crowded = false;
+	*result = array;
+	return known;
+}
+
+/* makes shelves of all that is on record, after a restart */
+static void
+list_offers(void)
+{
+	FeedWalk	walk = {0};
+	Shelf	  **array;
+
+	while (feed_walk(&walk, &array) > 0)
+		pfree(array);
+	pfree(array);
+}
+
+bool
+feed_crowded(void)
+{
+	return feed->crowded;
+}
+
+int
+feed_shelves(int64 task_type, Shelf ***result)
+{
+	const Realm *realm = realm_current();
+	int			count = 0;
+	int			used;
+	int			start;
+	Shelf	  **array;
+
+	if (unlikely(feed->listed[realm->slot] != realm->serial))
+	{
+		list_offers();
+		feed->listed[realm->slot] = realm->serial;
+	}
+
+	LWLockAcquire(lock, LW_SHARED);
+	used = feed->used;
+	for (int i = 0; i < used; i++)
+		if (!places[i].idle && places[i].key.realm == realm->serial &&
+			(task_type == 0 || places[i].key.task_type == task_type))
+			count++;
+	LWLockRelease(lock);
+
+	array = palloc(sizeof(Shelf *) * Max(count, 1));
+	start = used > 1 ? (int) pg_prng_uint64_range(&pg_global_prng_state, 0, used - 1) : 0;
+	used = Min(used, feed->used);
+	{
+		int			limit = count;
+
+		count = 0;
+		LWLockAcquire(lock, LW_SHARED);
+		for (int n = 0; n < used && count < limit; n++)
+		{
+			int			i = (start + n) % used;
+
+			if (!places[i].idle && places[i].key.realm == realm->serial &&
+				(task_type == 0 || places[i].key.task_type == task_type))
+				array[count++] = &shelves[i];
+		}
+		LWLockRelease(lock);
+	}
+	*result = array;
+	return count;
+}
+
+bool
+shelf_pin_ours(Shelf *shelf, int64 task_type)
+{
+	uint32		realm = realm_current()->serial;
+	bool		ours;
+
+	LWLockAcquire(lock, LW_SHARED);
+	ours = shelf->key.realm == realm && (task_type == 0 || shelf->key.task_type == task_type);
+	if (ours)
+		shelf_pin(shelf);
+	LWLockRelease(lock);
+	return ours;
+}
+
+void
+shelf_each(void (*visit) (Shelf *shelf))
+{
+	uint32		realm = realm_current()->serial;
+
+	for (int i = 0; i < feed->used; i++)
+	{
+		if (places[i].key.realm != realm || !shelf_pin_ours(&shelves[i], 0))
+			continue;
+		PG_TRY();
+		{
+			visit(&shelves[i]);
+		}
+		PG_FINALLY();
+		{
+			shelf_unpin(&shelves[i]);
+		}
+		PG_END_TRY();
+	}
+}
