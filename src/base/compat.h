@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup.h"
 #include "catalog/namespace.h"
 #include "utils/relcache.h"
@@ -31,6 +32,12 @@ extern void search_path_unlock(SearchPathScope *scope);
 #if PG_VERSION_NUM < 160000
 #define object_ownercheck(classid, objectid, roleid) \
 	(AssertMacro((classid) == DatabaseRelationId), pg_database_ownercheck(objectid, roleid))
+#endif
+
+/* scans can be instrumented since 18 */
+#if PG_VERSION_NUM < 180000
+#define index_beginscan(heap, index, snapshot, instrument, nkeys, norderbys) \
+	index_beginscan(heap, index, snapshot, nkeys, norderbys)
 #endif
 
 /* a GUC's extra data come from guc_malloc() since 16 */

@@ -151,7 +151,7 @@ child_find(Child *child, int index, int nkeys, const int64 *keys)
 {
 	Relation	rel = index_open(child->indexes[index], AccessShareLock);
 	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	IndexScanDesc scan = index_beginscan(child->rel, rel, snapshot, nkeys, 0);
+	IndexScanDesc scan = index_beginscan(child->rel, rel, snapshot, NULL, nkeys, 0);
 	ScanKeyData scankeys[CHILD_INDEX_KEYS];
 	bool		found;
 
@@ -174,7 +174,7 @@ child_scan_begin(ChildScan *scan, Child *child, int index,
 	scan->child = child;
 	scan->index = index_open(child->indexes[index], AccessShareLock);
 	scan->snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	scan->scan = index_beginscan(child->rel, scan->index, scan->snapshot, 3, 0);
+	scan->scan = index_beginscan(child->rel, scan->index, scan->snapshot, NULL, 3, 0);
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(equal));
 	ScanKeyInit(&keys[1], 2, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
 	ScanKeyInit(&keys[2], 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));

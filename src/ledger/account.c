@@ -122,6 +122,12 @@ account_for_withdrawal(const text *login, UserHome *home)
 	return 0;
 }
 
+static int64
+magnitude(int64 change)
+{
+	return change < 0 ? -change : change;
+}
+
 /* ---- to and from the outside ---- */
 
 static int64
@@ -163,7 +169,7 @@ find_reference(const UserHome *home, Datum kind, int64 change, const text *refer
 				(errcode(ERRCODE_TX_IDEMPOTENCY_MISMATCH),
 				 errmsg("reference \"%s\" was used for another amount", text_to_cstring(reference)),
 				 errdetail("The amount was %s, now it is %s.",
-						   amount_text(Abs(spi_int64(0, 2))), amount_text(Abs(change)))));
+						   amount_text(magnitude(spi_int64(0, 2))), amount_text(magnitude(change)))));
 	return spi_int64(0, 1);
 }
 
