@@ -189,10 +189,10 @@ feed_took(int64 task_type, int32 partition, int64 task_id, int32 left)
 
 /* ---- claiming ---- */
 
-/* a scan that found a window holds the shelf until the transaction ends */
+/* a scan holds its shelf; if it takes a task, until the transaction ends */
 typedef struct Claiming
 {
-	Shelf	   *shelf;
+	Shelf	   *shelf;			/* NULL: released */
 	int64		task_id;		/* 0: none, or given up */
 	int32		left;			/* slots that the task has beside this one */
 } Claiming;
@@ -217,6 +217,8 @@ end_claim(Claiming *claiming, bool committed)
 {
 	Shelf	   *shelf = claiming->shelf;
 
+	if (shelf == NULL)
+		return;
 	SpinLockAcquire(&shelf->mutex);
 	if (claiming->task_id != 0)
 	{
@@ -258,15 +260,16 @@ claiming_for(Shelf *shelf)
 	if (claiming && claiming->shelf == shelf && claiming->task_id == 0)
 		return claiming;
 
-	claiming = xact_add(&claiming_kind, sizeof(Claiming));
+	if (claiming == NULL || claiming->shelf != NULL)
+		claiming = xact_add(&claiming_kind, sizeof(Claiming));
 	claiming->shelf = shelf;
 	shelf_pin(shelf);
 	return claiming;
 }
 
 /*
- * Keeps the shelf in place until the transaction ends; false if it has given
- * way to another one since feed_shelves named it.
+ * Keeps the shelf in place until it is released or the transaction ends; false
+ * if it has given way to another one since feed_shelves named it.
  */
 bool
 shelf_hold(Shelf *shelf, int64 task_type)
@@ -276,6 +279,22 @@ shelf_hold(Shelf *shelf, int64 task_type)
 	claiming_for(shelf);
 	shelf_unpin(shelf);			/* the record's pin is enough */
 	return true;
+}
+
+/*
+ * A scan took nothing.  Where shelves are few, one that looks through many must
+ * not keep all of them in place.
+ */
+void
+shelf_release(Shelf *shelf)
+{
+	Claiming   *claiming = xact_find(&claiming_kind);
+
+	if (claiming && claiming->shelf == shelf && claiming->task_id == 0)
+	{
+		shelf_unpin(shelf);
+		claiming->shelf = NULL;
+	}
 }
 
 bool

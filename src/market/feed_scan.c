@@ -115,6 +115,7 @@ feed_scan_next(FeedScan *scan)
 	scan->in_range = false;
 	scan->cursor = Max(scan->cursor, scan->high);
 	store_place(scan);
+	shelf_release(shelf);
 	return false;
 }
 

@@ -89,8 +89,9 @@ extern void shelf_strike_range(Shelf *shelf, Range *range); /* mutex held */
 extern void shelf_changed(Shelf *shelf);	/* mutex held: is it idle now? */
 extern bool shelf_is_idle(const Shelf *shelf);
 
-/* feed.c: shelf_pin_ours until the transaction ends */
+/* feed.c: shelf_pin_ours until released, or the transaction ends */
 extern bool shelf_hold(Shelf *shelf, int64 task_type);
+extern void shelf_release(Shelf *shelf);
 
 /* visits the shelves of this realm; the shelf is pinned during the visit */
 extern void shelf_each(void (*visit) (Shelf *shelf));
