@@ -33,16 +33,16 @@ search_path_unlock(SearchPathScope *scope)
 #endif
 }
 
-bool
+TU_UpdateIndexes
 update_heap_tuple(Relation rel, ItemPointer tid, HeapTuple tuple)
 {
 #if PG_VERSION_NUM >= 160000
 	TU_UpdateIndexes update_indexes;
 
 	simple_heap_update(rel, tid, tuple, &update_indexes);
-	return update_indexes == TU_None;
+	return update_indexes;
 #else
 	simple_heap_update(rel, tid, tuple);
-	return HeapTupleIsHeapOnly(tuple);
+	return HeapTupleIsHeapOnly(tuple) ? TU_None : TU_All;
 #endif
 }

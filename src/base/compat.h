@@ -12,6 +12,7 @@
 
 #include "access/genam.h"
 #include "access/htup.h"
+#include "access/tableam.h"
 #include "catalog/namespace.h"
 #include "utils/relcache.h"
 #include "utils/guc.h"
@@ -46,9 +47,26 @@ extern void search_path_unlock(SearchPathScope *scope);
 #endif
 
 /*
- * simple_heap_update() tells since 16 which indexes need new entries; true:
- * none does.
+ * simple_heap_update() tells since 16 which indexes need new entries: none, all,
+ * or only those that summarize blocks.
  */
-extern bool update_heap_tuple(Relation rel, ItemPointer tid, HeapTuple tuple);
+#if PG_VERSION_NUM < 160000
+typedef enum TU_UpdateIndexes
+{
+	TU_None,
+	TU_All,
+	TU_Summarizing
+} TU_UpdateIndexes;
+#define index_info_summarizing(info) false
+#else
+#define index_info_summarizing(info) ((info)->ii_Summarizing)
+#endif
+
+extern TU_UpdateIndexes update_heap_tuple(Relation rel, ItemPointer tid, HeapTuple tuple);
+
+/* releases what an index keeps between insertions, since 17 */
+#if PG_VERSION_NUM < 170000
+#define index_insert_cleanup(index, info) ((void) 0)
+#endif
 
 #endif							/* TASKEX_COMPAT_H */

@@ -16,11 +16,14 @@
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_opfamily.h"
 #include "executor/executor.h"
 #include "nodes/execnodes.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
@@ -36,13 +39,42 @@ typedef struct KnownKey
 typedef struct KnownChild
 {
 	KnownKey	key;
-	Oid			relid;
+	Oid			relid;			/* InvalidOid: not looked up yet */
+	uint64		checked;		/* relcache_changes when it was examined */
 	Oid			indexes[CHILD_INDEXES];
 } KnownChild;
 
 static HTAB *known = NULL;
 
-/* the index of the relation with the given leading columns */
+/*
+ * Changes of any table or index that this process has heard of.  An index can
+ * be replaced while its table stays (REINDEX CONCURRENTLY), so what is known of
+ * a table is examined again after such a change.
+ */
+static uint64 relcache_changes = 0;
+
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	relcache_changes++;
+}
+
+/* can the index be scanned as an ascending btree of bigints with these leading columns? */
+static bool
+index_fits(Relation index, const AttrNumber *columns)
+{
+	if (!index->rd_index->indisvalid || index->rd_rel->relam != BTREE_AM_OID ||
+		RelationGetIndexPredicate(index) != NIL)
+		return false;
+	for (int n = 0; n < CHILD_INDEX_KEYS && columns[n] != 0; n++)
+		if (n >= index->rd_index->indnkeyatts ||
+			index->rd_index->indkey.values[n] != columns[n] ||
+			index->rd_opfamily[n] != INTEGER_BTREE_FAM_OID ||
+			index->rd_indoption[n] != 0)
+			return false;
+	return true;
+}
+
 static Oid
 find_index(Relation rel, const AttrNumber *columns)
 {
@@ -53,12 +85,8 @@ find_index(Relation rel, const AttrNumber *columns)
 	foreach(cell, list)
 	{
 		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
-		int			n = 0;
 
-		while (n < CHILD_INDEX_KEYS && columns[n] != 0 &&
-			   n < index->rd_index->indnkeyatts && index->rd_index->indkey.values[n] == columns[n])
-			n++;
-		if ((n == CHILD_INDEX_KEYS || columns[n] == 0) && RelationGetIndexPredicate(index) == NIL)
+		if (index_fits(index, columns))
 			result = RelationGetRelid(index);
 		index_close(index, AccessShareLock);
 	}
@@ -66,21 +94,15 @@ find_index(Relation rel, const AttrNumber *columns)
 	return result;
 }
 
-/* looks the table and its indexes up, and that it is what the code expects */
+/* looks at the open table, that it is what the code expects, and at its indexes */
 static void
-resolve(KnownChild *child)
+examine(KnownChild *child, Relation rel)
 {
 	const ChildTable *table = child->key.table;
-	char		name[NAMEDATALEN];
-	Relation	rel;
+	const char *name = RelationGetRelationName(rel);
+	uint64		changes = relcache_changes;
 
-	snprintf(name, sizeof(name), "%s_%d", table->name, child->key.partition);
-	child->relid = get_relname_relid(name, get_namespace_oid("_taskex", false));
-	if (!OidIsValid(child->relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),
-				 errmsg("storage partition %d does not exist", child->key.partition)));
-	rel = table_open(child->relid, AccessShareLock);
+	child->relid = InvalidOid;
 	if (RelationGetNumberOfAttributes(rel) != table->ncolumns)
 		elog(ERROR, "table %s has %d columns, not %d", name,
 			 RelationGetNumberOfAttributes(rel), table->ncolumns);
@@ -93,7 +115,10 @@ resolve(KnownChild *child)
 		if (!OidIsValid(child->indexes[i]))
 			elog(ERROR, "table %s lacks index %d", name, i);
 	}
-	table_close(rel, AccessShareLock);
+
+	/* last: an error on the way leaves nothing that looks known */
+	child->checked = changes;
+	child->relid = RelationGetRelid(rel);
 }
 
 static KnownChild *
@@ -110,6 +135,7 @@ find_known(const ChildTable *table, int32 partition)
 		ctl.keysize = sizeof(KnownKey);
 		ctl.entrysize = sizeof(KnownChild);
 		known = hash_create("taskex child tables", 128, &ctl, HASH_ELEM | HASH_BLOBS);
+		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 	}
 	memset(&key, 0, sizeof(key));
 	key.table = table;
@@ -121,6 +147,25 @@ find_known(const ChildTable *table, int32 partition)
 	return child;
 }
 
+/* opens the table by its name */
+static Relation
+open_by_name(const ChildTable *table, int32 partition)
+{
+	char		name[NAMEDATALEN];
+	Oid			relid;
+	Relation	rel = NULL;
+
+	snprintf(name, sizeof(name), "%s_%d", table->name, partition);
+	relid = get_relname_relid(name, get_namespace_oid("_taskex", false));
+	if (OidIsValid(relid))
+		rel = try_table_open(relid, RowExclusiveLock);
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),
+				 errmsg("storage partition %d does not exist", partition)));
+	return rel;
+}
+
 void
 child_open(Child *child, const ChildTable *table, int32 partition)
 {
@@ -130,9 +175,12 @@ child_open(Child *child, const ChildTable *table, int32 partition)
 	if (unlikely(child->rel == NULL))
 	{
 		entry->relid = InvalidOid;
-		resolve(entry);
-		child->rel = table_open(entry->relid, RowExclusiveLock);
+		child->rel = open_by_name(table, partition);
 	}
+
+	/* with the lock, its indexes stay what they are until the transaction ends */
+	if (unlikely(!OidIsValid(entry->relid) || entry->checked != relcache_changes))
+		examine(entry, child->rel);
 	memcpy(child->indexes, entry->indexes, sizeof(child->indexes));
 	child->slot = table_slot_create(child->rel, NULL);
 }
@@ -237,14 +285,59 @@ child_lock(Child *child, int64 key, bool wait)
 	return ROW_NONE;			/* keep the compiler quiet */
 }
 
-/* enters the tuple into the table's indexes, but partial ones */
+/* is the row outside of a partial index because a column is null? */
+static bool
+left_out(IndexInfo *info, TupleTableSlot *slot)
+{
+	ListCell   *cell;
+
+	foreach(cell, info->ii_Predicate)
+	{
+		NullTest   *test = lfirst(cell);
+
+		if (IsA(test, NullTest) && test->nulltesttype == IS_NOT_NULL &&
+			IsA(test->arg, Var) && slot_attisnull(slot, ((Var *) test->arg)->varattno))
+			return true;
+	}
+	return false;
+}
+
+/* enters the tuple into one index; estate is made when an expression needs it */
 static void
-insert_index_entries(Child *child, HeapTuple tuple, bool is_update)
+insert_index_entry(Child *child, Relation index, IndexInfo *info, HeapTuple tuple,
+				   bool is_update, EState **estate)
+{
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS];
+
+	if (info->ii_Predicate != NIL && left_out(info, child->slot))
+		return;
+	if (unlikely(info->ii_Predicate != NIL || info->ii_Expressions != NIL))
+	{
+		if (*estate == NULL)
+			*estate = CreateExecutorState();
+		GetPerTupleExprContext(*estate)->ecxt_scantuple = child->slot;
+		if (!ExecQual(ExecPrepareQual(info->ii_Predicate, *estate),
+					  GetPerTupleExprContext(*estate)))
+			return;
+	}
+	FormIndexDatum(info, child->slot, *estate, values, nulls);
+	index_insert(index, values, nulls, &tuple->t_self, child->rel,
+				 info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
+				 is_update, info);
+	index_insert_cleanup(index, info);
+}
+
+/*
+ * Enters the tuple into the table's indexes, those that an operator added too.
+ * One that is being built concurrently may not be ready for it yet.
+ */
+static void
+insert_index_entries(Child *child, HeapTuple tuple, TU_UpdateIndexes which, bool is_update)
 {
 	List	   *list = RelationGetIndexList(child->rel);
 	ListCell   *cell;
-	Datum		values[INDEX_MAX_KEYS];
-	bool		nulls[INDEX_MAX_KEYS];
+	EState	   *estate = NULL;
 
 	ExecForceStoreHeapTuple(tuple, child->slot, false);
 	foreach(cell, list)
@@ -252,17 +345,15 @@ insert_index_entries(Child *child, HeapTuple tuple, bool is_update)
 		Relation	index = index_open(lfirst_oid(cell), RowExclusiveLock);
 		IndexInfo  *info = BuildIndexInfo(index);
 
-		if (info->ii_Predicate == NIL)
-		{
-			FormIndexDatum(info, child->slot, NULL, values, nulls);
-			index_insert(index, values, nulls, &tuple->t_self, child->rel,
-						 info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
-						 is_update, info);
-		}
+		if (info->ii_ReadyForInserts &&
+			(which == TU_All || index_info_summarizing(info)))
+			insert_index_entry(child, index, info, tuple, is_update, &estate);
 		index_close(index, NoLock);
 		pfree(info);
 	}
 	list_free(list);
+	if (estate)
+		FreeExecutorState(estate);
 }
 
 void
@@ -275,12 +366,12 @@ child_update(Child *child, int ncolumns, const int *columns,
 												  unconstify(int *, columns),
 												  unconstify(Datum *, values),
 												  unconstify(bool *, nulls));
-	bool		heap_only;
+	TU_UpdateIndexes which;
 
-	heap_only = update_heap_tuple(child->rel, &old->t_self, tuple);
+	which = update_heap_tuple(child->rel, &old->t_self, tuple);
 	ExecClearTuple(child->slot);
-	if (!heap_only)
-		insert_index_entries(child, tuple, true);
+	if (which != TU_None)
+		insert_index_entries(child, tuple, which, true);
 	CommandCounterIncrement();
 	ExecForceStoreHeapTuple(tuple, child->slot, false);
 	if (free_old)
@@ -295,7 +386,7 @@ child_insert(Child *child, const Datum *values, const bool *nulls)
 										unconstify(bool *, nulls));
 
 	heap_insert(child->rel, tuple, GetCurrentCommandId(true), 0, NULL);
-	insert_index_entries(child, tuple, false);
+	insert_index_entries(child, tuple, TU_All, false);
 	ExecClearTuple(child->slot);
 	heap_freetuple(tuple);
 	CommandCounterIncrement();

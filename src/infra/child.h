@@ -5,10 +5,9 @@
  * The hottest calls read, lock, update and insert single rows by key.  Doing so
  * through the table and index interfaces costs a fraction of a kept SPI plan.
  * What the executor would do besides is not done: no rights are checked (the
- * caller has), no triggers, CHECK constraints or partition constraints run, and
- * partial indexes are left out (the caller's rows do not satisfy their
- * predicates).  Everything else, visibility, row locks, isolation levels and
- * unique indexes, works as in SQL.
+ * caller has), no triggers, CHECK constraints or partition constraints run.
+ * Everything else, visibility, row locks, isolation levels and indexes, works
+ * as in SQL.
  */
 #ifndef TASKEX_CHILD_H
 #define TASKEX_CHILD_H

@@ -92,7 +92,7 @@ kind_datums(void)
 	return kinds;
 }
 
-/* entries of one partition; the partial index on references is not concerned */
+/* entries of one partition */
 static void
 insert_run(const Entry *entries, int count, TimestampTz at)
 {
