@@ -229,18 +229,17 @@ taskex_accept_task(PG_FUNCTION_ARGS)
 #define LOOK_TASKS 16
 #define LOOK_GROWTH 8
 
-/* is the available task in tasks->slot for this performer, and now claimed for him? */
+/* is the task in tasks->slot, which has a free slot, for this performer? */
 static bool
-claim(Taker *taker, FeedScan *scan, Child *tasks, int64 task_id)
+suits(Taker *taker, FeedScan *scan, Child *tasks, int64 task_id)
 {
-	if (child_int64(tasks, TASK_REQUESTER_ID) == taker->performer.user_id)
+	if (!available(tasks, taker->now) ||
+		child_int64(tasks, TASK_REQUESTER_ID) == taker->performer.user_id)
 		return false;
 
 	/* a free task that wants one performer was had only if it came back */
-	if ((scan->in_range || child_int32(tasks, TASK_PERFORMERS) > 1) &&
-		had_before(taker, task_id))
-		return false;
-	return feed_claim(scan->shelf, task_id);
+	return !(scan->in_range || child_int32(tasks, TASK_PERFORMERS) > 1) ||
+		!had_before(taker, task_id);
 }
 
 /*
@@ -270,11 +269,14 @@ claim_candidate(Taker *taker, FeedScan *scan, Child *tasks)
 			if (has_free_slot(tasks))
 			{
 				int64		task_id = child_int64(tasks, TASK_TASK_ID);
+				bool		suitable = suits(taker, scan, tasks, task_id);
 
-				if (first == 0)
-					first = task_id;
-				if (available(tasks, taker->now) && claim(taker, scan, tasks, task_id))
+				if (suitable && feed_claim(scan->shelf, task_id))
 					candidate = task_id;
+
+				/* one that another transaction claims comes back as a range */
+				if (first == 0 && (!suitable || candidate != 0))
+					first = task_id;
 			}
 		}
 		child_scan_end(&rows);
@@ -287,7 +289,7 @@ claim_candidate(Taker *taker, FeedScan *scan, Child *tasks)
 
 /* takes the claimed task if it still can be had */
 static bool
-take_claimed(Taker *taker, Child *tasks, int64 task_id, Accepted *accepted)
+take_claimed(Taker *taker, FeedScan *scan, Child *tasks, int64 task_id, Accepted *accepted)
 {
 	wait_point("claimed");
 
@@ -299,6 +301,7 @@ take_claimed(Taker *taker, Child *tasks, int64 task_id, Accepted *accepted)
 		!available(tasks, taker->now) ||
 		had_before(taker, task_id))
 	{
+		feed_scan_missed(scan, task_id);
 		feed_claim_failed(task_id);
 		return false;
 	}
@@ -324,13 +327,11 @@ take_from_shelf(Taker *taker, Shelf *shelf, int64 task_type, Accepted *accepted)
 
 		if (task_id == 0)
 			more = feed_scan_next(&scan);
-		else if (take_claimed(taker, &tasks, task_id, accepted))
+		else if (take_claimed(taker, &scan, &tasks, task_id, accepted))
 		{
 			feed_scan_took(&scan, task_id);
 			taken = true;
 		}
-		else
-			scan.after = task_id;
 	}
 	child_close(&tasks);
 	return taken;

@@ -87,9 +87,15 @@ extern bool feed_scan_next(FeedScan *scan);
 /*
  * What a look from the beginning of the present window saw, with a snapshot
  * taken since feed_scan_begin: the first task with a free slot, whoever may
- * take it; 0: there is none in the window.
+ * take it, that feed_claim did not refuse; 0: there is none in the window.
  */
 extern void feed_scan_saw(FeedScan *scan, int64 first);
+
+/*
+ * The task just claimed cannot be had, and feed_claim_failed is about to have
+ * it offered again: the rest of the window is behind it.
+ */
+extern void feed_scan_missed(FeedScan *scan, int64 task_id);
 
 /* he takes a task from the present window; the scan is over */
 extern void feed_scan_took(FeedScan *scan, int64 task_id);

@@ -152,6 +152,35 @@ feed_scan_saw(FeedScan *scan, int64 first)
 	SpinLockRelease(&shelf->mutex);
 }
 
+/*
+ * A row may stay locked for hours.  What is behind it must not have to be
+ * searched from there all that time, so the low, or the range, leaves it behind
+ * while it is claimed.
+ */
+void
+feed_scan_missed(FeedScan *scan, int64 task_id)
+{
+	Shelf	   *shelf = scan->shelf;
+
+	scan->after = task_id;
+	SpinLockAcquire(&shelf->mutex);
+	if (!scan->in_range)
+	{
+		if (shelf->low == task_id - 1)
+			shelf->low = scan->low = task_id;
+	}
+	else if (shelf->generation - scan->seen < SHELF_RANGES)
+	{
+		Range	   *range = &shelf->ranges[scan->seen % SHELF_RANGES];
+
+		if (range->lo == task_id && range->hi == task_id)
+			shelf_strike_range(shelf, range);
+		else if (range->lo == task_id)
+			range->lo = task_id + 1;
+	}
+	SpinLockRelease(&shelf->mutex);
+}
+
 void
 feed_scan_took(FeedScan *scan, int64 task_id)
 {
