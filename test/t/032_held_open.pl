@@ -35,16 +35,16 @@ $node->safe_psql('postgres', qq{
 		perform taskex.deposit('req', 1000000, 'more');
 	end \$\$;
 	-- acts that are each a transaction of their own
-	create procedure work(n int, judge boolean) language plpgsql as \$\$
+	create procedure work(n int, judge boolean, type bigint = $type, plurality int = 2) language plpgsql as \$\$
 	declare
 		a taskex.assignment;
 		p text;
 	begin
 		for i in 1 .. n loop
 			p := 'p' || 1 + i % 8;
-			perform taskex.create_task('req', $type, '{"question": 1}', 1 + i % 2);
+			perform taskex.create_task('req', type, '{"question": 1}', 1 + i % plurality);
 			commit;
-			select * into strict a from taskex.accept_next(p, $type);
+			select * into strict a from taskex.accept_next(p, type);
 			commit;
 			perform taskex.submit_assignment(p, a.assignment_id, '{"answer": 1}', a.lease_token);
 			commit;
@@ -143,6 +143,24 @@ $held = hold("select task_id from taskex.accept_task('perf', $task);");
 rounds_are_equal('an accept', 6, $few, 'true');
 let_go($held, 'rollback');
 is($node->safe_psql('postgres', qq{select task_id from taskex.accept_task('p1', $task)}), $task, 'an accept: it is undone');
+
+# a newcomer does not search all that was done behind a task that is held
+for my $how ('accept_task', 'accept_next')
+{
+	my $new = $node->safe_psql('postgres', qq{select taskex.create_task_type('req', 'For $how', 0.5)});
+	my $first = $node->safe_psql('postgres', qq{select taskex.create_task('req', $new, '{}')});
+	$held = hold("select task_id from taskex.$how('perf', @{[ $how eq 'accept_task' ? $first : $new ]});");
+	$node->safe_psql('postgres', "call work($tasks, false, $new, 1)");
+	my $plan = $node->safe_psql('postgres', qq{
+		select count(*) from taskex.run_due();	-- what the conductor does every second
+		select count(*) from taskex.accept_next('p1', $new);
+		select taskex.register_user('newcomer by $how');
+		explain (analyze, buffers, costs off, timing off) select * from taskex.accept_next('newcomer by $how', $new)});
+	my ($hit) = $plan =~ /Buffers: shared hit=(\d+)/;
+	cmp_ok($hit, '<', 100, "$how held: a newcomer finds out soon that there is nothing");
+	let_go($held, 'rollback');
+	await($node, 'postgres', qq{select count(*) = 1 from taskex.accept_next('newcomer by $how', $new)}, "$how held: the task comes back");
+}
 
 $task = $supplied->();
 my $assignment = $node->safe_psql('postgres', qq{
