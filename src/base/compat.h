@@ -14,6 +14,7 @@
 #include "access/htup.h"
 #include "access/tableam.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_database.h"
 #include "utils/relcache.h"
 #include "utils/guc.h"
 
@@ -39,6 +40,11 @@ extern void search_path_unlock(SearchPathScope *scope);
 #if PG_VERSION_NUM < 180000
 #define index_beginscan(heap, index, snapshot, instrument, nkeys, norderbys) \
 	index_beginscan(heap, index, snapshot, nkeys, norderbys)
+#endif
+
+/* what an interrupted DROP DATABASE leaves is marked since 15.4 */
+#ifndef DATCONNLIMIT_INVALID_DB
+#define DATCONNLIMIT_INVALID_DB (-2)
 #endif
 
 /* a GUC's extra data come from guc_malloc() since 16 */

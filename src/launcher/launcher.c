@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "launcher/launcher.h"
+#include "base/compat.h"
 #include "base/guc.h"
 #include "infra/realm.h"
 #include "infra/worker.h"
@@ -167,11 +168,15 @@ launcher_hold_off(Oid database, TimestampTz until)
 	pid_t		pid = 0;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	entry = entry_of(database, true);
+	entry = entry_of(database, until != 0);
 	if (entry)
 	{
 		entry->leave_until = until;
 		pid = entry->conductor;
+
+		/* the launcher may never have heard of it, so it cannot tidy up */
+		if (until == 0 && pid == 0 && !entry->no_exchange)
+			entry->database = InvalidOid;
 	}
 	LWLockRelease(lock);
 	if (until == 0)
@@ -273,7 +278,9 @@ list_databases(void *arg)
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
 		bool		found;
 
-		if (!form->datallowconn || form->datistemplate)
+		/* nobody can connect to what an interrupted DROP DATABASE left */
+		if (!form->datallowconn || form->datistemplate ||
+			form->datconnlimit == DATCONNLIMIT_INVALID_DB)
 			continue;
 		database = hash_search(known, &form->oid, HASH_ENTER, &found);
 		if (!found)

@@ -11,7 +11,7 @@ use PostgreSQL::Test::Utils;
 use TaskexTest;
 use Test::More;
 
-my $node = new_cluster('main', extension => 0);
+my $node = new_cluster('main', extension => 0, conf => 'taskex.max_databases = 4');
 $node->safe_psql('postgres', 'create database shop');
 $node->safe_psql('shop', 'create extension taskex');
 await_conductor($node, 'shop', 'there is an exchange');
@@ -96,6 +96,23 @@ $node->safe_psql('shop', q{
 	end $$;
 });
 is(conductor_pid($node, 'shop'), $pid, 'the conductor outlives changes of the tables');
+
+#
+# Databases that the launcher never looked into take nobody's place, and one that
+# nobody can connect to is left alone
+#
+my $databases = '';
+$databases .= "create database d$_ template template0 allow_connections false;\ndrop database d$_;\n" for 1 .. 40;
+$node->safe_psql('postgres', $databases);
+$node->safe_psql('postgres', 'create database invalid template template0');
+$node->safe_psql('postgres', "update pg_database set datconnlimit = -2 where datname = 'invalid'");
+$node->safe_psql('postgres', 'create database late');
+$node->safe_psql('late', 'create extension taskex');
+await_conductor($node, 'late', 'a new exchange finds room for its conductor');
+my $log = -s $node->logfile;
+ok(await_rounds($node, 'late'), 'which works');
+unlike(slurp_file($node->logfile, $log), qr/invalid database/, 'no conductor tries an invalid database');
+$node->safe_psql('postgres', 'drop database invalid');
 
 #
 # A dump has what was changed of the local node
