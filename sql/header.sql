@@ -3,6 +3,10 @@
 
 \echo Use "CREATE EXTENSION taskex" to load this file. \quit
 
+-- Names below mean PostgreSQL's own: whoever may create functions and operators
+-- in the schema public must not have his called here, or put into our views.
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+
 CREATE SCHEMA taskex;
 CREATE SCHEMA _taskex;
 COMMENT ON SCHEMA taskex IS 'The task exchange: what users call and read.';

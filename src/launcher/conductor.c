@@ -55,6 +55,10 @@ conductor_round(void)
 	{
 		/* whoever holds a row for long is not waited for */
 		SetConfigOption("lock_timeout", "100ms", PGC_SUSET, PGC_S_OVERRIDE);
+
+		/* what ALTER DATABASE sets for sessions is not meant for this one */
+		SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
+		SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
 		if (!conductor_begins())
 			return -1;
 		begun = true;

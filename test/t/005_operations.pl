@@ -11,7 +11,7 @@ use PostgreSQL::Test::Utils;
 use TaskexTest;
 use Test::More;
 
-my $node = new_cluster('main', extension => 0, conf => 'taskex.max_databases = 4');
+my $node = new_cluster('main', extension => 0, conf => 'taskex.max_databases = 8');
 $node->safe_psql('postgres', 'create database shop');
 $node->safe_psql('shop', 'create extension taskex');
 await_conductor($node, 'shop', 'there is an exchange');
@@ -102,7 +102,7 @@ is(conductor_pid($node, 'shop'), $pid, 'the conductor outlives changes of the ta
 # nobody can connect to is left alone
 #
 my $databases = '';
-$databases .= "create database d$_ template template0 allow_connections false;\ndrop database d$_;\n" for 1 .. 40;
+$databases .= "create database d$_ template template0 allow_connections false;\ndrop database d$_;\n" for 1 .. 45;
 $node->safe_psql('postgres', $databases);
 $node->safe_psql('postgres', 'create database invalid template template0');
 $node->safe_psql('postgres', "update pg_database set datconnlimit = -2 where datname = 'invalid'");
@@ -113,6 +113,36 @@ my $log = -s $node->logfile;
 ok(await_rounds($node, 'late'), 'which works');
 unlike(slurp_file($node->logfile, $log), qr/invalid database/, 'no conductor tries an invalid database');
 $node->safe_psql('postgres', 'drop database invalid');
+
+#
+# What is set for all sessions of a database does not stop its conductor
+#
+my $type = make_market($node, db => 'shop');
+$node->safe_psql('postgres', q{alter database shop set default_transaction_read_only = on;
+	alter database shop set default_transaction_isolation = 'serializable'});
+$node->safe_psql('postgres', 'select pg_terminate_backend(' . conductor_pid($node, 'shop') . ')');
+$node->safe_psql('shop', "set default_transaction_read_only = off; select taskex.create_task('req', $type, '1', expires_in => '1 second')");
+await($node, 'shop', q{select held = 0 from taskex.balance('req')}, 'a task expires in a database that is read-only by default');
+$node->safe_psql('postgres', 'alter database shop reset all');
+
+#
+# Who may create in the schema public puts nothing of his into the extension
+#
+$node->safe_psql('postgres', 'create database open; create role guest');
+$node->safe_psql('open', q{
+	grant create on schema public to guest;
+	set role guest;
+	create function public.times(bigint, numeric) returns numeric language plpgsql as
+		'begin raise exception $$run as %$$, current_user; end';
+	create operator public.* (leftarg = bigint, rightarg = numeric, function = public.times);
+	reset role;
+	create extension taskex;
+	select taskex.add_partition('p1');
+});
+make_market($node, db => 'open');
+is($node->safe_psql('open', q{select available from taskex.transfers where login = 'req'}), '1000', 'an operator of a guest is not called');
+is($node->safe_psql('open', q{select count(*) from pg_depend d join pg_operator o on d.refobjid = o.oid
+	where d.refclassid = 'pg_operator'::regclass and o.oprnamespace = 'public'::regnamespace}), '0', 'nor referred to');
 
 #
 # A dump has what was changed of the local node
@@ -131,8 +161,8 @@ $node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, 'shop' ], 'pg_dump');
 $node->safe_psql('postgres', 'create database restored');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', 'restored', $dump ], 'pg_restore');
 is($node->safe_psql('restored', $topology), $before, 'the nodes are as they were');
-is(sqlstate_of($node, 'restored', q{select taskex.register_user('ann')}), 'TX004', 'the local one is still drained');
-is(sqlstate_of($node, 'restored', q{select taskex.resume_node('local'); select taskex.register_user('ann')}), '',
+is(sqlstate_of($node, 'restored', q{select taskex.register_user('new')}), 'TX004', 'the local one is still drained');
+is(sqlstate_of($node, 'restored', q{select taskex.resume_node('local'); select taskex.register_user('new')}), '',
 	'until it is resumed');
 is($node->safe_psql('restored', q{select taskex.add_node('next'); select max(node_id) from _taskex.node}) + 0, 2,
 	'and others come after those there are');
