@@ -42,9 +42,13 @@ static Statement select_mean = {
 	1, {INT8OID}
 };
 
+/* in numeric, as percentile_cont is not: no result can be out of its range */
 static Statement select_median = {
-	"SELECT to_jsonb(percentile_cont(0.5) WITHIN GROUP (ORDER BY (result #>> '{}')::float8))"
-	" FROM _taskex.result_%p WHERE task_id = $1 AND state <> 'rejected' AND jsonb_typeof(result) = 'number'",
+	"SELECT to_jsonb(trim_scale(avg(v))) FROM"
+	" (SELECT v, row_number() OVER (ORDER BY v) AS r, count(*) OVER () AS n FROM"
+	"  (SELECT (result #>> '{}')::numeric AS v FROM _taskex.result_%p"
+	"   WHERE task_id = $1 AND state <> 'rejected' AND jsonb_typeof(result) = 'number') a) b"
+	" WHERE r IN ((n + 1) / 2, n / 2 + 1)",
 	1, {INT8OID}
 };
 

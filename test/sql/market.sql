@@ -394,6 +394,8 @@ SELECT method, answers, taskex.task_consensus('m_req', pg_temp.answered(method, 
         ('mean', ARRAY['1', '2', '4.5']::jsonb[]), ('mean', ARRAY['1', '"text"', '[9]', '3']::jsonb[]), ('mean', ARRAY['"text"']::jsonb[]),
         ('median', ARRAY['1', '100', '3']::jsonb[]), ('median', ARRAY['1', '2', '3', '100']::jsonb[]), ('median', ARRAY['true']::jsonb[]))
     v (method, answers);
+-- one absurd number does not spoil a median
+SELECT taskex.task_consensus('m_req', pg_temp.answered('median', '1e400', '2', '3.5')) AS consensus;
 -- rejected results do not count
 SELECT pg_temp.answered('majority', '1', '1', '2') AS cons \gset
 SELECT taskex.reject_assignment('m_req', assignment_id, 'no') FROM taskex.task_results('m_req', :cons) WHERE performer = 'm_c1';
