@@ -56,6 +56,9 @@ CREATE TRIGGER topology_changed AFTER INSERT OR UPDATE OR DELETE ON _taskex.node
     FOR EACH STATEMENT EXECUTE FUNCTION _taskex.topology_changed();
 CREATE TRIGGER topology_changed AFTER INSERT OR UPDATE OR DELETE ON _taskex.partition
     FOR EACH STATEMENT EXECUTE FUNCTION _taskex.topology_changed();
+-- also in sessions with session_replication_role = replica
+ALTER TABLE _taskex.node ENABLE ALWAYS TRIGGER topology_changed;
+ALTER TABLE _taskex.partition ENABLE ALWAYS TRIGGER topology_changed;
 
 -- The local node is made here, and it is in dumps, for it may have been changed
 -- since. Where one is restored it takes the place of the row made here.

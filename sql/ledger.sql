@@ -90,6 +90,7 @@ COMMENT ON FUNCTION _taskex.move_entries() IS
     'Moves the exchange''s own entries off a storage partition that is dropped.';
 CREATE TRIGGER move_entries BEFORE DELETE ON _taskex.partition
     FOR EACH ROW EXECUTE FUNCTION _taskex.move_entries();
+ALTER TABLE _taskex.partition ENABLE ALWAYS TRIGGER move_entries;
 
 -- amounts -------------------------------------------------------------------
 

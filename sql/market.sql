@@ -133,6 +133,7 @@ COMMENT ON FUNCTION _taskex.forget_partition() IS
     'Removes what the market has on record of a storage partition that is dropped.';
 CREATE TRIGGER forget_partition AFTER DELETE ON _taskex.partition
     FOR EACH ROW EXECUTE FUNCTION _taskex.forget_partition();
+ALTER TABLE _taskex.partition ENABLE ALWAYS TRIGGER forget_partition;
 
 SELECT pg_catalog.pg_extension_config_dump('_taskex.task_type', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.offer', '');
