@@ -92,6 +92,17 @@ launcher_attach(void *block, LWLockPadded *locks, bool found)
 
 const ShmemPart launcher_shmem = {"taskex launcher", launcher_size, NULL, launcher_locks, launcher_attach};
 
+/*
+ * Does the entry say nothing any more?  The launcher gives back only those of
+ * databases that it has listed, and some are dropped before it can.
+ */
+static bool
+is_spent(const DatabaseEntry *entry)
+{
+	return entry->conductor == 0 && !entry->no_exchange &&
+		entry->leave_until <= GetCurrentTimestamp();
+}
+
 /* the entry of a database; lock held exclusive if it may be made; NULL: none */
 static DatabaseEntry *
 entry_of(Oid database, bool make)
@@ -104,7 +115,7 @@ entry_of(Oid database, bool make)
 
 		if (entry->database == database)
 			return entry;
-		if (free_entry == NULL && entry->database == InvalidOid)
+		if (make && free_entry == NULL && (entry->database == InvalidOid || is_spent(entry)))
 			free_entry = entry;
 	}
 	if (make && free_entry)
@@ -173,10 +184,6 @@ launcher_hold_off(Oid database, TimestampTz until)
 	{
 		entry->leave_until = until;
 		pid = entry->conductor;
-
-		/* the launcher may never have heard of it, so it cannot tidy up */
-		if (until == 0 && pid == 0 && !entry->no_exchange)
-			entry->database = InvalidOid;
 	}
 	LWLockRelease(lock);
 	if (until == 0)
