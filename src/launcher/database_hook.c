@@ -33,6 +33,7 @@
 /* a session that dies in the command holds the conductor off no longer */
 #define HOLD_OFF_MS 60000
 #define LEAVE_MS 5000
+#define COMMIT_MS 1000
 
 static ProcessUtility_hook_type previous = NULL;
 
@@ -165,11 +166,15 @@ hook(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	{
 		run(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		launcher_hold_off(database, 0);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+
+	/* a database that is dropped is gone only after the commit */
+	launcher_hold_off(database, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), COMMIT_MS));
 }
 
 void
