@@ -479,16 +479,9 @@ shelf_each(void (*visit) (Shelf *shelf))
 
 	for (int i = 0; i < feed->used; i++)
 	{
-		if (places[i].key.realm != realm || !shelf_pin_ours(&shelves[i], 0))
+		if (places[i].key.realm != realm || !shelf_hold(&shelves[i], 0))
 			continue;
-		PG_TRY();
-		{
-			visit(&shelves[i]);
-		}
-		PG_FINALLY();
-		{
-			shelf_unpin(&shelves[i]);
-		}
-		PG_END_TRY();
+		visit(&shelves[i]);
+		shelf_release(&shelves[i]);
 	}
 }

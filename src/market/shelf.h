@@ -93,7 +93,7 @@ extern bool shelf_is_idle(const Shelf *shelf);
 extern bool shelf_hold(Shelf *shelf, int64 task_type);
 extern void shelf_release(Shelf *shelf);
 
-/* visits the shelves of this realm; the shelf is pinned during the visit */
+/* visits the shelves of this realm; the shelf is held during the visit */
 extern void shelf_each(void (*visit) (Shelf *shelf));
 
 #endif							/* TASKEX_SHELF_H */

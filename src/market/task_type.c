@@ -63,15 +63,16 @@ void
 check_interval(const Interval *interval, const char *name, int64 min_usecs, int64 max_days)
 {
 	/*
-	 * A month counts 30 days here, as it does when intervals are compared, but
-	 * at the lower end the shortest or, to take off, the longest that there is:
-	 * the interval leads forward from every date.
+	 * A month counts 30 days and a day 24 hours here, as they do when intervals
+	 * are compared, but at the lower end the shortest or, to take off, the
+	 * longest that there is: the interval leads forward from every date.
 	 */
 	double		shortest = interval->month > 0 ? 28.0 : 31.0;
+	double		shortest_day = interval->day > 0 ? 23.0 / 24.0 : 25.0 / 24.0;
 	double		usecs = (double) interval->time +
 		((double) interval->day + 30.0 * interval->month) * USECS_PER_DAY;
 	double		least = (double) interval->time +
-		((double) interval->day + shortest * interval->month) * USECS_PER_DAY;
+		(shortest_day * interval->day + shortest * interval->month) * USECS_PER_DAY;
 
 	if (least < (double) min_usecs || usecs > (double) max_days * USECS_PER_DAY)
 		ereport(ERROR,

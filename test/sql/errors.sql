@@ -166,6 +166,7 @@ INSERT INTO bad_call (call) VALUES
     -- (the calendar makes these negative: a year is longer than 360 days)
     ('create_task(''e_req'', pg_temp.id(''type''), ''1'', expires_in => ''-12 months 361 days'')'),
     ('extend_assignment(''e_per'', pg_temp.id(''accepted''), ''-12 months 361 days'')'),
+    ('extend_assignment(''e_per'', pg_temp.id(''accepted''), ''1 day -23:30'')'),
     ('extend_assignment(''e_per'', pg_temp.id(''accepted''), ''367 days'')'),
     -- numbers
     ('create_task(''e_req'', pg_temp.id(''type''), ''1'', 0)'), ('create_task(''e_req'', pg_temp.id(''type''), ''1'', -1)'),
