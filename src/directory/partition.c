@@ -35,6 +35,9 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+/* partitions of which a session learns one by one */
+#define LEARN_SINGLY 8
+
 typedef struct PartitionLoad
 {
 	int32		partition_id;
@@ -54,9 +57,15 @@ static char *maps = NULL;
 static LWLockPadded *map_locks = NULL;
 
 static Statement select_partition = {
-	"SELECT p.name::text, n.name::text, p.node_id FROM _taskex.partition p"
+	"SELECT p.partition_id, p.name::text, n.name::text, p.node_id FROM _taskex.partition p"
 	" JOIN _taskex.node n USING (node_id) WHERE p.partition_id = $1",
 	1, {INT4OID}
+};
+
+static Statement select_partitions = {
+	"SELECT p.partition_id, p.name::text, n.name::text, p.node_id FROM _taskex.partition p"
+	" JOIN _taskex.node n USING (node_id)",
+	0, {0}
 };
 
 static Statement select_by_name = {
@@ -184,16 +193,43 @@ taskex_topology_changed(PG_FUNCTION_ARGS)
 
 /* ---- what this session knows ---- */
 
+/* enters a row of the last result */
+static void
+learn(uint64 row)
+{
+	int32		partition_id = spi_int32(row, 1);
+	PartitionInfo *info = hash_search(infos, &partition_id, HASH_ENTER, NULL);
+	bool		isnull;
+
+	strlcpy(info->name, TextDatumGetCString(spi_value(row, 2, &isnull)), NAMEDATALEN);
+	strlcpy(info->node, TextDatumGetCString(spi_value(row, 3, &isnull)), NAMEDATALEN);
+	info->node_id = spi_int32(row, 4);
+}
+
+/* a session that asks for one partition after the other learns all at once */
+static void
+learn_partition(int32 partition_id)
+{
+	Datum		value = Int32GetDatum(partition_id);
+	SpiScope	scope;
+	uint64		count;
+
+	spi_begin(&scope);
+	if (hash_get_num_entries(infos) == LEARN_SINGLY)
+		count = spi_run(&select_partitions, 0, NULL, NULL, SPI_VIEW_CURRENT, 0);
+	else
+		count = spi_run(&select_partition, 0, &value, NULL, SPI_VIEW_CURRENT, 1);
+	for (uint64 row = 0; row < count; row++)
+		learn(row);
+	spi_end(&scope);
+}
+
 const PartitionInfo *
 partition_info(int32 partition_id)
 {
 	const Realm *realm = realm_current();
 	uint32		generation = map_of(realm->slot)->generation;
 	PartitionInfo *info;
-	PartitionInfo read;
-	SpiScope	scope;
-	Datum		value = Int32GetDatum(partition_id);
-	bool		isnull;
 
 	if (unlikely(infos == NULL || infos_generation != generation || infos_serial != realm->serial))
 	{
@@ -212,19 +248,12 @@ partition_info(int32 partition_id)
 	if (likely(info != NULL))
 		return info;
 
-	spi_begin(&scope);
-	if (spi_run(&select_partition, 0, &value, NULL, SPI_VIEW_CURRENT, 1) == 0)
+	learn_partition(partition_id);
+	info = hash_search(infos, &partition_id, HASH_FIND, NULL);
+	if (info == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),
 				 errmsg("storage partition %d does not exist", partition_id)));
-	read.partition_id = partition_id;
-	strlcpy(read.name, TextDatumGetCString(spi_value(0, 1, &isnull)), NAMEDATALEN);
-	strlcpy(read.node, TextDatumGetCString(spi_value(0, 2, &isnull)), NAMEDATALEN);
-	read.node_id = spi_int32(0, 3);
-	spi_end(&scope);
-
-	info = hash_search(infos, &partition_id, HASH_ENTER, NULL);
-	*info = read;
 	return info;
 }
 
