@@ -356,6 +356,20 @@ CREATE FUNCTION _taskex.caller_ids() RETURNS bigint[]
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'taskex_caller_ids';
 COMMENT ON FUNCTION _taskex.caller_ids() IS 'Ids of the users for whom the caller may act by db_role.';
 
+-- What the bodies of functions that act for a user need (src/directory/act.c).
+CREATE FUNCTION _taskex.user_id(login text) RETURNS bigint
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'taskex_user_id';
+COMMENT ON FUNCTION _taskex.user_id(text) IS 'The id of a user, or the error unknown_user.';
+
+CREATE FUNCTION _taskex.login(user_id bigint) RETURNS text
+    LANGUAGE sql STABLE AS 'SELECT d.login FROM _taskex.directory d WHERE d.user_id = $1';
+COMMENT ON FUNCTION _taskex.login(bigint) IS 'The login of a user, or NULL.';
+
+CREATE FUNCTION _taskex.home(user_id bigint) RETURNS int
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'taskex_home';
+COMMENT ON FUNCTION _taskex.home(bigint) IS
+    'The storage partition of this node on which a user lives, or the errors unknown_user and other_node.';
+
 CREATE VIEW taskex.nodes AS
     SELECT name::text, conninfo IS NOT NULL AS remote, location, tier, capacity, state
     FROM _taskex.node;

@@ -10,6 +10,8 @@ CREATE TABLE _taskex.task_type (
     title text NOT NULL,
     description text NOT NULL,
     keywords text[] NOT NULL,
+    qualifications jsonb NOT NULL,
+    result_schema jsonb,
     properties_hash bytea NOT NULL UNIQUE,
     created_at timestamptz NOT NULL
 );
@@ -34,11 +36,26 @@ CREATE TABLE _taskex.task (
     live int NOT NULL DEFAULT 0,
     judged int NOT NULL DEFAULT 0,
     released int NOT NULL DEFAULT 0,
+    min_performers int,
+    target float8,
+    confidence float8,
     state text NOT NULL DEFAULT 'open',
     consensus text,
-    input jsonb NOT NULL
+    input jsonb NOT NULL,
+    answer jsonb,
+    tally jsonb,
+    known_answer jsonb,
+    annotation text
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.task IS 'Tasks, on their requesters'' partitions.';
+COMMENT ON COLUMN _taskex.task.task_type_id IS 'The type; negative for golden tasks of that type, so that they are on shelves of their own.';
+COMMENT ON COLUMN _taskex.task.min_performers IS 'Dynamic plurality: so many results at least.';
+COMMENT ON COLUMN _taskex.task.target IS 'The confidence or share that the consensus must reach.';
+COMMENT ON COLUMN _taskex.task.confidence IS 'What the consensus has reached.';
+COMMENT ON COLUMN _taskex.task.answer IS 'The consensus of the results so far.';
+COMMENT ON COLUMN _taskex.task.tally IS 'What the next result is added to.';
+COMMENT ON COLUMN _taskex.task.known_answer IS 'Of a golden task: the right result.';
+COMMENT ON COLUMN _taskex.task.annotation IS 'What the requester notes for himself.';
 -- The mutable columns are in no index and pages have room for one more version
 -- of each row, so updates are HOT.
 INSERT INTO _taskex.child_table VALUES ('task', 110, 60, ARRAY['PRIMARY KEY (task_id)'],
@@ -85,11 +102,15 @@ CREATE TABLE _taskex.result (
     submitted_at timestamptz NOT NULL,
     auto_approve_at timestamptz NOT NULL,
     judged_at timestamptz,
+    reliability float8,
+    reopened boolean NOT NULL DEFAULT false,
     state text NOT NULL DEFAULT 'submitted',
     feedback text,
     result jsonb NOT NULL
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.result IS 'Submitted results, on the requesters'' partitions.';
+COMMENT ON COLUMN _taskex.result.reliability IS 'How reliable the performer was taken to be when he submitted.';
+COMMENT ON COLUMN _taskex.result.reopened IS 'Rejected, and its slot offered again.';
 INSERT INTO _taskex.child_table VALUES ('result', 140, 70, ARRAY['PRIMARY KEY (assignment_id)'],
     ARRAY['(task_id)', '(auto_approve_at)']);
 
@@ -156,36 +177,40 @@ COMMENT ON TYPE taskex.assignment IS
 
 CREATE FUNCTION taskex.create_task_type(requester text, title text, reward numeric,
         description text = '', keywords text[] = '{}', lease interval = '1 hour',
-        auto_approve interval = '3 days', qualifications jsonb = '[]')
+        auto_approve interval = '3 days', qualifications jsonb = '[]', result_schema jsonb = NULL)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_create_task_type';
-COMMENT ON FUNCTION taskex.create_task_type(text, text, numeric, text, text[], interval, interval, jsonb) IS
+COMMENT ON FUNCTION taskex.create_task_type(text, text, numeric, text, text[], interval, interval, jsonb, jsonb) IS
 'Makes a task type, or finds the one with equal properties.
 requester: who asks. title: 1 to 256 characters. reward: for each approved assignment, 0 or more,
 at most 9 decimals. description (at most 10000 characters), keywords (at most 100
 of at most 100 characters): for those who look for work. lease: how long a performer
 has, 1 millisecond to 366 days. auto_approve: time after submission at which work that was not judged
 is approved, 0 to 366 days. qualifications: must be empty in this version.
+result_schema: what results must look like; must be NULL in this version.
 Result: the type''s id. Errors: unknown_user (TX001), amount_out_of_range (TX202),
 invalid_parameter_value (22023).';
 
 CREATE FUNCTION taskex.create_task(requester text, task_type bigint, input jsonb,
         performers int = 1, expires_in interval = '7 days', consensus text = NULL,
-        idempotency_key text = NULL)
+        idempotency_key text = NULL, min_performers int = NULL, confidence float8 = NULL,
+        annotation text = NULL)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_create_task';
-COMMENT ON FUNCTION taskex.create_task(text, bigint, jsonb, int, interval, text, text) IS
+COMMENT ON FUNCTION taskex.create_task(text, bigint, jsonb, int, interval, text, text, int, float8, text) IS
 'Supplies one task; reward and fee for all its performers are held from the requester''s balance.
 task_type: from create_task_type. input: what the performers get, at most taskex.max_input_size.
 performers: how many different performers are wanted, 1 to 100000. expires_in: 1 millisecond to 3660 days.
 consensus: how task_consensus combines the results: majority, mean or median; NULL: not at all.
 idempotency_key: a repeated call with the same key and arguments returns the same task.
+min_performers, confidence: must be NULL in this version. annotation: a note of at most 1024 bytes for the requester himself.
 Result: the task''s id. Errors: unknown_user (TX001), unknown_task_type (TX101),
 idempotency_mismatch (TX110), input_too_large (TX111), insufficient_funds (TX201).';
 
 CREATE FUNCTION taskex.create_tasks(requester text, task_type bigint, inputs jsonb[],
         performers int = 1, expires_in interval = '7 days', consensus text = NULL,
-        idempotency_key text = NULL)
+        idempotency_key text = NULL, min_performers int = NULL, confidence float8 = NULL,
+        annotation text = NULL)
     RETURNS SETOF bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_create_tasks';
-COMMENT ON FUNCTION taskex.create_tasks(text, bigint, jsonb[], int, interval, text, text) IS
+COMMENT ON FUNCTION taskex.create_tasks(text, bigint, jsonb[], int, interval, text, text, int, float8, text) IS
 'Supplies up to 100000 tasks at once, all or none; see create_task.
 Result: their ids, in the order of inputs.';
 

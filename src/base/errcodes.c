@@ -33,9 +33,26 @@ const TxError tx_errors[] = {
 	{ERRCODE_TX_WRONG_STATE, "wrong_state", "the task or assignment is not in a state that allows this"},
 	{ERRCODE_TX_IDEMPOTENCY_MISMATCH, "idempotency_mismatch", "the idempotency key or reference was used for something else"},
 	{ERRCODE_TX_INPUT_TOO_LARGE, "input_too_large", "an input, result or profile is larger than taskex.max_input_size"},
+	{ERRCODE_TX_NOT_QUALIFIED, "not_qualified", "the performer lacks a qualification that the task requires"},
+	{ERRCODE_TX_PERFORMER_BLOCKED, "performer_blocked", "the performer is blocked by the requester, or suspended by the exchange"},
+	{ERRCODE_TX_RESULT_INVALID, "result_invalid", "the result is not of the format that the task type asks for"},
+	{ERRCODE_TX_UNKNOWN_QUALIFICATION, "unknown_qualification", "no qualification, or request of one, has this name or id"},
+	{ERRCODE_TX_QUALIFICATION_REFUSED, "qualification_refused", "the qualification cannot be requested now"},
+	{ERRCODE_TX_UNKNOWN_POLICY, "unknown_policy", "no review policy has this id, or it is somebody else's"},
+	{ERRCODE_TX_UNKNOWN_TEMPLATE, "unknown_template", "the requester has no template of this name"},
+	{ERRCODE_TX_UNKNOWN_DISPUTE, "unknown_dispute", "no dispute has this id, or it is somebody else's"},
+	{ERRCODE_TX_UNKNOWN_SEARCH, "unknown_search", "the performer has saved no search of this name"},
+	{ERRCODE_TX_UNKNOWN_ATTACHMENT, "unknown_attachment", "no attachment has this name"},
+	{ERRCODE_TX_TOO_LATE, "too_late", "the time in which this could be done is over"},
 	/* TX2xx: money */
 	{ERRCODE_TX_INSUFFICIENT_FUNDS, "insufficient_funds", "the available balance does not cover the amount"},
 	{ERRCODE_TX_AMOUNT_OUT_OF_RANGE, "amount_out_of_range", "an amount of money is negative, too large or finer than a nano-unit"},
+	{ERRCODE_TX_BUDGET_EXCEEDED, "budget_exceeded", "the amount is more than what is left of the requester's budget"},
+	{ERRCODE_TX_UNKNOWN_PAYOUT, "unknown_payout", "no payout has this reference"},
+	{ERRCODE_TX_UNKNOWN_BUDGET, "unknown_budget", "the requester has no such budget"},
+	/* TX3xx: events */
+	{ERRCODE_TX_EVENT_GONE, "event_gone", "events after this one are older than taskex.event_retention"},
+	{ERRCODE_TX_NOT_SUBSCRIBED, "not_subscribed", "the user has no subscription to events"},
 };
 
 const int	tx_errors_count = lengthof(tx_errors);

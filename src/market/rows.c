@@ -9,7 +9,8 @@
 static const char *const task_columns[TASK_COLUMNS] = {
 	"partition_id", "performers", "task_id", "task_type_id", "requester_id",
 	"reward", "fee", "created_at", "expires_at", "live", "judged", "released",
-	"state", "consensus", "input"
+	"min_performers", "target", "confidence", "state", "consensus", "input",
+	"answer", "tally", "known_answer", "annotation"
 };
 
 const ChildTable task_table = {
@@ -31,8 +32,8 @@ const ChildTable assignment_table = {
 
 static const char *const result_columns[RESULT_COLUMNS] = {
 	"partition_id", "assignment_id", "task_id", "task_type_id", "requester_id",
-	"performer_id", "submitted_at", "auto_approve_at", "judged_at", "state",
-	"feedback", "result"
+	"performer_id", "submitted_at", "auto_approve_at", "judged_at",
+	"reliability", "reopened", "state", "feedback", "result"
 };
 
 const ChildTable result_table = {

@@ -29,14 +29,15 @@
 
 #define PERFORMERS_MAX 100000
 #define KEY_MAX 255
+#define ANNOTATION_MAX 1024
 
 static Statement insert_tasks = {
 	"INSERT INTO _taskex.task_%p (partition_id, performers, task_id, task_type_id, requester_id,"
-	" reward, fee, created_at, expires_at, consensus, input)"
-	" SELECT $1, $2, $3 + (n - 1) * 1024, $4, $5, $6, $7, $8, $9, $10, input"
+	" reward, fee, created_at, expires_at, consensus, input, min_performers, target, annotation)"
+	" SELECT $1, $2, $3 + (n - 1) * 1024, $4, $5, $6, $7, $8, $9, $10, input, $12, $13, $14"
 	" FROM unnest($11) WITH ORDINALITY AS u (input, n)",
-	11, {INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
-	TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBARRAYOID}
+	14, {INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
+	TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBARRAYOID, INT4OID, FLOAT8OID, TEXTOID}
 };
 
 StaticAssertDecl(TASK_ID_STEP == 1024, "insert_tasks spells out TASK_ID_STEP");
@@ -78,6 +79,9 @@ typedef struct Request
 	Interval   *expires_in;
 	text	   *consensus;		/* or NULL */
 	text	   *key;			/* or NULL */
+	int32		min_performers; /* 0: plurality is not dynamic */
+	float8		target;			/* of the consensus; 0: none given */
+	text	   *annotation;		/* or NULL */
 } Request;
 
 static void
@@ -127,6 +131,23 @@ check_inputs(ArrayType *inputs)
 	return count;
 }
 
+/* the arguments that were added later */
+static void
+read_options(FunctionCallInfo fcinfo, Request *request)
+{
+	if (!PG_ARGISNULL(7) || !PG_ARGISNULL(8))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("this version of taskex has no dynamic plurality")));
+	request->min_performers = 0;
+	request->target = 0;
+	request->annotation = PG_ARGISNULL(9) ? NULL : PG_GETARG_TEXT_PP(9);
+	if (request->annotation && VARSIZE_ANY_EXHDR(request->annotation) > ANNOTATION_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("annotation must have at most %d bytes", ANNOTATION_MAX)));
+}
+
 static void
 read_request(FunctionCallInfo fcinfo, Request *request, bool bulk)
 {
@@ -164,6 +185,7 @@ read_request(FunctionCallInfo fcinfo, Request *request, bool bulk)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("an idempotency key must have between 1 and %d bytes", KEY_MAX)));
+	read_options(fcinfo, request);
 }
 
 /* the exchange's fee on a reward, rounded down to the nano-unit */
@@ -190,15 +212,21 @@ total_of(const Request *request, int64 fee)
 static bytea *
 hash_of(const Request *request)
 {
-	const void *data[5] = {&request->type->task_type, &request->performers,
-		request->expires_in,
-		VARDATA_ANY(DatumGetPointer(request->inputs)),
-	request->consensus ? VARDATA_ANY(request->consensus) : ""};
-	Size		sizes[5] = {sizeof(int64), sizeof(int32), sizeof(Interval),
+	const text *texts[2] = {request->consensus, request->annotation};
+	const void *data[8] = {&request->type->task_type, &request->performers,
+		request->expires_in, VARDATA_ANY(DatumGetPointer(request->inputs)),
+	&request->min_performers, &request->target, "", ""};
+	Size		sizes[8] = {sizeof(int64), sizeof(int32), sizeof(Interval),
 		VARSIZE_ANY_EXHDR(DatumGetPointer(request->inputs)),
-	request->consensus ? VARSIZE_ANY_EXHDR(request->consensus) : 0};
+	sizeof(int32), sizeof(float8), 0, 0};
 
-	return request_hash(data, sizes, 5);
+	for (int i = 0; i < 2; i++)
+		if (texts[i])
+		{
+			data[6 + i] = VARDATA_ANY(texts[i]);
+			sizes[6 + i] = VARSIZE_ANY_EXHDR(texts[i]);
+		}
+	return request_hash(data, sizes, 8);
 }
 
 /* the first task that a key, used before, stands for */
@@ -254,12 +282,15 @@ insert_rows(const Request *request, int64 first, int64 fee, TimestampTz now, Tim
 
 	if (request->bulk)
 	{
-		Datum		values[11] = {Int32GetDatum(requester->partition), Int32GetDatum(request->performers),
+		Datum		values[14] = {Int32GetDatum(requester->partition), Int32GetDatum(request->performers),
 			Int64GetDatum(first), Int64GetDatum(request->type->task_type),
 			Int64GetDatum(requester->user_id), Int64GetDatum(request->type->reward),
 			Int64GetDatum(fee), TimestampTzGetDatum(now), TimestampTzGetDatum(expires),
-		PointerGetDatum(request->consensus), request->inputs};
-		char		nulls[11] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', request->consensus ? ' ' : 'n', ' '};
+			PointerGetDatum(request->consensus), request->inputs,
+			Int32GetDatum(request->min_performers), Float8GetDatum(request->target),
+		PointerGetDatum(request->annotation)};
+		char		nulls[14] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', request->consensus ? ' ' : 'n', ' ',
+			request->min_performers ? ' ' : 'n', request->target != 0 ? ' ' : 'n', request->annotation ? ' ' : 'n'};
 
 		SpiScope	scope;
 
@@ -286,6 +317,16 @@ insert_rows(const Request *request, int64 first, int64 fee, TimestampTz now, Tim
 		row[TASK_CONSENSUS - 1] = PointerGetDatum(request->consensus);
 		nulls[TASK_CONSENSUS - 1] = request->consensus == NULL;
 		row[TASK_INPUT - 1] = request->inputs;
+		row[TASK_MIN_PERFORMERS - 1] = Int32GetDatum(request->min_performers);
+		nulls[TASK_MIN_PERFORMERS - 1] = request->min_performers == 0;
+		row[TASK_TARGET - 1] = Float8GetDatum(request->target);
+		nulls[TASK_TARGET - 1] = request->target == 0;
+		nulls[TASK_CONFIDENCE - 1] = true;
+		nulls[TASK_ANSWER - 1] = true;
+		nulls[TASK_TALLY - 1] = true;
+		nulls[TASK_KNOWN_ANSWER - 1] = true;
+		row[TASK_ANNOTATION - 1] = PointerGetDatum(request->annotation);
+		nulls[TASK_ANNOTATION - 1] = request->annotation == NULL;
 		child_open(&tasks, &task_table, requester->partition);
 		child_insert(&tasks, row, nulls);
 		child_close(&tasks);

@@ -34,9 +34,10 @@
 
 static Statement insert_type = {
 	"INSERT INTO _taskex.task_type (task_type_id, reward, lease, auto_approve, title,"
-	" description, keywords, properties_hash, created_at)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
-	9, {INT8OID, INT8OID, INTERVALOID, INTERVALOID, TEXTOID, TEXTOID, TEXTARRAYOID, BYTEAOID, TIMESTAMPTZOID}
+	" description, keywords, properties_hash, created_at, qualifications, result_schema)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
+	11, {INT8OID, INT8OID, INTERVALOID, INTERVALOID, TEXTOID, TEXTOID, TEXTARRAYOID, BYTEAOID, TIMESTAMPTZOID,
+	JSONBOID, JSONBOID}
 };
 
 static Statement select_by_hash = {
@@ -251,9 +252,21 @@ check_qualifications(Jsonb *qualifications)
 				 errdetail("A requirement that is not enforced would be worse than an error.")));
 }
 
+static void
+check_result_schema(const Jsonb *schema)
+{
+	if (schema)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("this version of taskex does not check the format of results")));
+}
+
 PG_FUNCTION_INFO_V1(taskex_create_task_type);
 
-/* create_task_type(requester, title, reward, description, keywords, lease, auto_approve, qualifications) */
+/*
+ * create_task_type(requester, title, reward, description, keywords, lease,
+ * auto_approve, qualifications, result_schema)
+ */
 Datum
 taskex_create_task_type(PG_FUNCTION_ARGS)
 {
@@ -269,7 +282,10 @@ taskex_create_task_type(PG_FUNCTION_ARGS)
 	StringInfoData properties;
 	SpiScope	scope;
 	int64		id;
-	Datum		values[9];
+	Jsonb	   *qualifications;
+	Jsonb	   *schema;
+	Datum		values[11];
+	char		nulls[11];
 
 	require_args(fcinfo, names);
 	directory_actor(PG_GETARG_TEXT_PP(0), &requester);
@@ -284,7 +300,10 @@ taskex_create_task_type(PG_FUNCTION_ARGS)
 	check_interval(lease, "lease", 1000, 366);
 	auto_approve = PG_GETARG_INTERVAL_P(6);
 	check_interval(auto_approve, "auto_approve", 0, 366);
-	check_qualifications(PG_GETARG_JSONB_P(7));
+	qualifications = PG_GETARG_JSONB_P(7);
+	check_qualifications(qualifications);
+	schema = PG_ARGISNULL(8) ? NULL : PG_GETARG_JSONB_P(8);
+	check_result_schema(schema);
 
 	initStringInfo(&properties);
 	add_field(&properties, VARDATA_ANY(title), VARSIZE_ANY_EXHDR(title));
@@ -293,6 +312,8 @@ taskex_create_task_type(PG_FUNCTION_ARGS)
 	add_field(&properties, VARDATA(keywords), VARSIZE(keywords) - VARHDRSZ);
 	add_interval(&properties, lease);
 	add_interval(&properties, auto_approve);
+	add_field(&properties, VARDATA(qualifications), VARSIZE(qualifications) - VARHDRSZ);
+	add_field(&properties, schema ? VARDATA(schema) : "", schema ? VARSIZE(schema) - VARHDRSZ : 0);
 	values[7] = PointerGetDatum(sha256(&properties));
 
 	spi_begin(&scope);
@@ -306,7 +327,11 @@ taskex_create_task_type(PG_FUNCTION_ARGS)
 		values[5] = PointerGetDatum(description);
 		values[6] = PointerGetDatum(keywords);
 		values[8] = TimestampTzGetDatum(clock_now());
-		spi_run(&insert_type, 0, values, NULL, SPI_VIEW_CURRENT, 0);
+		values[9] = JsonbPGetDatum(qualifications);
+		values[10] = PointerGetDatum(schema);
+		memset(nulls, ' ', sizeof(nulls));
+		nulls[10] = schema ? ' ' : 'n';
+		spi_run(&insert_type, 0, values, nulls, SPI_VIEW_CURRENT, 0);
 		if (spi_run(&select_by_hash, 0, &values[7], NULL, SPI_VIEW_CURRENT, 1) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

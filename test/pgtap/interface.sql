@@ -20,9 +20,9 @@ insert into expected values
     ('update_user', 'login text, changes jsonb', 'void', true),
     ('route', 'login text, OUT user_id bigint, OUT partition text, OUT node text, OUT epoch bigint', 'record', false),
     -- supplying
-    ('create_task_type', 'requester text, title text, reward numeric, description text DEFAULT ''''::text, keywords text[] DEFAULT ''{}''::text[], lease interval DEFAULT ''01:00:00''::interval, auto_approve interval DEFAULT ''3 days''::interval, qualifications jsonb DEFAULT ''[]''::jsonb', 'bigint', true),
-    ('create_task', 'requester text, task_type bigint, input jsonb, performers integer DEFAULT 1, expires_in interval DEFAULT ''7 days''::interval, consensus text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text', 'bigint', true),
-    ('create_tasks', 'requester text, task_type bigint, inputs jsonb[], performers integer DEFAULT 1, expires_in interval DEFAULT ''7 days''::interval, consensus text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text', 'SETOF bigint', true),
+    ('create_task_type', 'requester text, title text, reward numeric, description text DEFAULT ''''::text, keywords text[] DEFAULT ''{}''::text[], lease interval DEFAULT ''01:00:00''::interval, auto_approve interval DEFAULT ''3 days''::interval, qualifications jsonb DEFAULT ''[]''::jsonb, result_schema jsonb DEFAULT NULL::jsonb', 'bigint', true),
+    ('create_task', 'requester text, task_type bigint, input jsonb, performers integer DEFAULT 1, expires_in interval DEFAULT ''7 days''::interval, consensus text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, min_performers integer DEFAULT NULL::integer, confidence double precision DEFAULT NULL::double precision, annotation text DEFAULT NULL::text', 'bigint', true),
+    ('create_tasks', 'requester text, task_type bigint, inputs jsonb[], performers integer DEFAULT 1, expires_in interval DEFAULT ''7 days''::interval, consensus text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, min_performers integer DEFAULT NULL::integer, confidence double precision DEFAULT NULL::double precision, annotation text DEFAULT NULL::text', 'SETOF bigint', true),
     ('expire_task', 'requester text, task_id bigint', 'void', true),
     -- performing
     ('accept_task', 'performer text, task_id bigint', 'taskex.assignment', true),
@@ -115,7 +115,23 @@ select results_eq('select sqlstate, name from taskex.errors order by sqlstate co
     ('TX005', 'unknown_node'), ('TX006', 'other_node'), ('TX007', 'duplicate_name'), ('TX008', 'still_in_use'),
     ('TX101', 'unknown_task_type'), ('TX102', 'unknown_task'), ('TX103', 'unknown_assignment'), ('TX104', 'task_not_available'), ('TX105', 'own_task'),
     ('TX106', 'already_assigned'), ('TX107', 'lease_expired'), ('TX108', 'stale_token'), ('TX109', 'wrong_state'), ('TX110', 'idempotency_mismatch'), ('TX111', 'input_too_large'),
-    ('TX201', 'insufficient_funds'), ('TX202', 'amount_out_of_range') $$, 'class TX');
+    ('TX112', 'not_qualified'),
+    ('TX113', 'performer_blocked'),
+    ('TX114', 'result_invalid'),
+    ('TX115', 'unknown_qualification'),
+    ('TX116', 'qualification_refused'),
+    ('TX117', 'unknown_policy'),
+    ('TX118', 'unknown_template'),
+    ('TX119', 'unknown_dispute'),
+    ('TX120', 'unknown_search'),
+    ('TX121', 'unknown_attachment'),
+    ('TX122', 'too_late'),
+    ('TX201', 'insufficient_funds'), ('TX202', 'amount_out_of_range'),
+    ('TX203', 'budget_exceeded'),
+    ('TX204', 'unknown_payout'),
+    ('TX205', 'unknown_budget'),
+    ('TX301', 'event_gone'),
+    ('TX302', 'not_subscribed') $$, 'class TX');
 select is_empty('select * from taskex.errors where coalesce(description, '''') = ''''', 'each has a description');
 select throws_ok(format('select _taskex.fail(%L, ''message'')', name), sqlstate, 'message', name || ' is raised with its SQLSTATE') from taskex.errors;
 
