@@ -34,6 +34,7 @@ CREATE SEQUENCE _taskex.task_id_seq INCREMENT 131072;
 CREATE SEQUENCE _taskex.assignment_id_seq INCREMENT 131072;
 CREATE SEQUENCE _taskex.transfer_id_seq INCREMENT 131072;
 CREATE SEQUENCE _taskex.lease_token_seq INCREMENT 131072;
+CREATE SEQUENCE _taskex.journal_id_seq INCREMENT 131072;
 
 -- The tables that hold user data: each has a child per storage partition,
 -- _taskex.NAME_ID, with the given constraints and indexes.
@@ -61,3 +62,4 @@ SELECT pg_catalog.pg_extension_config_dump('_taskex.task_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.assignment_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.transfer_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.lease_token_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('_taskex.journal_id_seq', '');

@@ -46,6 +46,7 @@ static const char *const sequences[ID_KINDS] = {
 	[ID_ASSIGNMENT] = "assignment_id_seq",
 	[ID_TRANSFER] = "transfer_id_seq",
 	[ID_LEASE] = "lease_token_seq",
+	[ID_JOURNAL] = "journal_id_seq",
 };
 
 static Size

@@ -17,6 +17,7 @@ typedef enum IdKind
 	ID_ASSIGNMENT,
 	ID_TRANSFER,
 	ID_LEASE,
+	ID_JOURNAL,
 	ID_KINDS
 } IdKind;
 

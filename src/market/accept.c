@@ -16,6 +16,7 @@
 #include "infra/ids.h"
 #include "infra/waitpoint.h"
 #include "infra/xact.h"
+#include "journal/journal.h"
 #include "ledger/ledger.h"
 #include "market/rows.h"
 
@@ -85,6 +86,21 @@ available(Child *tasks, TimestampTz now)
 	return has_free_slot(tasks) && child_int64(tasks, TASK_EXPIRES_AT) > now;
 }
 
+/* for those who asked for it */
+static void
+journal_accept(const Taker *taker, const Datum *row)
+{
+	JournalAct	act = {.kind = "accepted",.performer_id = taker->performer.user_id};
+
+	act.requester_id = DatumGetInt64(row[ASSIGNMENT_REQUESTER_ID - 1]);
+	if (!journal_wants_accepted(act.requester_id, act.performer_id))
+		return;
+	act.task_type_id = DatumGetInt64(row[ASSIGNMENT_TASK_TYPE_ID - 1]);
+	act.task_id = DatumGetInt64(row[ASSIGNMENT_TASK_ID - 1]);
+	act.assignment_id = DatumGetInt64(row[ASSIGNMENT_ASSIGNMENT_ID - 1]);
+	journal_write(&act);
+}
+
 /*
  * Takes a slot of the task whose row is locked and in tasks->slot, and makes
  * the assignment; returns the number of slots that are left.
@@ -122,6 +138,7 @@ take(Taker *taker, Child *tasks, Accepted *accepted)
 	child_update(tasks, 1, live, &value, &isnull);
 	child_insert(&taker->assignments, row, nulls);
 	due_note(taker->performer.partition, DUE_LEASE, lease_until);
+	journal_accept(taker, row);
 
 	accepted->values[0] = row[ASSIGNMENT_ASSIGNMENT_ID - 1];
 	accepted->values[1] = row[ASSIGNMENT_TASK_ID - 1];

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/errcodes.h"
 #include "infra/waitpoint.h"
+#include "journal/journal.h"
 #include "market/rows.h"
 
 #include "catalog/pg_type.h"
@@ -85,6 +86,19 @@ lock_held(Holder *holder, int64 assignment_id, const int64 *token)
 				 errdetail("Another lease has taken its place, or it never was one.")));
 }
 
+static void
+journal_end(Child *assignment, const char *kind, int64 amount)
+{
+	JournalAct	act = {.kind = kind,.amount = amount};
+
+	act.requester_id = child_int64(assignment, ASSIGNMENT_REQUESTER_ID);
+	act.performer_id = child_int64(assignment, ASSIGNMENT_PERFORMER_ID);
+	act.task_type_id = child_int64(assignment, ASSIGNMENT_TASK_TYPE_ID);
+	act.task_id = child_int64(assignment, ASSIGNMENT_TASK_ID);
+	act.assignment_id = child_int64(assignment, ASSIGNMENT_ASSIGNMENT_ID);
+	journal_write(&act);
+}
+
 /* the end of the locked assignment, as the performer wants it */
 static void
 finish(Holder *holder, const char *state)
@@ -141,7 +155,7 @@ taskex_return_assignment(PG_FUNCTION_ARGS)
 	slot.task_type = child_int64(&holder.assignments, ASSIGNMENT_TASK_TYPE_ID);
 	directory_home_by_id(child_int64(&holder.assignments, ASSIGNMENT_REQUESTER_ID), &slot.requester);
 	finish(&holder, "returned");
-	slot_free(&slot);
+	journal_end(&holder.assignments, "returned", slot_free(&slot));
 	holder_end(&holder);
 	PG_RETURN_VOID();
 }
@@ -187,6 +201,7 @@ submit(Holder *holder, int64 assignment_id, Datum result, const int64 *token)
 	lock_held(holder, assignment_id, token);
 	finish(holder, "submitted");
 	forward_result(holder, result);
+	journal_end(&holder->assignments, "submitted", 0);
 }
 
 PG_FUNCTION_INFO_V1(taskex_submit_assignment);

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "infra/spi.h"
 #include "infra/worker.h"
+#include "journal/journal.h"
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -79,7 +80,7 @@ static Statement select_next[DUE_KINDS] = {
 static Statement end_lease = {
 	"UPDATE _taskex.assignment_%p SET state = 'abandoned', finished_at = $2"
 	" WHERE assignment_id = $1 AND state = 'accepted' AND lease_until <= $2"
-	" RETURNING task_id, task_type_id, requester_id",
+	" RETURNING task_id, task_type_id, requester_id, performer_id",
 	2, {INT8OID, TIMESTAMPTZOID}
 };
 
@@ -89,6 +90,7 @@ static bool
 abandon(const DueBatch *batch, const DueItem *item)
 {
 	Datum		values[2] = {Int64GetDatum(item->id), TimestampTzGetDatum(batch->now)};
+	JournalAct	act = {.kind = "abandoned",.assignment_id = item->id};
 	FreedSlot	slot;
 	SpiScope	scope;
 	bool		ended;
@@ -100,7 +102,12 @@ abandon(const DueBatch *batch, const DueItem *item)
 		slot.task_id = spi_int64(0, 1);
 		slot.task_type = spi_int64(0, 2);
 		directory_home_by_id(spi_int64(0, 3), &slot.requester);
-		slot_free(&slot);
+		act.requester_id = slot.requester.user_id;
+		act.performer_id = spi_int64(0, 4);
+		act.task_type_id = slot.task_type;
+		act.task_id = slot.task_id;
+		act.amount = slot_free(&slot);
+		journal_write(&act);
 	}
 	spi_end(&scope);
 	return ended;

@@ -67,9 +67,10 @@ typedef struct FreedSlot
 
 /*
  * slot.c: gives the slot to the next performer or, when the task is closed,
- * its money back to the requester.  The assignment's row is locked already.
+ * its money back to the requester, and returns how much that is.  The
+ * assignment's row is locked already.
  */
-extern void slot_free(const FreedSlot *slot);
+extern int64 slot_free(const FreedSlot *slot);
 
 /* review.c */
 typedef struct Judgement

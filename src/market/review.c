@@ -10,11 +10,14 @@
 #include "base/errcodes.h"
 #include "infra/spi.h"
 #include "infra/waitpoint.h"
+#include "journal/journal.h"
 #include "ledger/ledger.h"
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
 
 #define FEEDBACK_MAX 10000
 
@@ -38,7 +41,7 @@ static Statement judge_task = {
 	" judged = judged + CASE WHEN $2 AND state = 'open' THEN 0 ELSE 1 END,"
 	" state = CASE WHEN state = 'open' AND NOT $2 AND judged + released + 1 = performers"
 	" THEN 'complete' ELSE state END"
-	" WHERE task_id = $1 RETURNING reward, fee, $2 AND state = 'open'",
+	" WHERE task_id = $1 RETURNING reward, fee, $2 AND state = 'open', state = 'complete'",
 	2, {INT8OID, BOOLOID}
 };
 
@@ -46,6 +49,65 @@ static Statement select_state = {
 	"SELECT state FROM _taskex.result_%p WHERE assignment_id = $1 AND requester_id = $2",
 	2, {INT8OID, INT8OID}
 };
+
+static void
+add_flag(JsonbParseState **state, const char *name)
+{
+	JsonbValue	item = {.type = jbvString};
+
+	item.val.string.val = unconstify(char *, name);
+	item.val.string.len = strlen(name);
+	pushJsonbValue(state, WJB_KEY, &item);
+	item.type = jbvBool;
+	item.val.boolean = true;
+	pushJsonbValue(state, WJB_VALUE, &item);
+}
+
+/* what the exchange earned goes into the detail, and what else is so */
+static Jsonb *
+judgement_detail(const Judgement *judgement, int64 fee, bool reopened, bool completed)
+{
+	JsonbParseState *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	if (fee > 0)
+	{
+		JsonbValue	item = {.type = jbvString};
+
+		item.val.string.val = "fee";
+		item.val.string.len = 3;
+		pushJsonbValue(&state, WJB_KEY, &item);
+		item.type = jbvNumeric;
+		item.val.numeric = int64_to_numeric(fee);
+		pushJsonbValue(&state, WJB_VALUE, &item);
+	}
+	if (judgement->automatic)
+		add_flag(&state, "automatic");
+	if (reopened)
+		add_flag(&state, "reopened");
+	if (completed)
+		add_flag(&state, "completed");
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+static void
+journal_judgement(const UserHome *requester, const Judgement *judgement, const Payment *payment,
+				  int64 task_type, int64 task_id, bool reopened, bool completed)
+{
+	bool		approved = strcmp(judgement->state, "approved") == 0;
+	int64		fee = approved ? payment->fee : 0;
+	JournalAct	act = {.kind = judgement->state,.requester_id = requester->user_id,
+		.performer_id = payment->performer.user_id,.task_type_id = task_type,
+	.task_id = task_id,.assignment_id = judgement->assignment_id};
+
+	if (approved)
+		act.amount = payment->reward;
+	else if (!reopened)
+		act.amount = payment->reward + payment->fee;
+	if (fee > 0 || judgement->automatic || reopened || completed)
+		act.detail = judgement_detail(judgement, fee, reopened, completed);
+	journal_write(&act);
+}
 
 /*
  * Judges one submitted result and moves the money; false if there is no such
@@ -66,6 +128,7 @@ review_judge(const UserHome *requester, const Judgement *judgement)
 	int64		task_id;
 	int64		task_type;
 	bool		reopened;
+	bool		completed;
 	bool		isnull;
 
 	spi_begin(&scope);
@@ -91,6 +154,7 @@ review_judge(const UserHome *requester, const Judgement *judgement)
 	payment.reward = spi_int64(0, 1);
 	payment.fee = spi_int64(0, 2);
 	reopened = DatumGetBool(spi_value(0, 3, &isnull));
+	completed = DatumGetBool(spi_value(0, 4, &isnull));
 
 	if (approved)
 		ledger_pay(requester, &payment, 1);
@@ -99,6 +163,7 @@ review_judge(const UserHome *requester, const Judgement *judgement)
 	else if (payment.reward + payment.fee > 0)
 		ledger_release(requester, payment.reward + payment.fee, task_id);
 	spi_end(&scope);
+	journal_judgement(requester, judgement, &payment, task_type, task_id, reopened, completed);
 	return true;
 }
 

@@ -19,7 +19,7 @@ static Statement free_slot = {
 	1, {INT8OID}
 };
 
-void
+int64
 slot_free(const FreedSlot *slot)
 {
 	Datum		value = Int64GetDatum(slot->task_id);
@@ -38,4 +38,5 @@ slot_free(const FreedSlot *slot)
 	else if (amount > 0)
 		ledger_release(&slot->requester, amount, slot->task_id);
 	spi_end(&scope);
+	return open ? 0 : amount;
 }

@@ -14,6 +14,7 @@
 #include "infra/ids.h"
 #include "infra/spi.h"
 #include "infra/waitpoint.h"
+#include "journal/journal.h"
 #include "ledger/ledger.h"
 #include "market/rows.h"
 
@@ -333,6 +334,19 @@ insert_rows(const Request *request, int64 first, int64 fee, TimestampTz now, Tim
 	}
 }
 
+static void
+journal_supply(const Request *request, int64 first, int64 total)
+{
+	static const char *const names[3] = {"count", "performers", "last_task_id"};
+	int64		values[3] = {request->count, request->performers,
+	first + (int64) (request->count - 1) * TASK_ID_STEP};
+	JournalAct	act = {.kind = "created",.requester_id = request->requester.user_id,
+		.task_type_id = request->type->task_type,.task_id = first,.amount = total,
+	.detail = journal_numbers(3, names, values)};
+
+	journal_write(&act);
+}
+
 /* makes the tasks and returns the first one's id; the others follow by steps */
 static int64
 supply(const Request *request)
@@ -351,6 +365,7 @@ supply(const Request *request)
 	insert_rows(request, first, fee, now, expires);
 	feed_supply(shelf, first, first + (int64) (request->count - 1) * TASK_ID_STEP);
 	due_note(requester->partition, DUE_EXPIRY, expires);
+	journal_supply(request, first, total);
 	return first;
 }
 
@@ -397,6 +412,7 @@ task_close(const UserHome *requester, int64 task_id, const char *state, bool onl
 	Datum		values[4] = {Int64GetDatum(task_id), CStringGetTextDatum(state),
 		Int64GetDatum(requester->user_id),
 	TimestampTzGetDatum(only_due ? clock_now() : DT_NOEND)};
+	JournalAct	act = {.kind = state,.requester_id = requester->user_id,.task_id = task_id};
 	SpiScope	scope;
 	bool		closed;
 
@@ -406,9 +422,12 @@ task_close(const UserHome *requester, int64 task_id, const char *state, bool onl
 	{
 		int64		amount = spi_int64(0, 1);
 
-		feed_took(spi_int64(0, 2), requester->partition, task_id, 0);
+		act.task_type_id = spi_int64(0, 2);
+		act.amount = amount;
+		feed_took(act.task_type_id, requester->partition, task_id, 0);
 		if (amount > 0)
 			ledger_release(requester, amount, task_id);
+		journal_write(&act);
 	}
 	spi_end(&scope);
 	return closed;
