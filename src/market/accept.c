@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "market/market.h"
+#include "market/choice.h"
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/errcodes.h"
@@ -41,6 +42,7 @@ typedef struct Taker
 	UserHome	performer;
 	TimestampTz now;
 	Child		assignments;	/* on the performer's partition */
+	Choice		choice;			/* of accept_next */
 	MemoryContext context;		/* for what is returned */
 } Taker;
 
@@ -347,6 +349,8 @@ take_from_shelf(Taker *taker, Shelf *shelf, int64 task_type, Accepted *accepted)
 		else if (take_claimed(taker, &scan, &tasks, task_id, accepted))
 		{
 			feed_scan_took(&scan, task_id);
+			choice_took(&taker->choice, shelf, child_int64(&tasks, TASK_REWARD),
+						child_int64(&tasks, TASK_CREATED_AT), child_int64(&tasks, TASK_EXPIRES_AT));
 			taken = true;
 		}
 	}
@@ -402,8 +406,9 @@ taskex_accept_next(PG_FUNCTION_ARGS)
 				 errmsg("count must be between 1 and %d", COUNT_MAX)));
 	InitMaterializedSRF(fcinfo, 0);
 
-	count = feed_shelves(task_type, &shelves);
-	wanted = take_from_shelves(&taker, shelves, count, task_type, wanted, rsinfo);
+	choice_begin(&taker.choice, &taker.performer, task_type, taker.now);
+	while (wanted > 0 && (count = choice_next(&taker.choice, &shelves)) > 0)
+		wanted = take_from_shelves(&taker, shelves, count, task_type, wanted, rsinfo);
 	if (unlikely(wanted > 0 && feed_crowded()))
 	{
 		FeedWalk	walk = {.task_type = task_type};

@@ -52,8 +52,9 @@ extern void feed_supply(Shelf *shelf, int64 first, int64 last);
 extern void feed_reoffer(int64 task_type, int32 partition, int64 task_id);
 
 /*
- * The shelves of a task type (0: of all types) that are not idle, each once,
- * beginning anywhere; returns their number and a palloc'd array.
+ * The shelves of a task type (0: of all types, golden ones left out) that are
+ * not idle, each once, beginning anywhere; returns their number and a palloc'd
+ * array.
  */
 extern int	feed_shelves(int64 task_type, Shelf ***shelves);
 
@@ -62,6 +63,24 @@ extern int	feed_shelves(int64 task_type, Shelf ***shelves);
  * for, so feed_shelves does not know all of them.
  */
 extern bool feed_crowded(void);
+
+/*
+ * A walk through the shelves of all types that are not idle, in an order that
+ * differs from walk to walk, so that its beginning is a sample of them.
+ */
+typedef struct FeedSample
+{
+	uint32		blocks;			/* of places, when it began; 0: begins now */
+	uint32		block;			/* the next one */
+	uint32		step;			/* to the one after, prime to blocks */
+	uint32		seen;			/* blocks so far */
+} FeedSample;
+
+/* up to max shelves that the walk has not come to yet; 0 at the end */
+extern int	feed_sample(FeedSample *sample, Shelf **shelves, int max);
+
+/* the shelf if shared memory has it; it may be gone, or idle, a moment later */
+extern Shelf *feed_known_shelf(int64 task_type, int32 partition, bool *idle);
 
 /* a walk through all that are on record, some at a time */
 typedef struct FeedWalk

@@ -6,9 +6,9 @@
  * PURPOSE	A session finds available tasks by reading an index on
  *			(task_type_id, task_id) forward from a remembered place, never by
  *			searching among finished ones.
- * LAYOUT	A header with a hash table of places, an array of
- *			taskex.feed_size places (key, idle or not) and, in parallel, of
- *			shelves; then the cache of performers' places (place.c).
+ * LAYOUT	A header with two hash tables of places, by key and by task type, an
+ *			array of taskex.feed_size places (key, idle or not) and, in
+ *			parallel, of shelves; then the cache of performers' places (place.c).
  * WRITES	Places and hash chains under the feed lock, exclusive; "idle" and a
  *			shelf's other fields under its spinlock.  A pinned shelf keeps its
  *			key.
@@ -36,6 +36,7 @@ typedef struct ShelfPlace
 {
 	ShelfKey	key;			/* as in the shelf */
 	int32		next;			/* in its hash chain; -1: the end */
+	int32		next_of_type;	/* in that of its task type */
 	bool		idle;			/* nothing can be had there */
 } ShelfPlace;
 
@@ -50,6 +51,7 @@ typedef struct FeedShared
 
 static FeedShared *feed = NULL;
 static int32 *chains = NULL;	/* taskex.feed_size heads */
+static int32 *type_chains = NULL;	/* as many, by realm and task type */
 static ShelfPlace *places = NULL;
 static Shelf *shelves = NULL;
 static LWLock *lock = NULL;
@@ -95,7 +97,7 @@ places_size(void)
 static Size
 feed_size(void)
 {
-	Size		size = add_size(header_size(), chains_size());
+	Size		size = add_size(header_size(), mul_size(2, chains_size()));
 
 	size = add_size(size, places_size());
 	size = add_size(size, mul_size(guc_feed_size, sizeof(Shelf)));
@@ -117,6 +119,8 @@ feed_attach(void *block, LWLockPadded *locks, bool found)
 	at += header_size();
 	chains = (int32 *) at;
 	at += chains_size();
+	type_chains = (int32 *) at;
+	at += chains_size();
 	places = (ShelfPlace *) at;
 	at += places_size();
 	shelves = (Shelf *) at;
@@ -124,7 +128,7 @@ feed_attach(void *block, LWLockPadded *locks, bool found)
 	if (!found)
 		for (int i = 0; i < guc_feed_size; i++)
 		{
-			chains[i] = -1;
+			chains[i] = type_chains[i] = -1;
 			SpinLockInit(&shelves[i].mutex);
 		}
 	place_attach((char *) (shelves + guc_feed_size), found);
@@ -138,6 +142,12 @@ static int32 *
 chain_of(const ShelfKey *key)
 {
 	return &chains[hash_bytes((const unsigned char *) key, sizeof(ShelfKey)) % guc_feed_size];
+}
+
+static int32 *
+type_chain_of(uint32 realm, int64 task_type)
+{
+	return &type_chains[hash_bytes_uint32_extended(realm, (uint64) task_type) % guc_feed_size];
 }
 
 static bool
@@ -171,7 +181,21 @@ shelf_unpin(Shelf *shelf)
 	SpinLockRelease(&shelf->mutex);
 }
 
-/* takes a place out of its chain */
+/* puts a place into its chains */
+static void
+link_place(int32 i, const ShelfKey *key)
+{
+	int32	   *head = chain_of(key);
+	int32	   *type_head = type_chain_of(key->realm, key->task_type);
+
+	places[i].key = *key;
+	places[i].next = *head;
+	*head = i;
+	places[i].next_of_type = *type_head;
+	*type_head = i;
+}
+
+/* takes a place out of its chains */
 static void
 unlink_place(int32 i)
 {
@@ -180,6 +204,10 @@ unlink_place(int32 i)
 	while (*link != i)
 		link = &places[*link].next;
 	*link = places[i].next;
+	link = type_chain_of(places[i].key.realm, places[i].key.task_type);
+	while (*link != i)
+		link = &places[*link].next_of_type;
+	*link = places[i].next_of_type;
 }
 
 /*
@@ -245,10 +273,8 @@ try_get(int64 task_type, int32 partition)
 
 		if (i >= 0)
 		{
-			places[i].key = key;
+			link_place(i, &key);
 			places[i].idle = false;
-			places[i].next = *chain_of(&key);
-			*chain_of(&key) = i;
 
 			shelf = &shelves[i];
 			SpinLockAcquire(&shelf->mutex);
@@ -413,48 +439,137 @@ feed_crowded(void)
 	return feed->crowded;
 }
 
-int
-feed_shelves(int64 task_type, Shelf ***result)
+/* sees to it that shelves of all that is on record have been made once */
+static void
+require_listed(const Realm *realm)
 {
-	const Realm *realm = realm_current();
-	int			count = 0;
-	int			used;
-	int			start;
-	Shelf	  **array;
-
 	if (unlikely(feed->listed[realm->slot] != realm->serial))
 	{
 		list_offers();
 		feed->listed[realm->slot] = realm->serial;
 	}
+}
+
+Shelf *
+feed_known_shelf(int64 task_type, int32 partition, bool *idle)
+{
+	ShelfKey	key;
+	Shelf	   *shelf;
+
+	require_listed(realm_current());
+	shelf_key(&key, task_type, partition);
+	LWLockAcquire(lock, LW_SHARED);
+	shelf = find(&key);
+	*idle = shelf != NULL && places[shelf - shelves].idle;
+	LWLockRelease(lock);
+	return shelf;
+}
+
+/* places that a sample takes together: reading them one after the other is cheap */
+#define SAMPLE_BLOCK 8
+
+static uint32
+common_divisor(uint32 a, uint32 b)
+{
+	while (b != 0)
+	{
+		uint32		rest = a % b;
+
+		a = b;
+		b = rest;
+	}
+	return a;
+}
+
+static void
+begin_sample(FeedSample *sample)
+{
+	require_listed(realm_current());
+	sample->blocks = (feed->used + SAMPLE_BLOCK - 1) / SAMPLE_BLOCK;
+	if (sample->blocks == 0)
+		return;
+	sample->block = (uint32) pg_prng_uint64_range(&pg_global_prng_state, 0, sample->blocks - 1);
+	sample->step = (uint32) pg_prng_uint64_range(&pg_global_prng_state, 1, sample->blocks);
+	while (common_divisor(sample->step, sample->blocks) != 1)
+		sample->step++;
+}
+
+int
+feed_sample(FeedSample *sample, Shelf **result, int max)
+{
+	uint32		realm = realm_current()->serial;
+	int			count = 0;
+
+	if (sample->blocks == 0)
+		begin_sample(sample);
+	LWLockAcquire(lock, LW_SHARED);
+	while (sample->seen < sample->blocks && count + SAMPLE_BLOCK <= max)
+	{
+		int			first = (int) sample->block * SAMPLE_BLOCK;
+
+		for (int i = first; i < Min(first + SAMPLE_BLOCK, feed->used); i++)
+			if (!places[i].idle && places[i].key.realm == realm && places[i].key.task_type > 0)
+				result[count++] = &shelves[i];
+		sample->block = (sample->block + sample->step) % sample->blocks;
+		sample->seen++;
+	}
+	LWLockRelease(lock);
+	return count;
+}
+
+/*
+ * Those of one task type, up to max of them; returns their number, which may
+ * be higher.  Feed lock held.
+ */
+static int
+shelves_of_type(uint32 realm, int64 task_type, Shelf **result, int max)
+{
+	int			count = 0;
+
+	for (int32 i = *type_chain_of(realm, task_type); i >= 0; i = places[i].next_of_type)
+		if (places[i].key.task_type == task_type && places[i].key.realm == realm && !places[i].idle)
+		{
+			if (count < max)
+				result[count] = &shelves[i];
+			count++;
+		}
+	return count;
+}
+
+int
+feed_shelves(int64 task_type, Shelf ***result)
+{
+	const Realm *realm = realm_current();
+	FeedSample	all = {0};
+	Shelf	  **array;
+	int			count;
+
+	require_listed(realm);
+	if (task_type == 0)
+	{
+		int			room = feed->used + SAMPLE_BLOCK;
+
+		*result = palloc(sizeof(Shelf *) * room);
+		return feed_sample(&all, *result, room);
+	}
 
 	LWLockAcquire(lock, LW_SHARED);
-	used = feed->used;
-	for (int i = 0; i < used; i++)
-		if (!places[i].idle && places[i].key.realm == realm->serial &&
-			(task_type == 0 || places[i].key.task_type == task_type))
-			count++;
+	count = shelves_of_type(realm->serial, task_type, NULL, 0);
+	LWLockRelease(lock);
+	*result = array = palloc(sizeof(Shelf *) * Max(count, 1));
+	LWLockAcquire(lock, LW_SHARED);
+	count = Min(count, shelves_of_type(realm->serial, task_type, array, count));
 	LWLockRelease(lock);
 
-	array = palloc(sizeof(Shelf *) * Max(count, 1));
-	start = used > 1 ? (int) pg_prng_uint64_range(&pg_global_prng_state, 0, used - 1) : 0;
-	used = Min(used, feed->used);
+	/* no storage partition is always the first */
+	if (count > 1)
 	{
-		int			limit = count;
+		int			other = (int) pg_prng_uint64_range(&pg_global_prng_state, 0, count - 1);
+		Shelf	   *first = array[0];
 
-		count = 0;
-		LWLockAcquire(lock, LW_SHARED);
-		for (int n = 0; n < used && count < limit; n++)
-		{
-			int			i = (start + n) % used;
-
-			if (!places[i].idle && places[i].key.realm == realm->serial &&
-				(task_type == 0 || places[i].key.task_type == task_type))
-				array[count++] = &shelves[i];
-		}
-		LWLockRelease(lock);
+		array[0] = array[other];
+		array[other] = first;
 	}
-	*result = array;
 	return count;
 }
 

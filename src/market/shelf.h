@@ -61,6 +61,11 @@ struct Shelf
 	int			busy_count;
 	int64		busy[SHELF_BUSY];	/* to be offered again a little later */
 
+	/* of the task taken last, for those who choose; created 0: none was */
+	int64		front_reward;
+	TimestampTz front_created;
+	TimestampTz front_expires;
+
 	/* background work */
 	int64		taken;			/* tasks taken since the last round */
 	int64		taken_durable;	/* ... since the stored low was moved */

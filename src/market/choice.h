@@ -1,0 +1,43 @@
+/*
+ * choice.h
+ *	  Which shelves a performer who names no task type looks at, in which order.
+ */
+#ifndef TASKEX_CHOICE_H
+#define TASKEX_CHOICE_H
+
+#include "postgres.h"
+
+#include "directory/directory.h"
+#include "market/feed.h"
+#include "utils/timestamp.h"
+
+typedef enum ChoiceStage
+{
+	CHOICE_OLDEST,				/* a share of the calls: what waits longest */
+	CHOICE_LAST,				/* the type that he worked on last */
+	CHOICE_BEST,				/* samples, best first, until all were seen */
+	CHOICE_NAMED,				/* he named a type */
+	CHOICE_DONE
+} ChoiceStage;
+
+typedef struct Choice
+{
+	UserHome	performer;
+	TimestampTz now;
+	ChoiceStage stage;
+	bool		diverted;		/* the shelves given last were not of his choosing */
+	int64		task_type;		/* named, or 0 */
+	FeedSample	sample;
+} Choice;
+
+/* task_type 0: none is named */
+extern void choice_begin(Choice *choice, const UserHome *performer, int64 task_type, TimestampTz now);
+
+/* the next shelves to look at, best first, in a palloc'd array; 0 at the end */
+extern int	choice_next(Choice *choice, Shelf ***shelves);
+
+/* he has taken a task from the shelf, which is pinned */
+extern void choice_took(const Choice *choice, Shelf *shelf, int64 reward,
+						TimestampTz created, TimestampTz expires);
+
+#endif							/* TASKEX_CHOICE_H */
