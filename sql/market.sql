@@ -186,7 +186,8 @@ at most 9 decimals. description (at most 10000 characters), keywords (at most 10
 of at most 100 characters): for those who look for work. lease: how long a performer
 has, 1 millisecond to 366 days. auto_approve: time after submission at which work that was not judged
 is approved, 0 to 366 days. qualifications: must be empty in this version.
-result_schema: what results must look like; must be NULL in this version.
+result_schema: what results must look like, in a part of JSON Schema that the reference describes;
+NULL: anything.
 Result: the type''s id. Errors: unknown_user (TX001), amount_out_of_range (TX202),
 invalid_parameter_value (22023).';
 
@@ -220,6 +221,15 @@ COMMENT ON FUNCTION taskex.expire_task(text, bigint) IS
 'Closes a task now: nobody can accept it any more, and what was held for slots that nobody has goes
 back to the requester. Assignments under way may still be submitted.
 Errors: unknown_task (TX102), wrong_state (TX109).';
+
+CREATE FUNCTION taskex.validate_result(task_type bigint, result jsonb)
+    RETURNS TABLE (path text, problem text)
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_validate_result';
+COMMENT ON FUNCTION taskex.validate_result(bigint, jsonb) IS
+'What is wrong with a result that is to be submitted for a task of the type, by its result_schema.
+task_type: from create_task_type. result: at most taskex.max_input_size. Result: a row for each problem,
+at most 100, with the place as a JSON pointer; none: it would be taken.
+Errors: unknown_task_type (TX101), input_too_large (TX111).';
 
 -- performing ----------------------------------------------------------------
 

@@ -41,6 +41,7 @@ GRANT EXECUTE ON FUNCTION
     taskex.task_consensus(text, bigint),
     taskex.task_results(text, bigint),
     taskex.update_user(text, jsonb),
+    taskex.validate_result(bigint, jsonb),
     taskex.withdraw(text, numeric, text)
     TO taskex_user;
 

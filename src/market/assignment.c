@@ -199,6 +199,10 @@ submit(Holder *holder, int64 assignment_id, Datum result, const int64 *token)
 {
 	wait_point("submit");
 	lock_held(holder, assignment_id, token);
+
+	/* nobody but the performer waits for this row, and nothing has changed yet */
+	format_check_result(task_type_get(child_int64(&holder->assignments, ASSIGNMENT_TASK_TYPE_ID)),
+						assignment_id, result);
 	finish(holder, "submitted");
 	forward_result(holder, result);
 	journal_end(&holder->assignments, "submitted", 0);

@@ -13,6 +13,7 @@
 #include "directory/directory.h"
 #include "lease/due.h"
 #include "market/feed.h"
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 /*
@@ -42,10 +43,17 @@ typedef struct TaskType
 	int64		reward;			/* nano-units */
 	Interval	lease;
 	Interval	auto_approve;
+	bool		has_schema;		/* results must have a format */
 } TaskType;
 
 /* task_type.c: raises unknown_task_type */
 extern const TaskType *task_type_get(int64 task_type);
+
+/* format.c: raises an error unless a schema of results can be enforced */
+extern void format_check_schema(Jsonb *schema);
+
+/* raises result_invalid unless the result (jsonb) has the type's format */
+extern void format_check_result(const TaskType *type, int64 assignment_id, Datum result);
 
 /* SHA-256 over the given pieces, each with its length */
 extern bytea *request_hash(const void *const *data, const Size *sizes, int count);

@@ -46,7 +46,7 @@ static Statement select_by_hash = {
 };
 
 static Statement select_type = {
-	"SELECT reward, lease, auto_approve FROM _taskex.task_type WHERE task_type_id = $1",
+	"SELECT reward, lease, auto_approve, result_schema IS NOT NULL FROM _taskex.task_type WHERE task_type_id = $1",
 	1, {INT8OID}
 };
 
@@ -135,6 +135,7 @@ task_type_get(int64 task_type)
 	type->reward = spi_int64(0, 1);
 	type->lease = *DatumGetIntervalP(spi_value(0, 2, &isnull));
 	type->auto_approve = *DatumGetIntervalP(spi_value(0, 3, &isnull));
+	type->has_schema = DatumGetBool(spi_value(0, 4, &isnull));
 	spi_end(&scope);
 
 	if (type == &read)
@@ -252,15 +253,6 @@ check_qualifications(Jsonb *qualifications)
 				 errdetail("A requirement that is not enforced would be worse than an error.")));
 }
 
-static void
-check_result_schema(const Jsonb *schema)
-{
-	if (schema)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("this version of taskex does not check the format of results")));
-}
-
 PG_FUNCTION_INFO_V1(taskex_create_task_type);
 
 /*
@@ -303,7 +295,11 @@ taskex_create_task_type(PG_FUNCTION_ARGS)
 	qualifications = PG_GETARG_JSONB_P(7);
 	check_qualifications(qualifications);
 	schema = PG_ARGISNULL(8) ? NULL : PG_GETARG_JSONB_P(8);
-	check_result_schema(schema);
+	if (schema)
+	{
+		check_json_size(JsonbPGetDatum(schema), "result_schema");
+		format_check_schema(schema);
+	}
 
 	initStringInfo(&properties);
 	add_field(&properties, VARDATA_ANY(title), VARSIZE_ANY_EXHDR(title));

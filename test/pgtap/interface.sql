@@ -24,6 +24,7 @@ insert into expected values
     ('create_task', 'requester text, task_type bigint, input jsonb, performers integer DEFAULT 1, expires_in interval DEFAULT ''7 days''::interval, consensus text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, min_performers integer DEFAULT NULL::integer, confidence double precision DEFAULT NULL::double precision, annotation text DEFAULT NULL::text', 'bigint', true),
     ('create_tasks', 'requester text, task_type bigint, inputs jsonb[], performers integer DEFAULT 1, expires_in interval DEFAULT ''7 days''::interval, consensus text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, min_performers integer DEFAULT NULL::integer, confidence double precision DEFAULT NULL::double precision, annotation text DEFAULT NULL::text', 'SETOF bigint', true),
     ('expire_task', 'requester text, task_id bigint', 'void', true),
+    ('validate_result', 'task_type bigint, result jsonb', 'TABLE(path text, problem text)', true),
     -- performing
     ('accept_task', 'performer text, task_id bigint', 'taskex.assignment', true),
     ('accept_next', 'performer text, task_type bigint DEFAULT NULL::bigint, count integer DEFAULT 1', 'SETOF taskex.assignment', true),

@@ -12,6 +12,8 @@ insert into may_execute
     union all select 'register_user', 'taskex_app'
     union all select unnest(array['add_node', 'add_partition', 'check_ledger', 'check_market', 'deposit', 'drain_node', 'drain_partition', 'drop_node',
         'drop_partition', 'resume_node', 'resume_partition', 'run_due']), 'taskex_admin';
+-- formats and changes of tasks
+insert into may_execute select unnest(array['validate_result']), 'taskex_user';
 create temporary table may_execute_internal (name text, role text);
 insert into may_execute_internal
     select unnest(array['amount', 'caller_admin', 'caller_ids', 'caller_trusted', 'errors', 'now']), 'taskex_user'

@@ -71,6 +71,7 @@ INSERT INTO call VALUES
     ('submit_assignments', 'submit_assignments(''%1$s'', ARRAY[pg_temp.id(''accepted by %1$s'')], ARRAY[''1'']::jsonb[])'),
     ('task_consensus', 'task_consensus(''%1$s'', pg_temp.id(''open of %1$s''))'),
     ('task_results', 'task_results(''%1$s'', pg_temp.id(''open of %1$s''))'),
+    ('validate_result', 'validate_result(pg_temp.id(''type''), ''1'')'),
     ('update_user', 'update_user(''%1$s'', ''{"colour": "red"}'')'), ('withdraw', 'withdraw(''%1$s'', 1)');
 SELECT p.oid::regprocedure AS missing_here FROM pg_proc p LEFT JOIN call c ON c.name = p.proname
     WHERE p.pronamespace = 'taskex'::regnamespace AND c.name IS NULL;

@@ -100,6 +100,7 @@ INSERT INTO good_call VALUES
     ('task_consensus', ARRAY['''e_req''', 'pg_temp.id(''open'')']),
     ('task_results', ARRAY['''e_req''', 'pg_temp.id(''open'')']),
     ('update_user', ARRAY['''e_req''', '''{}''']),
+    ('validate_result', ARRAY['pg_temp.id(''type'')', '''1''']),
     ('withdraw', ARRAY['''e_req''', '1', '''back''']);
 -- (all functions are here)
 SELECT p.oid::regprocedure FROM pg_proc p LEFT JOIN good_call g ON g.name = p.proname
