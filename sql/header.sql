@@ -56,6 +56,11 @@ CREATE FUNCTION _taskex.loaded() RETURNS boolean
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'taskex_loaded';
 COMMENT ON FUNCTION _taskex.loaded() IS 'Is taskex in shared_preload_libraries of the running server?';
 
+CREATE FUNCTION _taskex.table_changed() RETURNS trigger
+    LANGUAGE C AS 'MODULE_PATHNAME', 'taskex_table_changed';
+COMMENT ON FUNCTION _taskex.table_changed() IS
+    'Tells all sessions at commit that rows of a table that they remember have changed.';
+
 SELECT pg_catalog.pg_extension_config_dump('_taskex.user_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.task_type_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.task_id_seq', '');
