@@ -102,6 +102,7 @@ CREATE TABLE _taskex.result (
     submitted_at timestamptz NOT NULL,
     auto_approve_at timestamptz NOT NULL,
     judged_at timestamptz,
+    judged_by bigint,
     reliability float8,
     reopened boolean NOT NULL DEFAULT false,
     state text NOT NULL DEFAULT 'submitted',
@@ -109,6 +110,7 @@ CREATE TABLE _taskex.result (
     result jsonb NOT NULL
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.result IS 'Submitted results, on the requesters'' partitions.';
+COMMENT ON COLUMN _taskex.result.judged_by IS 'NULL: the requester; 0: nobody in time, so it was approved; else the review policy.';
 COMMENT ON COLUMN _taskex.result.reliability IS 'How reliable the performer was taken to be when he submitted.';
 COMMENT ON COLUMN _taskex.result.reopened IS 'Rejected, and its slot offered again.';
 INSERT INTO _taskex.child_table VALUES ('result', 140, 70, ARRAY['PRIMARY KEY (assignment_id)'],

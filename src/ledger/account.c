@@ -273,6 +273,58 @@ taskex_withdraw(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(id);
 }
 
+/* ---- payouts: the batches of finance.sql; amounts in nano-units ---- */
+
+/* writes one side of a payout; its reference is used for the first time */
+static int64
+transfer_payout(const UserHome *home, const char *kind, int64 change, const text *reference)
+{
+	SpiScope	scope;
+	int64		id;
+	bool		is_new;
+
+	spi_begin(&scope);
+	id = transfer_outside(home, kind, change, reference, &is_new);
+	spi_end(&scope);
+	if (!is_new)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_IDEMPOTENCY_MISMATCH),
+				 errmsg("%s \"%s\" was made before", kind, text_to_cstring(reference))));
+	return id;
+}
+
+PG_FUNCTION_INFO_V1(taskex_pay_out);
+
+/* _taskex.pay_out(user_id, amount, reference) -> transfer id, or NULL */
+Datum
+taskex_pay_out(PG_FUNCTION_ARGS)
+{
+	int64		amount = PG_GETARG_INT64(1);
+	int64		available;
+	UserHome	home;
+
+	directory_home_by_id(PG_GETARG_INT64(0), &home);
+	if (!funds_take(home.user_id, home.partition, amount, 0, &available))
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(transfer_payout(&home, "payout", -amount, PG_GETARG_TEXT_PP(2)));
+}
+
+PG_FUNCTION_INFO_V1(taskex_pay_back);
+
+/* _taskex.pay_back(user_id, amount, reference) -> transfer id */
+Datum
+taskex_pay_back(PG_FUNCTION_ARGS)
+{
+	int64		amount = PG_GETARG_INT64(1);
+	UserHome	home;
+	int64		id;
+
+	directory_home_by_id(PG_GETARG_INT64(0), &home);
+	id = transfer_payout(&home, "payout_return", amount, PG_GETARG_TEXT_PP(2));
+	funds_earn(home.user_id, amount);
+	PG_RETURN_INT64(id);
+}
+
 /* ---- what is there ---- */
 
 static Datum

@@ -86,3 +86,12 @@ taskex_amount(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_NUMERIC(ledger_numeric(PG_GETARG_INT64(0)));
 }
+
+PG_FUNCTION_INFO_V1(taskex_nano);
+
+/* _taskex.nano(amount, name) -> nano-units */
+Datum
+taskex_nano(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(ledger_nano(PG_GETARG_NUMERIC(0), text_to_cstring(PG_GETARG_TEXT_PP(1))));
+}

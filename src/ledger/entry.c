@@ -26,6 +26,9 @@ static const char *const kind_names[ENTRY_KINDS] = {
 	[ENTRY_RELEASE] = "release",
 	[ENTRY_REWARD] = "reward",
 	[ENTRY_FEE] = "fee",
+	[ENTRY_BONUS] = "bonus",
+	[ENTRY_BONUS_FEE] = "bonus_fee",
+	[ENTRY_BUDGET] = "budget",
 };
 
 enum EntryColumn

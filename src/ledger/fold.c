@@ -194,7 +194,8 @@ accounts_of(int32 partition)
 	accounts[count++] = Int64GetDatum(ACCOUNT_OUTSIDE);
 	accounts[count++] = Int64GetDatum(ACCOUNT_EXCHANGE);
 	for (int i = 0; i < long_count; i++)
-		if (longs[i].partition == partition && longs[i].account > 0)
+		if (longs[i].partition == partition &&
+			longs[i].account != ACCOUNT_OUTSIDE && longs[i].account != ACCOUNT_EXCHANGE)
 			accounts[count++] = Int64GetDatum(longs[i].account);
 	return construct_array(accounts, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
 }

@@ -222,7 +222,7 @@ read_funds(int64 account, int32 partition, FullTransactionId *xmax)
 
 /* loads the shared purse and takes the amount, if it is there */
 static bool
-load_and_reserve(LocalPurse *local, int32 partition, int64 amount, PurseState *state)
+load_and_reserve(LocalPurse *local, int32 partition, int64 amount, int64 floor, PurseState *state)
 {
 	PurseLoad  *load = xact_add(&load_kind, sizeof(PurseLoad));
 	FullTransactionId xmax;
@@ -232,7 +232,7 @@ load_and_reserve(LocalPurse *local, int32 partition, int64 amount, PurseState *s
 	wait_point("purse_read");
 	funds = read_funds(local->account, partition, &xmax);
 	wait_point("purse_publish");
-	return purse_load_end(load, funds, xmax, amount, state);
+	return purse_load_end(load, funds, xmax, amount, floor, state);
 }
 
 /* ---- spending and earning ---- */
@@ -251,24 +251,23 @@ pin_purse(LocalPurse *local, FundsChange *change)
 
 /*
  * Reserves in the shared purse, from the tables if it seems to hold too
- * little.  When a load says so too, and nothing moved while it ran, the only
+ * little; false: it does.  When a load says so too, and nothing moved while it ran, the only
  * doubt are debits that others have in flight: one that has committed but not
  * settled yet was taken off twice, so give them an instant.
  */
-static void
-reserve(LocalPurse *local, int32 partition, int64 amount)
+static bool
+reserve(LocalPurse *local, int32 partition, int64 amount, int64 floor, int64 *available)
 {
 	PurseState	state;
 	int			pauses = 0;
-	int64		available;
 
-	if (likely(purse_reserve(local->purse, amount)))
-		return;
+	if (likely(purse_reserve(local->purse, amount, floor)))
+		return true;
 
 	for (int loads = 1;; loads++)
 	{
-		if (load_and_reserve(local, partition, amount, &state))
-			return;
+		if (load_and_reserve(local, partition, amount, floor, &state))
+			return true;
 		if (loads >= LOADS_MAX)
 			break;
 		if (!state.moved)
@@ -280,18 +279,12 @@ reserve(LocalPurse *local, int32 partition, int64 amount)
 		}
 		CHECK_FOR_INTERRUPTS();
 	}
-
-	available = Max(state.available, 0) + local->earned;
-	ereport(ERROR,
-			(errcode(ERRCODE_TX_INSUFFICIENT_FUNDS),
-			 errmsg("insufficient funds"),
-			 errdetail("Available are %s, needed are %s.",
-					   amount_text(available), amount_text(amount + local->earned)),
-			 errhint("Use taskex.deposit() to bring money in, or wait until held money is released.")));
+	*available = Max(state.available - floor, 0) + local->earned;
+	return false;
 }
 
-void
-funds_spend(int64 account, int32 partition, int64 amount)
+bool
+funds_take(int64 account, int32 partition, int64 amount, int64 floor, int64 *available)
 {
 	LocalPurse *local;
 	FundsChange *change;
@@ -310,7 +303,8 @@ funds_spend(int64 account, int32 partition, int64 amount)
 	{
 		if (local->purse == NULL)
 			pin_purse(local, change);
-		reserve(local, partition, rest);
+		if (!reserve(local, partition, rest, floor, available))
+			return false;
 	}
 
 	/* a load may have added records above, but none of a subtransaction */
@@ -318,6 +312,21 @@ funds_spend(int64 account, int32 partition, int64 amount)
 	local->reserved += rest;
 	change->earned -= own;
 	local->earned -= own;
+	return true;
+}
+
+void
+funds_spend(int64 account, int32 partition, int64 amount)
+{
+	int64		available;
+
+	if (!funds_take(account, partition, amount, 0, &available))
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_INSUFFICIENT_FUNDS),
+				 errmsg("insufficient funds"),
+				 errdetail("Available are %s, needed are %s.",
+						   amount_text(available), amount_text(amount)),
+				 errhint("Use taskex.deposit() to bring money in, or wait until held money is released.")));
 }
 
 void

@@ -14,6 +14,12 @@
  */
 extern void funds_spend(int64 account, int32 partition, int64 amount);
 
+/*
+ * The same, unless that leaves less than the floor (0 or less): then takes
+ * nothing, sets what there is above the floor, and returns false.
+ */
+extern bool funds_take(int64 account, int32 partition, int64 amount, int64 floor, int64 *available);
+
 /* this transaction has brought an amount (> 0) to the account */
 extern void funds_earn(int64 account, int64 amount);
 

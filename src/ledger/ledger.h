@@ -31,15 +31,34 @@ extern Numeric ledger_numeric(int64 nano);
 /* amount * count, raising amount_out_of_range on overflow */
 extern int64 ledger_multiply(int64 amount, int64 count, const char *what);
 
-/*
- * Moves funds of the requester from available to held; raises
- * insufficient_funds.  Sessions that spend from one account do not wait for
- * each other.
- */
-extern void ledger_hold(const UserHome *requester, int64 amount, int64 subject);
+/* what a fee is taken for */
+typedef enum FeeKind
+{
+	FEE_REWARD,					/* an assignment */
+	FEE_BONUS
+} FeeKind;
 
-/* gives held funds back */
-extern void ledger_release(const UserHome *requester, int64 amount, int64 subject);
+/*
+ * The exchange's fee for one assignment (or one bonus) that pays the amount,
+ * by the rules that hold now, rounded down to the nano-unit.  performers is
+ * the task's plurality; 1 for a bonus.
+ */
+extern int64 ledger_fee(FeeKind kind, int64 requester_id, int64 task_type,
+						int32 performers, int64 amount);
+
+/*
+ * Moves funds of the requester from available to held, for new tasks whose ids
+ * are first .. last; raises insufficient_funds or budget_exceeded.  Sessions
+ * that spend from one account do not wait for each other.
+ */
+extern void ledger_hold(const UserHome *requester, int64 task_type, int64 amount,
+						int64 first_task, int64 last_task);
+
+/* the same, more for a task that there is already */
+extern void ledger_hold_more(const UserHome *requester, int64 task_type, int64 amount, int64 task);
+
+/* gives held funds of a task back, also to the budgets that it was charged to */
+extern void ledger_release(const UserHome *requester, int64 amount, int64 task);
 
 /* one payment out of held funds, for ledger_pay */
 typedef struct Payment
@@ -52,6 +71,14 @@ typedef struct Payment
 
 /* pays rewards and fees out of the requester's held funds */
 extern void ledger_pay(const UserHome *requester, const Payment *payments, int count);
+
+/*
+ * Pays a bonus and its fee out of the requester's available funds; raises
+ * insufficient_funds or budget_exceeded.  id is the first of two taken by
+ * ledger_bonus_id, and becomes that of the bonus's transfer.
+ */
+extern int64 ledger_bonus_id(const UserHome *requester, const UserHome *performer);
+extern void ledger_bonus(const UserHome *requester, int64 task_type, int64 id, const Payment *bonus);
 
 /*
  * One round of background work for the current database: folds entries into

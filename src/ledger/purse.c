@@ -258,12 +258,12 @@ purse_unpin(Purse *purse)
 /* ---- spending ---- */
 
 bool
-purse_reserve(Purse *purse, int64 amount)
+purse_reserve(Purse *purse, int64 amount, int64 floor)
 {
 	bool		enough;
 
 	SpinLockAcquire(&purse->mutex);
-	enough = purse->valid && purse->available >= amount;
+	enough = purse->valid && purse->available >= amount + floor;
 	if (enough)
 	{
 		purse->available -= amount;
@@ -349,7 +349,7 @@ purse_load_begin(PurseLoad *load, Purse *purse)
  */
 bool
 purse_load_end(PurseLoad *load, int64 funds, FullTransactionId xmax,
-			   int64 amount, PurseState *state)
+			   int64 amount, int64 floor, PurseState *state)
 {
 	Purse	   *purse = load->purse;
 	bool		enough;
@@ -362,7 +362,7 @@ purse_load_end(PurseLoad *load, int64 funds, FullTransactionId xmax,
 	state->available = purse->available;
 	state->inflight = purse->inflight;
 	state->moved = purse->spent != load->spent || purse->missed != load->missed;
-	enough = purse->available >= amount;
+	enough = purse->available >= amount + floor;
 	if (enough)
 	{
 		purse->available -= amount;

@@ -21,8 +21,11 @@ typedef struct Purse Purse;
 extern Purse *purse_pin(uint32 realm, int64 account);
 extern void purse_unpin(Purse *purse);
 
-/* takes an amount for this transaction; false: the purse holds too little */
-extern bool purse_reserve(Purse *purse, int64 amount);
+/*
+ * Takes an amount for this transaction, unless that leaves less than the floor:
+ * 0 for an account of money, less for a budget (see README.md).
+ */
+extern bool purse_reserve(Purse *purse, int64 amount, int64 floor);
 
 /* the reservation is undone */
 extern void purse_cancel(Purse *purse, int64 amount);
@@ -55,10 +58,10 @@ extern void purse_load_begin(PurseLoad *load, Purse *purse);
 
 /*
  * Publishes funds that were read with a snapshot of the given xmax, and takes
- * an amount at the same time; false: it holds too little.
+ * an amount at the same time; false: that would leave less than the floor.
  */
 extern bool purse_load_end(PurseLoad *load, int64 funds, FullTransactionId xmax,
-						   int64 amount, PurseState *state);
+						   int64 amount, int64 floor, PurseState *state);
 extern void purse_load_cancel(PurseLoad *load);
 
 /* a purse as it is now, for tests and the curious; false: there is none */

@@ -1,6 +1,7 @@
 /*
  * transfer.c
- *	  Transfers of the exchange's own business: holds, releases, payments.
+ *	  Transfers of the exchange's own business: holds, releases, payments,
+ *	  bonuses.
  *
  * What these functions move out of "held" they do not check against a
  * balance: the market holds an amount for each task and pays or releases it
@@ -8,10 +9,12 @@
  */
 #include "postgres.h"
 
+#include "ledger/budget.h"
 #include "ledger/entry.h"
 #include "ledger/funds.h"
 #include "ledger/ledger.h"
 
+#include "fmgr.h"
 #include "miscadmin.h"
 
 /* moves an amount between the two sides of one account */
@@ -35,37 +38,52 @@ move(const UserHome *home, EntryKind kind, int64 available, int64 held, int64 su
 }
 
 void
-ledger_hold(const UserHome *requester, int64 amount, int64 subject)
+ledger_hold(const UserHome *requester, int64 task_type, int64 amount,
+			int64 first_task, int64 last_task)
 {
 	Assert(amount >= 0);
 	if (amount == 0)
 		return;
+	budget_charge_tasks(requester, task_type, amount, first_task, last_task);
 	funds_spend(requester->user_id, requester->partition, amount);
-	move(requester, ENTRY_HOLD, -amount, amount, subject);
+	move(requester, ENTRY_HOLD, -amount, amount, first_task);
 }
 
 void
-ledger_release(const UserHome *requester, int64 amount, int64 subject)
+ledger_hold_more(const UserHome *requester, int64 task_type, int64 amount, int64 task)
 {
 	Assert(amount >= 0);
 	if (amount == 0)
 		return;
-	move(requester, ENTRY_RELEASE, amount, -amount, subject);
-	funds_earn(requester->user_id, amount);
+	budget_charge(requester, task_type, amount, task);
+	funds_spend(requester->user_id, requester->partition, amount);
+	move(requester, ENTRY_HOLD, -amount, amount, task);
 }
 
-/* the two entries of one transfer out of the requester's held funds */
+void
+ledger_release(const UserHome *requester, int64 amount, int64 task)
+{
+	Assert(amount >= 0);
+	if (amount == 0)
+		return;
+	move(requester, ENTRY_RELEASE, amount, -amount, task);
+	funds_earn(requester->user_id, amount);
+	budget_return(requester, amount, task);
+}
+
+/* the two entries of one transfer out of the requester's held funds, or available ones */
 static int
 pay(Entry *entries, const UserHome *requester, int64 id, EntryKind kind,
 	int64 amount, int32 to_partition, int64 to_account, int64 subject)
 {
 	Entry	   *from = &entries[0];
 	Entry	   *to = &entries[1];
+	bool		is_bonus = kind == ENTRY_BONUS || kind == ENTRY_BONUS_FEE;
 
 	from->partition = requester->partition;
 	from->account = requester->user_id;
-	from->available = 0;
-	from->held = -amount;
+	from->available = is_bonus ? -amount : 0;
+	from->held = is_bonus ? 0 : -amount;
 	from->counterparty = to_account;
 	to->partition = to_partition;
 	to->account = to_account;
@@ -115,4 +133,93 @@ ledger_pay(const UserHome *requester, const Payment *payments, int count)
 		pay_one(requester, &payments[i]);
 	}
 	spi_end(&scope);
+}
+
+int64
+ledger_bonus_id(const UserHome *requester, const UserHome *performer)
+{
+	if (performer->partition != requester->partition)
+		entry_lock(performer->partition);
+	return entry_ids(requester->partition, 2);
+}
+
+void
+ledger_bonus(const UserHome *requester, int64 task_type, int64 id, const Payment *bonus)
+{
+	Entry		entries[4];
+	SpiScope	scope;
+	int			used;
+
+	Assert(bonus->reward > 0 && bonus->fee >= 0);
+	budget_charge(requester, task_type, bonus->reward + bonus->fee, bonus->assignment_id);
+	funds_spend(requester->user_id, requester->partition, bonus->reward + bonus->fee);
+	spi_begin(&scope);
+	used = pay(entries, requester, id, ENTRY_BONUS, bonus->reward,
+			   bonus->performer.partition, bonus->performer.user_id, bonus->assignment_id);
+	if (bonus->fee > 0)
+		used += pay(entries + used, requester, id + 1, ENTRY_BONUS_FEE, bonus->fee,
+					requester->partition, ACCOUNT_EXCHANGE, bonus->assignment_id);
+	entry_insert(entries, used);
+	spi_end(&scope);
+	funds_earn(bonus->performer.user_id, bonus->reward);
+}
+
+/* ---- for functions written in PL/pgSQL; amounts in nano-units ---- */
+
+PG_FUNCTION_INFO_V1(taskex_hold_more);
+
+/* _taskex.hold_more(requester_id, task_type, amount, task_id) */
+Datum
+taskex_hold_more(PG_FUNCTION_ARGS)
+{
+	UserHome	requester;
+
+	directory_home_by_id(PG_GETARG_INT64(0), &requester);
+	ledger_hold_more(&requester, PG_GETARG_INT64(1), PG_GETARG_INT64(2), PG_GETARG_INT64(3));
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(taskex_release);
+
+/* _taskex.release(requester_id, amount, task_id) */
+Datum
+taskex_release(PG_FUNCTION_ARGS)
+{
+	UserHome	requester;
+
+	directory_home_by_id(PG_GETARG_INT64(0), &requester);
+	ledger_release(&requester, PG_GETARG_INT64(1), PG_GETARG_INT64(2));
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(taskex_bonus_id);
+
+/* _taskex.bonus_id(requester_id, performer_id) -> id for a bonus */
+Datum
+taskex_bonus_id(PG_FUNCTION_ARGS)
+{
+	UserHome	requester;
+	UserHome	performer;
+
+	directory_home_by_id(PG_GETARG_INT64(0), &requester);
+	directory_home_by_id(PG_GETARG_INT64(1), &performer);
+	PG_RETURN_INT64(ledger_bonus_id(&requester, &performer));
+}
+
+PG_FUNCTION_INFO_V1(taskex_pay_bonus);
+
+/* _taskex.pay_bonus(bonus_id, requester_id, performer_id, task_type, assignment_id, amount, fee) */
+Datum
+taskex_pay_bonus(PG_FUNCTION_ARGS)
+{
+	UserHome	requester;
+	Payment		bonus;
+
+	directory_home_by_id(PG_GETARG_INT64(1), &requester);
+	directory_home_by_id(PG_GETARG_INT64(2), &bonus.performer);
+	bonus.assignment_id = PG_GETARG_INT64(4);
+	bonus.reward = PG_GETARG_INT64(5);
+	bonus.fee = PG_GETARG_INT64(6);
+	ledger_bonus(&requester, PG_GETARG_INT64(3), PG_GETARG_INT64(0), &bonus);
+	PG_RETURN_VOID();
 }

@@ -182,6 +182,7 @@ forward_result(Holder *holder, Datum result)
 	row[RESULT_SUBMITTED_AT - 1] = TimestampTzGetDatum(holder->now);
 	row[RESULT_AUTO_APPROVE_AT - 1] = TimestampTzGetDatum(approve_at);
 	nulls[RESULT_JUDGED_AT - 1] = true;
+	nulls[RESULT_JUDGED_BY - 1] = true;
 	nulls[RESULT_RELIABILITY - 1] = true;
 	row[RESULT_REOPENED - 1] = BoolGetDatum(false);
 	row[RESULT_STATE - 1] = CStringGetTextDatum("submitted");

@@ -88,6 +88,7 @@ typedef struct Judgement
 	text	   *feedback;
 	bool		reopen;			/* rejected: offer the slot again */
 	bool		automatic;		/* only if it is due, else skip */
+	int64		policy;			/* the review policy that judges, or 0 */
 } Judgement;
 
 extern bool review_judge(const UserHome *requester, const Judgement *judgement);

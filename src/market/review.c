@@ -23,10 +23,10 @@
 
 /* $6: only what is due for automatic approval */
 static Statement judge_result = {
-	"UPDATE _taskex.result_%p SET state = $3, judged_at = $4, feedback = $5"
+	"UPDATE _taskex.result_%p SET state = $3, judged_at = $4, feedback = $5, judged_by = $7"
 	" WHERE assignment_id = $1 AND requester_id = $2 AND state = 'submitted'"
 	" AND auto_approve_at <= $6 RETURNING task_id, task_type_id, performer_id",
-	6, {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID}
+	7, {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, INT8OID}
 };
 
 static Statement judge_assignment = {
@@ -118,11 +118,13 @@ review_judge(const UserHome *requester, const Judgement *judgement)
 {
 	TimestampTz now = clock_now();
 	bool		approved = strcmp(judgement->state, "approved") == 0;
-	Datum		values[6] = {Int64GetDatum(judgement->assignment_id), Int64GetDatum(requester->user_id),
+	Datum		values[7] = {Int64GetDatum(judgement->assignment_id), Int64GetDatum(requester->user_id),
 		CStringGetTextDatum(judgement->state), TimestampTzGetDatum(now),
 		PointerGetDatum(judgement->feedback),
-	TimestampTzGetDatum(judgement->automatic ? now : DT_NOEND)};
-	char		nulls[6] = {' ', ' ', ' ', ' ', judgement->feedback ? ' ' : 'n', ' '};
+		TimestampTzGetDatum(judgement->automatic ? now : DT_NOEND),
+	Int64GetDatum(judgement->policy)};
+	char		nulls[7] = {' ', ' ', ' ', ' ', judgement->feedback ? ' ' : 'n', ' ',
+	judgement->automatic || judgement->policy != 0 ? ' ' : 'n'};
 	SpiScope	scope;
 	Payment		payment;
 	int64		task_id;

@@ -32,7 +32,7 @@ const ChildTable assignment_table = {
 
 static const char *const result_columns[RESULT_COLUMNS] = {
 	"partition_id", "assignment_id", "task_id", "task_type_id", "requester_id",
-	"performer_id", "submitted_at", "auto_approve_at", "judged_at",
+	"performer_id", "submitted_at", "auto_approve_at", "judged_at", "judged_by",
 	"reliability", "reopened", "state", "feedback", "result"
 };
 

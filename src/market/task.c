@@ -4,8 +4,6 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "market/market.h"
 #include "base/args.h"
 #include "base/clock.h"
@@ -189,15 +187,6 @@ read_request(FunctionCallInfo fcinfo, Request *request, bool bulk)
 	read_options(fcinfo, request);
 }
 
-/* the exchange's fee on a reward, rounded down to the nano-unit */
-static int64
-fee_for(int64 reward)
-{
-	int64		ppm = (int64) rint(guc_exchange_fee * 1000000);
-
-	return (int64) ((int128) reward * ppm / 1000000);
-}
-
 /* what all the tasks cost; raises amount_out_of_range */
 static int64
 total_of(const Request *request, int64 fee)
@@ -352,18 +341,21 @@ static int64
 supply(const Request *request)
 {
 	const UserHome *requester = &request->requester;
-	int64		fee = fee_for(request->type->reward);
+	int64		fee = ledger_fee(FEE_REWARD, requester->user_id, request->type->task_type,
+								 request->performers, request->type->reward);
 	int64		total = total_of(request, fee);
 	TimestampTz now = clock_now();
 	TimestampTz expires = after_interval(now, request->expires_in);
 	Shelf	   *shelf = feed_supply_begin(request->type->task_type, requester->partition);
 	int64		first = task_id_make(ids_next(ID_TASK, request->count), requester->partition);
+	int64		last;
 
 	if (request->key && key_was_used(request, &first))
 		return first;
-	ledger_hold(requester, total, first);
+	last = first + (int64) (request->count - 1) * TASK_ID_STEP;
+	ledger_hold(requester, request->type->task_type, total, first, last);
 	insert_rows(request, first, fee, now, expires);
-	feed_supply(shelf, first, first + (int64) (request->count - 1) * TASK_ID_STEP);
+	feed_supply(shelf, first, last);
 	due_note(requester->partition, DUE_EXPIRY, expires);
 	journal_supply(request, first, total);
 	return first;

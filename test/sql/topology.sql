@@ -53,11 +53,12 @@ SELECT p.name, count(DISTINCT i.inhrelid) = (SELECT count(*) FROM _taskex.child_
         LEFT JOIN pg_tablespace xt ON xt.oid = xc.reltablespace
     WHERE p.name LIKE 'topo%' GROUP BY p.name ORDER BY p.name;
 -- every child has the indexes and constraints of its registration, valid, and belongs to the owner
-SELECT ct.table_name, cardinality(ct.constraints) + cardinality(ct.indexes) = count(x.indexrelid) AS all_indexes,
-        bool_and(x.indisvalid) IS NOT FALSE AS valid
-    FROM _taskex.child_table ct LEFT JOIN pg_index x
-        ON x.indrelid = format('_taskex.%I', ct.table_name || '_' || :topo_1)::regclass
-    GROUP BY ct.table_name, ct.constraints, ct.indexes ORDER BY ct.table_name;
+SELECT bool_and(indexes = wanted) AS all_indexes, bool_and(valid) AS valid
+    FROM (SELECT cardinality(ct.constraints) + cardinality(ct.indexes) AS wanted, count(x.indexrelid) AS indexes,
+            bool_and(x.indisvalid) IS NOT FALSE AS valid
+        FROM _taskex.child_table ct LEFT JOIN pg_index x
+            ON x.indrelid = format('_taskex.%I', ct.table_name || '_' || :topo_1)::regclass
+        GROUP BY ct.table_name, ct.constraints, ct.indexes) t;
 -- of the first, the unique index of idempotency references is unique and partial
 SELECT count(*) FROM pg_index WHERE indrelid = ('_taskex.entry_' || :topo_1)::regclass
     AND indisunique AND indpred IS NOT NULL;
