@@ -19,7 +19,7 @@ COMMENT ON TABLE _taskex.task_type IS 'What equal tasks share. Rows never change
 
 -- live: slots that are accepted or submitted, 0 .. performers; judged: slots
 -- approved or rejected for good; released: slots given up, their money
--- returned. state: open, complete, expired, cancelled. No CHECK constraints:
+-- returned. state: open, decided, complete, expired, cancelled. No CHECK constraints:
 -- PostgreSQL compiles them anew for each statement, which costs as much as the
 -- insert itself; taskex.check_market() checks them.
 -- Held in escrow: (reward + fee) * (performers - judged - released).
@@ -53,7 +53,7 @@ COMMENT ON COLUMN _taskex.task.min_performers IS 'Dynamic plurality: so many res
 COMMENT ON COLUMN _taskex.task.target IS 'The confidence or share that the consensus must reach.';
 COMMENT ON COLUMN _taskex.task.confidence IS 'What the consensus has reached.';
 COMMENT ON COLUMN _taskex.task.answer IS 'The consensus of the results so far.';
-COMMENT ON COLUMN _taskex.task.tally IS 'What the next result is added to.';
+COMMENT ON COLUMN _taskex.task.tally IS 'How the results so far are spread, for people; final: all of them, or enough, have come.';
 COMMENT ON COLUMN _taskex.task.known_answer IS 'Of a golden task: the right result.';
 COMMENT ON COLUMN _taskex.task.annotation IS 'What the requester notes for himself.';
 -- The mutable columns are in no index and pages have room for one more version
@@ -85,10 +85,13 @@ CREATE TABLE _taskex.assignment (
     accepted_at timestamptz NOT NULL,
     lease_until timestamptz NOT NULL,
     finished_at timestamptz,
+    counted boolean NOT NULL DEFAULT false,
     state text NOT NULL DEFAULT 'accepted'
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.assignment IS
     'Assignments, on their performers'' partitions: one for ever for each performer and task.';
+COMMENT ON COLUMN _taskex.assignment.counted IS
+    'What is submitted goes into the answer of the task, or is compared with a known one, at once.';
 INSERT INTO _taskex.child_table VALUES ('assignment', 130, 60, ARRAY['PRIMARY KEY (assignment_id)'],
     ARRAY['UNIQUE (performer_id, task_id)', '(lease_until)']);
 
@@ -115,6 +118,21 @@ COMMENT ON COLUMN _taskex.result.reliability IS 'How reliable the performer was 
 COMMENT ON COLUMN _taskex.result.reopened IS 'Rejected, and its slot offered again.';
 INSERT INTO _taskex.child_table VALUES ('result', 140, 70, ARRAY['PRIMARY KEY (assignment_id)'],
     ARRAY['(task_id)', '(auto_approve_at)']);
+
+-- agreed: sum of the probabilities that he was right, compared: in how many
+-- cases that is known. The mean of the Beta distribution that they make is how
+-- reliable he is taken to be (src/truth/one_coin.h).
+CREATE TABLE _taskex.reliability (
+    partition_id int NOT NULL,
+    performer_id bigint NOT NULL,
+    task_type_id bigint NOT NULL,
+    agreed float8 NOT NULL,
+    compared float8 NOT NULL
+) PARTITION BY LIST (partition_id);
+COMMENT ON TABLE _taskex.reliability IS
+    'How performers agree with the answers of tasks, by type, on the performers'' partitions. Written by the dispatch alone.';
+INSERT INTO _taskex.child_table VALUES ('reliability', 145, 70,
+    ARRAY['PRIMARY KEY (performer_id, task_type_id)'], '{}');
 
 CREATE TABLE _taskex.offer (
     task_type_id bigint NOT NULL,
@@ -202,9 +220,14 @@ COMMENT ON FUNCTION taskex.create_task(text, bigint, jsonb, int, interval, text,
 'Supplies one task; reward and fee for all its performers are held from the requester''s balance.
 task_type: from create_task_type. input: what the performers get, at most taskex.max_input_size.
 performers: how many different performers are wanted, 1 to 100000. expires_in: 1 millisecond to 3660 days.
-consensus: how task_consensus combines the results: majority, mean or median; NULL: not at all.
+consensus: how results are combined when they are submitted (see task_answer): majority, one_coin, mean
+or median; NULL: not at all. With one there can be 1000 performers at most.
 idempotency_key: a repeated call with the same key and arguments returns the same task.
-min_performers, confidence: must be NULL in this version. annotation: a note of at most 1024 bytes for the requester himself.
+confidence: majority: the share of results that the answer needs, more than 0, at most 1 (NULL: more than
+half); one_coin: the probability at which plurality ends, between 0 and 1. min_performers: with majority or
+one_coin the plurality is dynamic: after so many results (one_coin: NULL means 3) the task is decided as soon
+as the confidence is reached or, with a majority, nothing can change the answer any more. Nobody can
+accept it then, and what is held for free slots goes back. performers is the most that can be needed. annotation: a note of at most 1024 bytes for the requester himself.
 Result: the task''s id. Errors: unknown_user (TX001), unknown_task_type (TX101),
 idempotency_mismatch (TX110), input_too_large (TX111), insufficient_funds (TX201).';
 
@@ -305,9 +328,70 @@ COMMENT ON FUNCTION taskex.task_results(text, bigint) IS
 CREATE FUNCTION taskex.task_consensus(requester text, task_id bigint)
     RETURNS jsonb LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_task_consensus';
 COMMENT ON FUNCTION taskex.task_consensus(text, bigint) IS
-'Combines the results of a task that were submitted and not rejected, as its consensus says: majority
-(the most frequent result; NULL where two are equally frequent), mean or median (of numbers).
-NULL: there is none yet. Errors: unknown_task (TX102), wrong_state (TX109) if the task has no consensus.';
+'The answer of a task: its results that were submitted and not rejected, combined as its consensus says.
+See task_answer. NULL: there is none yet. Errors: unknown_task (TX102), wrong_state (TX109) if the task has no consensus.';
+
+CREATE FUNCTION taskex.task_answer(requester text, task_id bigint)
+    RETURNS TABLE (answer jsonb, confidence float8, results int, final boolean, tally jsonb)
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';
+COMMENT ON FUNCTION taskex.task_answer(text, bigint) IS
+'The answer of a task that has a consensus, from the results that were submitted and not rejected.
+answer: majority: the result of those who agree, NULL where too few do; one_coin: the most probable result;
+mean, median: of the results that are numbers. confidence: majority: the share of the most frequent result;
+one_coin: the probability that the answer is right; else NULL. results: how many count. final: all that
+were wanted, or enough, have come. tally: how the first ten are spread; long ones are left out.
+Errors: unknown_task (TX102), wrong_state (TX109) if the task has no consensus.';
+
+CREATE FUNCTION _taskex.task_answer(requester bigint, task_id bigint)
+    RETURNS TABLE (answer jsonb, confidence float8, results int, final boolean, tally jsonb)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    t record;
+BEGIN
+    EXECUTE format('SELECT requester_id, consensus, answer, confidence, tally FROM _taskex.task_%s'
+            ' WHERE task_id = $1 AND requester_id = $2', _taskex.home(requester))
+        INTO t USING task_id, requester;
+    IF t.requester_id IS NULL THEN
+        RAISE 'user "%" has no task %', _taskex.login(requester), task_id USING ERRCODE = 'TX102';
+    ELSIF t.consensus IS NULL THEN
+        RAISE 'task % has no consensus', task_id
+            USING ERRCODE = 'TX109', HINT = 'Name one when the task is supplied.';
+    END IF;
+    RETURN QUERY SELECT t.answer, t.confidence, coalesce((t.tally ->> 'results')::int, 0),
+        coalesce((t.tally ->> 'final')::boolean, false), t.tally;
+END $$;
+COMMENT ON FUNCTION _taskex.task_answer(bigint, bigint) IS 'Does the work of taskex.task_answer.';
+
+CREATE FUNCTION taskex.task_answers(requester text, task_type bigint, after bigint = 0, max_rows int = 100)
+    RETURNS TABLE (task_id bigint, state text, answer jsonb, confidence float8, results int, final boolean)
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';
+COMMENT ON FUNCTION taskex.task_answers(text, bigint, bigint, int) IS
+'The answers of the requester''s tasks of a type that have a consensus, in the order of their ids: up to
+max_rows (1 to 10000) of those with ids greater than after. state: open, decided, complete, expired...
+Errors: unknown_task_type (TX101).';
+
+CREATE FUNCTION _taskex.task_answers(requester bigint, task_type bigint, after bigint, max_rows int)
+    RETURNS TABLE (task_id bigint, state text, answer jsonb, confidence float8, results int, final boolean)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_sort = off AS $$
+BEGIN
+    IF max_rows NOT BETWEEN 1 AND 10000 THEN
+        RAISE 'max_rows must be between 1 and 10000' USING ERRCODE = 'invalid_parameter_value';
+    ELSIF NOT EXISTS (SELECT FROM _taskex.task_type t WHERE t.task_type_id = task_type) THEN
+        RAISE 'task type % does not exist', task_type USING ERRCODE = 'TX101';
+    END IF;
+    RETURN QUERY EXECUTE format('SELECT task_id, state, answer, confidence, coalesce((tally ->> ''results'')::int, 0),'
+            ' coalesce((tally ->> ''final'')::boolean, false) FROM _taskex.task_%s'
+            ' WHERE task_type_id = $1 AND task_id > $2 AND requester_id = $3 AND consensus IS NOT NULL'
+            ' ORDER BY task_id LIMIT $4', _taskex.home(requester))
+        USING task_type, after, requester, max_rows;
+END $$;
+COMMENT ON FUNCTION _taskex.task_answers(bigint, bigint, bigint, int) IS 'Does the work of taskex.task_answers.';
+
+CREATE FUNCTION _taskex.count_results(requester_id bigint, task_id bigint)
+    RETURNS void LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'taskex_count_results';
+COMMENT ON FUNCTION _taskex.count_results(bigint, bigint) IS
+'Combines the results of a task anew, if it has a consensus: for whoever changes the state of one, afterwards.
+Locks the task''s row.';
 
 CREATE FUNCTION taskex.run_due(OUT what text, OUT count bigint)
     RETURNS SETOF record LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_run_due';

@@ -38,6 +38,8 @@ GRANT EXECUTE ON FUNCTION
     taskex.statement(text, timestamptz, int),
     taskex.submit_assignment(text, bigint, jsonb, bigint),
     taskex.submit_assignments(text, bigint[], jsonb[]),
+    taskex.task_answer(text, bigint),
+    taskex.task_answers(text, bigint, bigint, int),
     taskex.task_consensus(text, bigint),
     taskex.task_results(text, bigint),
     taskex.update_user(text, jsonb),

@@ -8,8 +8,8 @@ COMMENT ON VIEW taskex.task_types IS 'Task types: what equal tasks share.';
 
 CREATE VIEW taskex.tasks WITH (security_barrier) AS
     SELECT t.task_id, d.login AS requester, t.task_type_id, y.title,
-        CASE WHEN t.state IN ('open', 'expired') AND r.waiting > 0
-                AND (t.state = 'expired' OR r.waiting + t.judged + t.released = t.performers) THEN 'reviewable'
+        CASE WHEN t.state IN ('open', 'expired', 'decided') AND r.waiting > 0
+                AND (t.state <> 'open' OR r.waiting + t.judged + t.released = t.performers) THEN 'reviewable'
             WHEN t.state = 'open' AND t.expires_at <= _taskex.now() THEN 'expired'
             WHEN t.state = 'open' THEN 'available'
             ELSE t.state END AS state,
@@ -23,8 +23,9 @@ CREATE VIEW taskex.tasks WITH (security_barrier) AS
             WHERE r.partition_id = t.partition_id AND r.task_id = t.task_id AND r.state = 'submitted') r
     WHERE (SELECT _taskex.caller_trusted()) OR t.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
 COMMENT ON VIEW taskex.tasks IS
-'Tasks of the requesters for whom the caller may act. state: available (it may be that all slots are
-taken and under way: free_slots tells), reviewable, complete, expired, cancelled.';
+'Tasks of the requesters for whom the caller may act, without golden tasks. state: available (it may be
+that all slots are taken and under way: free_slots tells), reviewable, decided (sure enough before all slots were
+used; some are still under way), complete, expired, cancelled.';
 
 CREATE VIEW taskex.assignments WITH (security_barrier) AS
     SELECT a.assignment_id, a.task_id, a.task_type_id, p.login AS performer, q.login AS requester,
@@ -70,6 +71,15 @@ CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT det
         SELECT 'slots', count(*), 'tasks whose count of taken slots differs from their assignments'
         FROM tasks WHERE live NOT BETWEEN taken AND taken + rejected
         UNION ALL
+        SELECT 'closed', count(*), 'closed tasks that have a slot which is neither taken nor given up'
+        FROM tasks WHERE state <> 'open' AND live + released <> performers
+        UNION ALL
+        SELECT 'decided', count(*), 'tasks that were decided with fewer results than they need at least, or are not complete'
+        FROM (SELECT t.*, (SELECT count(*) FROM _taskex.result r
+                    WHERE r.partition_id = t.partition_id AND r.task_id = t.task_id AND NOT r.reopened) AS answered
+                FROM tasks t WHERE state = 'decided') d
+        WHERE answered < coalesce(min_performers, performers + 1) OR judged + released >= performers
+        UNION ALL
         SELECT 'results', count(*), 'results that do not match their assignments'
         FROM _taskex.assignment a
             FULL JOIN _taskex.result r USING (assignment_id)
@@ -89,7 +99,7 @@ CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT det
     FROM checks
 $$;
 COMMENT ON FUNCTION taskex.check_market() IS
-'Checks what must always hold in the market, by reading everything: plurality, slots, results, escrow.
+'Checks what must always hold in the market, by reading everything: plurality, slots, closed and decided tasks, results, escrow.
 Result: a row per check with ok and a detail. Operators only.';
 
 CREATE VIEW taskex.health AS

@@ -213,20 +213,35 @@ child_find(Child *child, int index, int nkeys, const int64 *keys)
 	return found;
 }
 
+static void
+scan_begin(ChildScan *scan, Child *child, int index, ScanKey keys, int nkeys)
+{
+	scan->child = child;
+	scan->index = index_open(child->indexes[index], AccessShareLock);
+	scan->snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	scan->scan = index_beginscan(child->rel, scan->index, scan->snapshot, NULL, nkeys, 0);
+	index_rescan(scan->scan, keys, nkeys, NULL, 0);
+}
+
 void
 child_scan_begin(ChildScan *scan, Child *child, int index,
 				 int64 equal, int64 after, int64 upto)
 {
 	ScanKeyData keys[3];
 
-	scan->child = child;
-	scan->index = index_open(child->indexes[index], AccessShareLock);
-	scan->snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	scan->scan = index_beginscan(child->rel, scan->index, scan->snapshot, NULL, 3, 0);
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(equal));
 	ScanKeyInit(&keys[1], 2, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
 	ScanKeyInit(&keys[2], 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
-	index_rescan(scan->scan, keys, 3, NULL, 0);
+	scan_begin(scan, child, index, keys, 3);
+}
+
+void
+child_scan_begin_equal(ChildScan *scan, Child *child, int index, int64 equal)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(equal));
+	scan_begin(scan, child, index, &key, 1);
 }
 
 bool

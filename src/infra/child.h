@@ -80,6 +80,9 @@ typedef struct ChildScan
 /* column 1 of the index = equal, after < column 2 <= upto */
 extern void child_scan_begin(ChildScan *scan, Child *child, int index,
 							 int64 equal, int64 after, int64 upto);
+
+/* column 1 of the index = equal */
+extern void child_scan_begin_equal(ChildScan *scan, Child *child, int index, int64 equal);
 extern bool child_scan_next(ChildScan *scan);
 extern void child_scan_end(ChildScan *scan);
 

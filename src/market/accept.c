@@ -19,6 +19,7 @@
 #include "infra/xact.h"
 #include "journal/journal.h"
 #include "ledger/ledger.h"
+#include "market/consensus.h"
 #include "market/rows.h"
 
 #include "fmgr.h"
@@ -135,6 +136,7 @@ take(Taker *taker, Child *tasks, Accepted *accepted)
 	row[ASSIGNMENT_ACCEPTED_AT - 1] = TimestampTzGetDatum(taker->now);
 	row[ASSIGNMENT_LEASE_UNTIL - 1] = TimestampTzGetDatum(lease_until);
 	nulls[ASSIGNMENT_FINISHED_AT - 1] = true;
+	row[ASSIGNMENT_COUNTED - 1] = BoolGetDatum(consensus_counts(tasks));
 	row[ASSIGNMENT_STATE - 1] = CStringGetTextDatum("accepted");
 
 	child_update(tasks, 1, live, &value, &isnull);

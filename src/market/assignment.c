@@ -14,6 +14,7 @@
 #include "base/errcodes.h"
 #include "infra/waitpoint.h"
 #include "journal/journal.h"
+#include "market/consensus.h"
 #include "market/rows.h"
 
 #include "catalog/pg_type.h"
@@ -31,7 +32,15 @@ typedef struct Holder
 	UserHome	performer;
 	TimestampTz now;
 	Child		assignments;	/* on the performer's partition */
+	List	   *counted;		/* of CountedTask: they get a new answer */
 } Holder;
+
+/* a task whose results are combined when they are submitted */
+typedef struct CountedTask
+{
+	UserHome	requester;
+	int64		task_id;
+} CountedTask;
 
 static void
 holder_begin(Holder *holder, const text *login, const char *function)
@@ -39,6 +48,7 @@ holder_begin(Holder *holder, const text *login, const char *function)
 	PreventCommandIfReadOnly(function);
 	directory_actor(login, &holder->performer);
 	holder->now = clock_now();
+	holder->counted = NIL;
 	child_open(&holder->assignments, &assignment_table, holder->performer.partition);
 }
 
@@ -160,6 +170,40 @@ taskex_return_assignment(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+static int
+compare_counted(const ListCell *a, const ListCell *b)
+{
+	int64		x = ((const CountedTask *) lfirst(a))->task_id;
+	int64		y = ((const CountedTask *) lfirst(b))->task_id;
+
+	return x < y ? -1 : x > y;
+}
+
+/* new answers of the tasks, locked in the order of their ids as by everybody else */
+static void
+count_results(Holder *holder)
+{
+	ListCell   *cell;
+
+	list_sort(holder->counted, compare_counted);
+	foreach(cell, holder->counted)
+	{
+		CountedTask *task = lfirst(cell);
+
+		consensus_update(&task->requester, task->task_id, holder->performer.user_id);
+	}
+}
+
+static void
+note_counted(Holder *holder, const UserHome *requester)
+{
+	CountedTask *task = palloc(sizeof(CountedTask));
+
+	task->requester = *requester;
+	task->task_id = child_int64(&holder->assignments, ASSIGNMENT_TASK_ID);
+	holder->counted = lappend(holder->counted, task);
+}
+
 /* the result of the locked assignment, to the requester's partition */
 static void
 forward_result(Holder *holder, Datum result)
@@ -167,6 +211,8 @@ forward_result(Holder *holder, Datum result)
 	Child	   *assignment = &holder->assignments;
 	int64		task_type = child_int64(assignment, ASSIGNMENT_TASK_TYPE_ID);
 	TimestampTz approve_at = after_interval(holder->now, &task_type_get(task_type)->auto_approve);
+	bool		isnull;
+	bool		counted = DatumGetBool(slot_getattr(assignment->slot, ASSIGNMENT_COUNTED, &isnull));
 	UserHome	requester;
 	Child		results;
 	Datum		row[RESULT_COLUMNS] = {0};
@@ -183,7 +229,12 @@ forward_result(Holder *holder, Datum result)
 	row[RESULT_AUTO_APPROVE_AT - 1] = TimestampTzGetDatum(approve_at);
 	nulls[RESULT_JUDGED_AT - 1] = true;
 	nulls[RESULT_JUDGED_BY - 1] = true;
-	nulls[RESULT_RELIABILITY - 1] = true;
+	nulls[RESULT_RELIABILITY - 1] = !counted;
+	if (counted)
+	{
+		row[RESULT_RELIABILITY - 1] = Float8GetDatum(consensus_reliability(&holder->performer, task_type));
+		note_counted(holder, &requester);
+	}
 	row[RESULT_REOPENED - 1] = BoolGetDatum(false);
 	row[RESULT_STATE - 1] = CStringGetTextDatum("submitted");
 	nulls[RESULT_FEEDBACK - 1] = true;
@@ -223,6 +274,7 @@ taskex_submit_assignment(PG_FUNCTION_ARGS)
 	check_json_size(PG_GETARG_DATUM(2), "result");
 	holder_begin(&holder, PG_GETARG_TEXT_PP(0), "submit_assignment()");
 	submit(&holder, PG_GETARG_INT64(1), PG_GETARG_DATUM(2), PG_ARGISNULL(3) ? NULL : &token);
+	count_results(&holder);
 	holder_end(&holder);
 	PG_RETURN_VOID();
 }
@@ -284,6 +336,7 @@ taskex_submit_assignments(PG_FUNCTION_ARGS)
 	holder_begin(&holder, PG_GETARG_TEXT_PP(0), "submit_assignments()");
 	for (int i = 0; i < count; i++)
 		submit(&holder, DatumGetInt64(pairs[2 * i]), pairs[2 * i + 1], NULL);
+	count_results(&holder);
 	holder_end(&holder);
 	PG_RETURN_INT32(count);
 }

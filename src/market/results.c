@@ -16,7 +16,7 @@
 #include "utils/jsonb.h"
 
 static Statement select_task = {
-	"SELECT consensus FROM _taskex.task_%p WHERE task_id = $1 AND requester_id = $2",
+	"SELECT consensus, answer FROM _taskex.task_%p WHERE task_id = $1 AND requester_id = $2",
 	2, {INT8OID, INT8OID}
 };
 
@@ -27,32 +27,7 @@ static Statement select_results = {
 	1, {INT8OID}
 };
 
-/* the most frequent result, none if two are equally frequent */
-static Statement select_majority = {
-	"WITH votes AS (SELECT result, count(*) AS n FROM _taskex.result_%p"
-	" WHERE task_id = $1 AND state <> 'rejected' GROUP BY result)"
-	" SELECT result FROM votes WHERE n = (SELECT max(n) FROM votes)"
-	" AND (SELECT count(*) FROM votes v WHERE v.n = (SELECT max(n) FROM votes)) = 1",
-	1, {INT8OID}
-};
-
-static Statement select_mean = {
-	"SELECT to_jsonb(trim_scale(avg((result #>> '{}')::numeric))) FROM _taskex.result_%p"
-	" WHERE task_id = $1 AND state <> 'rejected' AND jsonb_typeof(result) = 'number'",
-	1, {INT8OID}
-};
-
-/* in numeric, as percentile_cont is not: no result can be out of its range */
-static Statement select_median = {
-	"SELECT to_jsonb(trim_scale(avg(v))) FROM"
-	" (SELECT v, row_number() OVER (ORDER BY v) AS r, count(*) OVER () AS n FROM"
-	"  (SELECT (result #>> '{}')::numeric AS v FROM _taskex.result_%p"
-	"   WHERE task_id = $1 AND state <> 'rejected' AND jsonb_typeof(result) = 'number') a) b"
-	" WHERE r IN ((n + 1) / 2, n / 2 + 1)",
-	1, {INT8OID}
-};
-
-/* raises unknown_task; leaves the task's consensus in the SPI result */
+/* raises unknown_task; leaves the task's consensus and answer in the SPI result */
 static void
 require_own_task(const UserHome *requester, int64 task_id, const text *login)
 {
@@ -106,8 +81,6 @@ taskex_task_consensus(PG_FUNCTION_ARGS)
 	UserHome	requester;
 	Datum		task_id;
 	Datum		result = (Datum) 0;
-	char	   *method;
-	Statement  *statement;
 	SpiScope	scope;
 	bool		isnull = true;
 
@@ -123,16 +96,9 @@ taskex_task_consensus(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_TX_WRONG_STATE),
 				 errmsg("task %lld has no consensus", (long long) PG_GETARG_INT64(1)),
 				 errhint("Name one when the task is supplied.")));
-	method = TextDatumGetCString(result);
-	statement = strcmp(method, "majority") == 0 ? &select_majority :
-		strcmp(method, "mean") == 0 ? &select_mean : &select_median;
-	isnull = true;
-	if (spi_run(statement, requester.partition, &task_id, NULL, SPI_VIEW_CURRENT, 1) == 1)
-	{
-		result = spi_value(0, 1, &isnull);
-		if (!isnull)
-			result = SPI_datumTransfer(PointerGetDatum(PG_DETOAST_DATUM(result)), false, -1);
-	}
+	result = spi_value(0, 2, &isnull);
+	if (!isnull)
+		result = SPI_datumTransfer(PointerGetDatum(PG_DETOAST_DATUM(result)), false, -1);
 	spi_end(&scope);
 	if (isnull)
 		PG_RETURN_NULL();

@@ -12,6 +12,7 @@
 #include "infra/waitpoint.h"
 #include "journal/journal.h"
 #include "ledger/ledger.h"
+#include "market/consensus.h"
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -25,7 +26,7 @@
 static Statement judge_result = {
 	"UPDATE _taskex.result_%p SET state = $3, judged_at = $4, feedback = $5, judged_by = $7"
 	" WHERE assignment_id = $1 AND requester_id = $2 AND state = 'submitted'"
-	" AND auto_approve_at <= $6 RETURNING task_id, task_type_id, performer_id",
+	" AND auto_approve_at <= $6 RETURNING task_id, performer_id",
 	7, {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, INT8OID}
 };
 
@@ -39,10 +40,16 @@ static Statement judge_task = {
 	"UPDATE _taskex.task_%p SET"
 	" live = live - CASE WHEN $2 AND state = 'open' THEN 1 ELSE 0 END,"
 	" judged = judged + CASE WHEN $2 AND state = 'open' THEN 0 ELSE 1 END,"
-	" state = CASE WHEN state = 'open' AND NOT $2 AND judged + released + 1 = performers"
+	" state = CASE WHEN (state = 'decided' OR state = 'open' AND NOT $2) AND judged + released + 1 = performers"
 	" THEN 'complete' ELSE state END"
-	" WHERE task_id = $1 RETURNING reward, fee, $2 AND state = 'open', state = 'complete'",
+	" WHERE task_id = $1 RETURNING reward, fee, $2 AND state = 'open', state = 'complete', task_type_id,"
+	" consensus IS NOT NULL",
 	2, {INT8OID, BOOLOID}
+};
+
+static Statement note_reopened = {
+	"UPDATE _taskex.result_%p SET reopened = true WHERE assignment_id = $1",
+	1, {INT8OID}
 };
 
 static Statement select_state = {
@@ -131,6 +138,7 @@ review_judge(const UserHome *requester, const Judgement *judgement)
 	int64		task_type;
 	bool		reopened;
 	bool		completed;
+	bool		counted;
 	bool		isnull;
 
 	spi_begin(&scope);
@@ -141,8 +149,7 @@ review_judge(const UserHome *requester, const Judgement *judgement)
 		return false;
 	}
 	task_id = spi_int64(0, 1);
-	task_type = spi_int64(0, 2);
-	directory_home_by_id(spi_int64(0, 3), &payment.performer);
+	directory_home_by_id(spi_int64(0, 2), &payment.performer);
 
 	values[1] = values[2];
 	if (spi_run(&judge_assignment, payment.performer.partition, values, NULL, SPI_VIEW_CURRENT, 0) != 1)
@@ -157,14 +164,24 @@ review_judge(const UserHome *requester, const Judgement *judgement)
 	payment.fee = spi_int64(0, 2);
 	reopened = DatumGetBool(spi_value(0, 3, &isnull));
 	completed = DatumGetBool(spi_value(0, 4, &isnull));
+	task_type = spi_int64(0, 5);
+	counted = DatumGetBool(spi_value(0, 6, &isnull));
 
 	if (approved)
 		ledger_pay(requester, &payment, 1);
 	else if (reopened)
+	{
+		values[0] = Int64GetDatum(judgement->assignment_id);
+		spi_run(&note_reopened, requester->partition, values, NULL, SPI_VIEW_CURRENT, 0);
 		feed_reoffer(task_type, requester->partition, task_id);
+	}
 	else if (payment.reward + payment.fee > 0)
 		ledger_release(requester, payment.reward + payment.fee, task_id);
 	spi_end(&scope);
+
+	/* what is rejected counts no more */
+	if (counted && !approved)
+		consensus_update(requester, task_id, 0);
 	journal_judgement(requester, judgement, &payment, task_type, task_id, reopened, completed);
 	return true;
 }

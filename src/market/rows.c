@@ -21,7 +21,7 @@ const ChildTable task_table = {
 static const char *const assignment_columns[ASSIGNMENT_COLUMNS] = {
 	"partition_id", "assignment_id", "performer_id", "task_id", "task_type_id",
 	"requester_id", "reward", "lease_token", "accepted_at", "lease_until",
-	"finished_at", "state"
+	"finished_at", "counted", "state"
 };
 
 const ChildTable assignment_table = {
@@ -38,5 +38,14 @@ static const char *const result_columns[RESULT_COLUMNS] = {
 
 const ChildTable result_table = {
 	"result", RESULT_COLUMNS, result_columns,
-	1, {{RESULT_ASSIGNMENT_ID}}
+	2, {[RESULT_BY_ID] = {RESULT_ASSIGNMENT_ID}, [RESULT_BY_TASK] = {RESULT_TASK_ID}}
+};
+
+static const char *const reliability_columns[RELIABILITY_COLUMNS] = {
+	"partition_id", "performer_id", "task_type_id", "agreed", "compared"
+};
+
+const ChildTable reliability_table = {
+	"reliability", RELIABILITY_COLUMNS, reliability_columns,
+	1, {{RELIABILITY_PERFORMER_ID, RELIABILITY_TASK_TYPE_ID}}
 };

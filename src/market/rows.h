@@ -56,6 +56,7 @@ enum AssignmentColumn
 	ASSIGNMENT_ACCEPTED_AT,
 	ASSIGNMENT_LEASE_UNTIL,
 	ASSIGNMENT_FINISHED_AT,
+	ASSIGNMENT_COUNTED,
 	ASSIGNMENT_STATE,
 	ASSIGNMENT_COLUMNS = ASSIGNMENT_STATE
 };
@@ -85,6 +86,21 @@ enum ResultColumn
 
 extern const ChildTable task_table;
 extern const ChildTable assignment_table;
+/* indexes of result_table */
+#define RESULT_BY_ID 0
+#define RESULT_BY_TASK 1
+
+enum ReliabilityColumn
+{
+	RELIABILITY_PARTITION_ID = 1,
+	RELIABILITY_PERFORMER_ID,
+	RELIABILITY_TASK_TYPE_ID,
+	RELIABILITY_AGREED,
+	RELIABILITY_COMPARED,
+	RELIABILITY_COLUMNS = RELIABILITY_COMPARED
+};
+
+extern const ChildTable reliability_table;
 extern const ChildTable result_table;
 
 #endif							/* TASKEX_ROWS_H */

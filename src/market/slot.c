@@ -11,11 +11,15 @@
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 
-/* an open task offers the slot again, a closed one gives its money back */
+/*
+ * An open task offers the slot again, a closed one gives its money back; that
+ * may have been the last one that a decided task waited for.
+ */
 static Statement free_slot = {
 	"UPDATE _taskex.task_%p SET live = live - 1,"
-	" released = released + CASE WHEN state = 'open' THEN 0 ELSE 1 END"
-	" WHERE task_id = $1 RETURNING state = 'open', reward + fee",
+	" released = released + CASE WHEN state = 'open' THEN 0 ELSE 1 END,"
+	" state = CASE WHEN state = 'decided' AND judged + released + 1 = performers THEN 'complete' ELSE state END"
+	" WHERE task_id = $1 RETURNING state = 'open', reward + fee, task_type_id",
 	1, {INT8OID}
 };
 
@@ -34,7 +38,7 @@ slot_free(const FreedSlot *slot)
 	open = DatumGetBool(spi_value(0, 1, &isnull));
 	amount = spi_int64(0, 2);
 	if (open)
-		feed_reoffer(slot->task_type, slot->requester.partition, slot->task_id);
+		feed_reoffer(spi_int64(0, 3), slot->requester.partition, slot->task_id);
 	else if (amount > 0)
 		ledger_release(&slot->requester, amount, slot->task_id);
 	spi_end(&scope);

@@ -14,6 +14,7 @@
 #include "infra/waitpoint.h"
 #include "journal/journal.h"
 #include "ledger/ledger.h"
+#include "market/consensus.h"
 #include "market/rows.h"
 
 #include "access/xact.h"
@@ -83,21 +84,6 @@ typedef struct Request
 	text	   *annotation;		/* or NULL */
 } Request;
 
-static void
-check_consensus(const text *consensus)
-{
-	static const char *const methods[] = {"majority", "mean", "median", NULL};
-	char	   *name = text_to_cstring(consensus);
-
-	for (const char *const *method = methods; *method; method++)
-		if (strcmp(name, *method) == 0)
-			return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("consensus \"%s\" is unknown", name),
-			 errhint("It is majority, mean or median, or NULL for none.")));
-}
-
 /* checks all inputs and counts them */
 static int32
 check_inputs(ArrayType *inputs)
@@ -134,12 +120,17 @@ check_inputs(ArrayType *inputs)
 static void
 read_options(FunctionCallInfo fcinfo, Request *request)
 {
-	if (!PG_ARGISNULL(7) || !PG_ARGISNULL(8))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("this version of taskex has no dynamic plurality")));
-	request->min_performers = 0;
-	request->target = 0;
+	ConsensusWish wish = {request->consensus, request->performers,
+		PG_ARGISNULL(7) ? 0 : PG_GETARG_INT32(7),
+	PG_ARGISNULL(8) ? 0 : PG_GETARG_FLOAT8(8)};
+
+	if (!PG_ARGISNULL(7) && wish.min_performers == 0)
+		wish.min_performers = -1;	/* not the same as NULL */
+	if (!PG_ARGISNULL(8) && wish.target == 0)
+		wish.target = -1;
+	consensus_check(&wish);
+	request->min_performers = wish.min_performers;
+	request->target = wish.target;
 	request->annotation = PG_ARGISNULL(9) ? NULL : PG_GETARG_TEXT_PP(9);
 	if (request->annotation && VARSIZE_ANY_EXHDR(request->annotation) > ANNOTATION_MAX)
 		ereport(ERROR,
@@ -177,8 +168,6 @@ read_request(FunctionCallInfo fcinfo, Request *request, bool bulk)
 	request->expires_in = PG_GETARG_INTERVAL_P(4);
 	check_interval(request->expires_in, "expires_in", 1000, 3660);
 	request->consensus = PG_ARGISNULL(5) ? NULL : PG_GETARG_TEXT_PP(5);
-	if (request->consensus)
-		check_consensus(request->consensus);
 	request->key = PG_ARGISNULL(6) ? NULL : PG_GETARG_TEXT_PP(6);
 	if (request->key && (VARSIZE_ANY_EXHDR(request->key) == 0 || VARSIZE_ANY_EXHDR(request->key) > KEY_MAX))
 		ereport(ERROR,

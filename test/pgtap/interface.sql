@@ -36,6 +36,8 @@ insert into expected values
     ('approve_assignment', 'requester text, assignment_id bigint, feedback text DEFAULT NULL::text', 'void', true),
     ('reject_assignment', 'requester text, assignment_id bigint, reason text, reopen boolean DEFAULT false', 'void', true),
     ('task_results', 'requester text, task_id bigint', 'TABLE(assignment_id bigint, performer text, state text, submitted_at timestamp with time zone, judged_at timestamp with time zone, result jsonb, feedback text)', true),
+    ('task_answer', 'requester text, task_id bigint', 'TABLE(answer jsonb, confidence double precision, results integer, final boolean, tally jsonb)', true),
+    ('task_answers', 'requester text, task_type bigint, after bigint DEFAULT 0, max_rows integer DEFAULT 100', 'TABLE(task_id bigint, state text, answer jsonb, confidence double precision, results integer, final boolean)', true),
     ('task_consensus', 'requester text, task_id bigint', 'jsonb', true),
     -- money
     ('deposit', 'login text, amount numeric, reference text', 'bigint', true),

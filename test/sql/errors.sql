@@ -23,7 +23,8 @@ INSERT INTO thing VALUES ('open', taskex.create_task('e_req', pg_temp.id('type')
     ('rejected task', taskex.create_task('e_req', pg_temp.id('type'), '4')),
     ('returned task', taskex.create_task('e_req', pg_temp.id('type'), '5')),
     ('abandoned task', taskex.create_task('e_req', pg_temp.id('type'), '6')),
-    ('closed', taskex.create_task('e_req', pg_temp.id('type'), '7'));
+    ('closed', taskex.create_task('e_req', pg_temp.id('type'), '7')),
+    ('counted', taskex.create_task('e_req', pg_temp.id('type'), '8', consensus => 'one_coin'));
 INSERT INTO thing SELECT 'abandoned', assignment_id FROM taskex.accept_task('e_per', pg_temp.id('abandoned task'));
 SET taskex.clock = '2105-01-01 02:00:00+00';
 INSERT INTO thing SELECT split_part(name, ' ', 1), (taskex.accept_task('e_per', id)).assignment_id
@@ -97,6 +98,8 @@ INSERT INTO good_call VALUES
     ('statement', ARRAY['''e_req''', '''2000-01-01''', '10']),
     ('submit_assignment', ARRAY['''e_per''', 'pg_temp.id(''accepted'')', '''1''', 'pg_temp.id(''token'')']),
     ('submit_assignments', ARRAY['''e_per''', 'ARRAY[pg_temp.id(''accepted'')]', 'ARRAY[''1''::jsonb]']),
+    ('task_answer', ARRAY['''e_req''', 'pg_temp.id(''counted'')']),
+    ('task_answers', ARRAY['''e_req''', 'pg_temp.id(''type'')', '0', '10']),
     ('task_consensus', ARRAY['''e_req''', 'pg_temp.id(''open'')']),
     ('task_results', ARRAY['''e_req''', 'pg_temp.id(''open'')']),
     ('update_user', ARRAY['''e_req''', '''{}''']),

@@ -1,0 +1,196 @@
+-- Answers: results combined when they are submitted, and plurality that ends when they are sure.
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+SET timezone = 'UTC';
+SET taskex.exchange_fee = 0.2;
+SET taskex.clock = '2106-01-01 00:00:00+00';
+SELECT taskex.add_partition('answers_' || i) > 0 AS added FROM generate_series(1, 2) i;
+SELECT count(taskex.register_user('an_' || i, partition => 'answers_' || 1 + i % 2)) FROM generate_series(1, 12) i;
+SELECT taskex.register_user('an_req', partition => 'answers_1') > 0 AS req, taskex.register_user('an_oth', partition => 'answers_1') > 0 AS oth;
+SELECT taskex.deposit('an_req', 1000, 'answers') > 0 AS deposited;
+SELECT taskex.create_task_type('an_req', 'Answers', 1, lease => '1 hour') AS type \gset
+
+-- what the requester sees, and what he has held
+CREATE VIEW pg_temp.seen AS SELECT t.task_id, t.state, t.free_slots, t.in_progress, t.submitted, t.judged, a.answer,
+    round(a.confidence::numeric, 4) AS confidence, a.results, a.final
+    FROM taskex.tasks t, taskex.task_answer('an_req', t.task_id) a WHERE t.requester = 'an_req' AND t.consensus IS NOT NULL;
+CREATE VIEW pg_temp.broken AS SELECT * FROM taskex.check_market() WHERE NOT ok UNION ALL SELECT * FROM taskex.check_ledger() WHERE NOT ok;
+CREATE FUNCTION pg_temp.answer(task bigint, who int, result jsonb) RETURNS void LANGUAGE sql AS $$
+    SELECT taskex.submit_assignment('an_' || who, (taskex.accept_task('an_' || who, task)).assignment_id, result);
+$$;
+CREATE FUNCTION pg_temp.look(task bigint, OUT state text, OUT free int, OUT in_progress int, OUT submitted int, OUT judged int,
+        OUT answer jsonb, OUT confidence numeric, OUT results int, OUT final boolean, OUT held numeric) LANGUAGE sql AS $$
+    SELECT s.state, s.free_slots, s.in_progress, s.submitted, s.judged, s.answer, s.confidence, s.results, s.final, b.held
+    FROM pg_temp.seen s, taskex.balance('an_req') b WHERE task_id = task;
+$$;
+
+-- what cannot be asked for
+CREATE TEMP TABLE bad (number int GENERATED ALWAYS AS IDENTITY, args text);
+INSERT INTO bad (args) VALUES ('consensus => ''vote'''), ('consensus => ''majority'', performers => 1001'), ('consensus => ''mean'', performers => 1001'),
+    ('min_performers => 1'), ('confidence => 0.9'), ('consensus => ''mean'', confidence => 0.9'), ('consensus => ''median'', min_performers => 1'),
+    ('consensus => ''majority'', performers => 3, min_performers => 4'), ('consensus => ''majority'', performers => 3, min_performers => 0'),
+    ('consensus => ''majority'', performers => 3, min_performers => -1'), ('consensus => ''one_coin'', performers => 3, min_performers => 4, confidence => 0.9'),
+    ('consensus => ''one_coin'', performers => 3, min_performers => 2'), ('consensus => ''majority'', confidence => 0'), ('consensus => ''majority'', confidence => 1.01'),
+    ('consensus => ''majority'', confidence => -1'), ('consensus => ''majority'', confidence => ''NaN'''), ('consensus => ''one_coin'', confidence => 1'),
+    ('consensus => ''one_coin'', confidence => ''Infinity''');
+CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    detail text;
+    hint text;
+BEGIN
+    EXECUTE statement;
+    RETURN 'accepted';
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+    RETURN regexp_replace(concat_ws(' | ', SQLSTATE || ' ' || SQLERRM, nullif(detail, ''), nullif(hint, '')), '(task|type) \d+', '\1 N', 'g');
+END $$;
+SELECT args, pg_temp.try(format('SELECT taskex.create_task(''an_req'', %s, ''1'', %s)', :type, args)) AS says FROM bad ORDER BY number;
+SELECT args, pg_temp.try(format('SELECT taskex.create_tasks(''an_req'', %s, ARRAY[''1'']::jsonb[], %s)', :type, args)) AS says FROM bad ORDER BY number LIMIT 3;
+SELECT held FROM taskex.balance('an_req');
+
+-- a majority, as results come
+SELECT taskex.create_task('an_req', :type, '1', 5, consensus => 'majority') AS t \gset
+SELECT * FROM pg_temp.look(:t);
+SELECT pg_temp.answer(:t, 1, '"cat"');
+SELECT * FROM pg_temp.look(:t);
+SELECT pg_temp.answer(:t, 2, '"dog"');
+SELECT * FROM pg_temp.look(:t);
+SELECT pg_temp.answer(:t, 3, '"dog"');
+SELECT * FROM pg_temp.look(:t);
+SELECT jsonb_pretty(tally) FROM taskex.task_answer('an_req', :t);
+-- a rejection counts at once, and a slot that is offered again is used again
+SELECT taskex.reject_assignment('an_req', assignment_id, 'no', true) FROM taskex.task_results('an_req', :t) WHERE performer = 'an_3';
+SELECT * FROM pg_temp.look(:t);
+SELECT pg_temp.answer(:t, 4, '"cat"');
+SELECT pg_temp.answer(:t, 5, '"cat"');
+SELECT pg_temp.answer(:t, 6, '{"other": [1.0]}');
+SELECT * FROM pg_temp.look(:t);
+SELECT taskex.task_consensus('an_req', :t);
+SELECT jsonb_pretty(tally) FROM taskex.task_answer('an_req', :t);
+SELECT count(*) AS approved FROM (SELECT taskex.approve_assignment('an_req', assignment_id) FROM taskex.task_results('an_req', :t) WHERE state = 'submitted') a;
+SELECT * FROM pg_temp.look(:t);
+
+-- a threshold: so large a share, or no answer
+SELECT taskex.create_task('an_req', :type, '1', 4, consensus => 'majority', confidence => 0.75) AS t \gset
+SELECT pg_temp.answer(:t, i, CASE i WHEN 2 THEN '"b"' ELSE '"a"' END::jsonb) FROM generate_series(1, 3) i;
+SELECT * FROM pg_temp.look(:t);
+SELECT pg_temp.answer(:t, 4, '"a"');
+SELECT * FROM pg_temp.look(:t);
+-- one below a half: the leader must still be alone
+SELECT taskex.create_task('an_req', :type, '1', 5, consensus => 'majority', confidence => 0.4) AS t \gset
+SELECT pg_temp.answer(:t, i, to_jsonb(i % 2)) FROM generate_series(1, 4) i;
+SELECT * FROM pg_temp.look(:t);
+SELECT pg_temp.answer(:t, 5, '7');
+SELECT taskex.task_consensus('an_req', :t);
+
+-- numbers are exact, also when all at once
+SELECT taskex.create_task('an_req', :type, '1', 4, consensus => 'mean') AS t \gset
+SELECT taskex.submit_assignments('an_1', array_agg(a.assignment_id), array_agg('0.1'::jsonb)) FROM taskex.accept_task('an_1', :t) a;
+SELECT pg_temp.answer(:t, 2, '0.2');
+SELECT pg_temp.answer(:t, 3, '1e400');
+SELECT answer = ((1e400 + 0.3) / 3)::text::jsonb AS exact, confidence, results, final, tally FROM taskex.task_answer('an_req', :t);
+
+-- a dynamic plurality by majority: 3 of 5 that agree are enough, the rest goes back
+SELECT taskex.create_task('an_req', :type, '1', 5, consensus => 'majority', min_performers => 2) AS t \gset
+SELECT pg_temp.answer(:t, 1, '"x"');
+SELECT pg_temp.answer(:t, 2, '"x"');
+SELECT * FROM pg_temp.look(:t);
+SELECT (taskex.accept_task('an_9', :t)).assignment_id AS late \gset
+SELECT available AS before FROM taskex.balance('an_req') \gset
+SELECT pg_temp.answer(:t, 3, '"x"');
+SELECT * FROM pg_temp.look(:t);
+SELECT available - :before AS given_back FROM taskex.balance('an_req');
+SELECT pg_temp.try(format('SELECT taskex.accept_task(''an_10'', %s)', :t));
+SELECT pg_temp.try(format('SELECT taskex.expire_task(''an_req'', %s)', :t));
+SELECT count(*) AS offered FROM taskex.accept_next('an_10', :type) a WHERE a.task_id = :t;
+-- who was under way is welcome, and is paid
+SELECT taskex.submit_assignment('an_9', :late, '"y"');
+SELECT * FROM pg_temp.look(:t);
+SELECT taskex.reject_assignment('an_req', assignment_id, 'no', true) FROM taskex.task_results('an_req', :t) WHERE performer = 'an_3';
+SELECT * FROM pg_temp.look(:t);
+SELECT count(*) AS approved FROM (SELECT taskex.approve_assignment('an_req', assignment_id) FROM taskex.task_results('an_req', :t) WHERE state = 'submitted') a;
+SELECT * FROM pg_temp.look(:t);
+SELECT * FROM pg_temp.broken;
+
+-- never before the minimum; and decided too when nobody can win any more
+SELECT taskex.create_task('an_req', :type, '1', 4, consensus => 'majority', min_performers => 4) AS t \gset
+SELECT pg_temp.answer(:t, i, '1') FROM generate_series(1, 3) i;
+SELECT * FROM pg_temp.look(:t);
+SELECT taskex.create_task('an_req', :type, '1', 4, consensus => 'majority', min_performers => 1, confidence => 1) AS t \gset
+SELECT pg_temp.answer(:t, 1, '1');
+SELECT * FROM pg_temp.look(:t);
+SELECT pg_temp.answer(:t, 2, '2');
+SELECT * FROM pg_temp.look(:t);
+
+-- returned and abandoned slots of a decided task are given up, the last one completes it
+SELECT taskex.create_task('an_req', :type, '1', 5, consensus => 'majority', min_performers => 1) AS t \gset
+SELECT (taskex.accept_task('an_7', :t)).assignment_id AS returned \gset
+SELECT (taskex.accept_task('an_8', :t)).assignment_id AS abandoned \gset
+SELECT pg_temp.answer(:t, i, '1') FROM generate_series(1, 3) i;
+SELECT * FROM pg_temp.look(:t);
+SELECT count(*) AS approved FROM (SELECT taskex.approve_assignment('an_req', assignment_id) FROM taskex.task_results('an_req', :t)) a;
+SELECT * FROM pg_temp.look(:t);
+SELECT taskex.return_assignment('an_7', :returned);
+SELECT * FROM pg_temp.look(:t);
+SELECT * FROM pg_temp.broken;
+SET taskex.clock = '2106-01-01 02:00:00+00';
+SELECT what, count > 0 AS some FROM taskex.run_due() WHERE what = 'leases ended';
+SELECT * FROM pg_temp.look(:t);
+SELECT * FROM pg_temp.broken;
+
+-- undone with its transaction
+SELECT taskex.create_task('an_req', :type, '1', 3, consensus => 'majority', min_performers => 1) AS t \gset
+SELECT pg_temp.answer(:t, 1, '1');
+BEGIN;
+SELECT pg_temp.answer(:t, 2, '1');
+SELECT * FROM pg_temp.look(:t);
+ROLLBACK;
+SELECT * FROM pg_temp.look(:t);
+SELECT count(*) AS offered FROM taskex.accept_next('an_11', :type, 100) a WHERE a.task_id = :t;
+
+-- one coin: performers of whom nothing is known are taken for 0.8 right
+SELECT taskex.create_task('an_req', :type, '1', 10, consensus => 'one_coin', confidence => 0.95) AS t \gset
+SELECT pg_temp.answer(:t, 1, '"yes"');
+SELECT pg_temp.answer(:t, 2, '"no"');
+SELECT * FROM pg_temp.look(:t);
+SELECT pg_temp.answer(:t, 3, '"yes"');
+SELECT * FROM pg_temp.look(:t);
+SELECT pg_temp.answer(:t, 4, '"yes"');
+SELECT * FROM pg_temp.look(:t);
+SELECT pg_temp.answer(:t, 5, '"yes"');
+SELECT * FROM pg_temp.look(:t);
+SELECT jsonb_pretty(tally) FROM taskex.task_answer('an_req', :t);
+SELECT DISTINCT reliability FROM _taskex.result WHERE task_id = :t;
+-- three are asked at least unless it is said otherwise, and the default is part of the request
+SELECT min_performers, target FROM _taskex.task WHERE task_id = :t;
+SELECT taskex.create_task('an_req', :type, '1', 2, consensus => 'one_coin', confidence => 0.9) AS t2 \gset
+SELECT min_performers, target FROM _taskex.task WHERE task_id = :t2;
+-- without a confidence all are asked
+SELECT taskex.create_task('an_req', :type, '1', 5, consensus => 'one_coin') AS t \gset
+SELECT pg_temp.answer(:t, i, '1') FROM generate_series(1, 5) i;
+SELECT * FROM pg_temp.look(:t);
+-- an idempotency key stands for the plurality too
+SELECT taskex.create_task('an_req', :type, '1', 5, consensus => 'majority', idempotency_key => 'dynamic', min_performers => 2) AS k \gset
+SELECT taskex.create_task('an_req', :type, '1', 5, consensus => 'majority', idempotency_key => 'dynamic', min_performers => 2) = :k AS same;
+SELECT pg_temp.try(format('SELECT taskex.create_task(''an_req'', %s, ''1'', 5, consensus => ''majority'', idempotency_key => ''dynamic'')', :type));
+SELECT pg_temp.try(format('SELECT taskex.create_task(''an_req'', %s, ''1'', 5, consensus => ''majority'', idempotency_key => ''dynamic'', min_performers => 2, confidence => 0.6)', :type));
+-- in bulk
+SELECT count(*) FROM taskex.create_tasks('an_req', :type, ARRAY['1', '2']::jsonb[], 3, consensus => 'majority', min_performers => 1, confidence => 0.5);
+SELECT count(*), min(min_performers), min(target) FROM _taskex.task WHERE input IN ('1', '2') AND target = 0.5;
+
+-- long results are compared too, and left out of the tally
+SELECT taskex.create_task('an_req', :type, '1', 3, consensus => 'majority') AS t \gset
+SELECT pg_temp.answer(:t, i, to_jsonb(repeat('long ', 10000) || CASE i WHEN 2 THEN 2 ELSE 1 END)) FROM generate_series(1, 3) i;
+SELECT length(answer ->> 0) AS length, right(answer ->> 0, 1) AS ending, round(confidence::numeric, 3) AS confidence, tally FROM taskex.task_answer('an_req', :t);
+
+-- many at once
+SELECT count(*) > 10 AS many, count(*) FILTER (WHERE state = 'decided') > 0 AS decided, bool_and(task_id > 0) AS ids
+    FROM taskex.task_answers('an_req', :type);
+SELECT task_id = :t AS this, state, length(answer ->> 0), results, final FROM taskex.task_answers('an_req', :type, :t - 1, 1);
+SELECT count(*) FROM taskex.task_answers('an_oth', :type);
+SELECT pg_temp.try(format('SELECT * FROM taskex.task_answer(''an_oth'', %s)', :t));
+SELECT pg_temp.try('SELECT * FROM taskex.task_answer(''an_req'', 0)');
+SELECT pg_temp.try(format('SELECT * FROM taskex.task_answer(''an_req'', %s)', taskex.create_task('an_req', :type, '1')));
+SELECT pg_temp.try(format('SELECT * FROM taskex.task_answers(''an_req'', %s, 0, %s)', :type, rows)) FROM unnest(ARRAY[0, 10001]) rows;
+SELECT pg_temp.try('SELECT * FROM taskex.task_answers(''an_req'', 0)');
+SELECT * FROM pg_temp.broken;
