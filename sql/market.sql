@@ -366,7 +366,7 @@ CREATE FUNCTION taskex.task_answers(requester text, task_type bigint, after bigi
     RETURNS TABLE (task_id bigint, state text, answer jsonb, confidence float8, results int, final boolean)
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';
 COMMENT ON FUNCTION taskex.task_answers(text, bigint, bigint, int) IS
-'The answers of the requester''s tasks of a type that have a consensus, in the order of their ids: up to
+'The answers of the requester''s tasks of the task_type that have a consensus, in the order of their ids: up to
 max_rows (1 to 10000) of those with ids greater than after. state: open, decided, complete, expired...
 Errors: unknown_task_type (TX101).';
 

@@ -11,17 +11,14 @@ SELECT taskex.deposit('an_req', 1000, 'answers') > 0 AS deposited;
 SELECT taskex.create_task_type('an_req', 'Answers', 1, lease => '1 hour') AS type \gset
 
 -- what the requester sees, and what he has held
-CREATE VIEW pg_temp.seen AS SELECT t.task_id, t.state, t.free_slots, t.in_progress, t.submitted, t.judged, a.answer,
-    round(a.confidence::numeric, 4) AS confidence, a.results, a.final
-    FROM taskex.tasks t, taskex.task_answer('an_req', t.task_id) a WHERE t.requester = 'an_req' AND t.consensus IS NOT NULL;
 CREATE VIEW pg_temp.broken AS SELECT * FROM taskex.check_market() WHERE NOT ok UNION ALL SELECT * FROM taskex.check_ledger() WHERE NOT ok;
 CREATE FUNCTION pg_temp.answer(task bigint, who int, result jsonb) RETURNS void LANGUAGE sql AS $$
     SELECT taskex.submit_assignment('an_' || who, (taskex.accept_task('an_' || who, task)).assignment_id, result);
 $$;
 CREATE FUNCTION pg_temp.look(task bigint, OUT state text, OUT free int, OUT in_progress int, OUT submitted int, OUT judged int,
         OUT answer jsonb, OUT confidence numeric, OUT results int, OUT final boolean, OUT held numeric) LANGUAGE sql AS $$
-    SELECT s.state, s.free_slots, s.in_progress, s.submitted, s.judged, s.answer, s.confidence, s.results, s.final, b.held
-    FROM pg_temp.seen s, taskex.balance('an_req') b WHERE task_id = task;
+    SELECT t.state, t.free_slots, t.in_progress, t.submitted, t.judged, a.answer, round(a.confidence::numeric, 4), a.results, a.final, b.held
+    FROM taskex.tasks t, taskex.task_answer('an_req', task) a, taskex.balance('an_req') b WHERE t.task_id = task;
 $$;
 
 -- what cannot be asked for

@@ -24,7 +24,7 @@ INSERT INTO thing VALUES ('open', taskex.create_task('e_req', pg_temp.id('type')
     ('returned task', taskex.create_task('e_req', pg_temp.id('type'), '5')),
     ('abandoned task', taskex.create_task('e_req', pg_temp.id('type'), '6')),
     ('closed', taskex.create_task('e_req', pg_temp.id('type'), '7')),
-    ('counted', taskex.create_task('e_req', pg_temp.id('type'), '8', consensus => 'one_coin'));
+    ('counted', taskex.create_task('e_req', taskex.create_task_type('e_req', 'Counted', 0), '8', consensus => 'one_coin'));
 INSERT INTO thing SELECT 'abandoned', assignment_id FROM taskex.accept_task('e_per', pg_temp.id('abandoned task'));
 SET taskex.clock = '2105-01-01 02:00:00+00';
 INSERT INTO thing SELECT split_part(name, ' ', 1), (taskex.accept_task('e_per', id)).assignment_id
