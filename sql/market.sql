@@ -302,12 +302,15 @@ Result: their number.';
 
 -- judging -------------------------------------------------------------------
 
-CREATE FUNCTION taskex.approve_assignment(requester text, assignment_id bigint, feedback text = NULL)
+CREATE FUNCTION taskex.approve_assignment(requester text, assignment_id bigint, feedback text = NULL,
+        override boolean = false)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_approve_assignment';
-COMMENT ON FUNCTION taskex.approve_assignment(text, bigint, text) IS
+COMMENT ON FUNCTION taskex.approve_assignment(text, bigint, text, boolean) IS
 'Approves a submitted assignment and pays it out of what is held for the task. feedback: what the
-performer is told, at most 10000 bytes, or NULL.
-Errors: unknown_assignment (TX103), wrong_state (TX109).';
+performer is told, at most 10000 bytes, or NULL. override: true: also one that was rejected, within
+taskex.override_period; it is paid from the requester''s available funds, besides the task''s slots, and
+a dispute over it is closed.
+Errors: unknown_assignment (TX103), wrong_state (TX109), too_late (TX122), insufficient_funds (TX201).';
 
 CREATE FUNCTION taskex.reject_assignment(requester text, assignment_id bigint, reason text,
         reopen boolean = false)

@@ -25,13 +25,20 @@ GRANT USAGE ON SCHEMA taskex TO taskex_user;
 GRANT EXECUTE ON FUNCTION
     taskex.accept_next(text, bigint, int),
     taskex.accept_task(text, bigint),
-    taskex.approve_assignment(text, bigint, text),
+    taskex.answer_dispute(text, bigint, text),
+    taskex.approve_assignment(text, bigint, text, boolean),
+    taskex.approve_assignments(text, bigint[], text),
+    taskex.approve_task(text, bigint, text),
     taskex.balance(text),
     taskex.create_task(text, bigint, jsonb, int, interval, text, text, int, float8, text),
     taskex.create_task_type(text, text, numeric, text, text[], interval, interval, jsonb, jsonb),
     taskex.create_tasks(text, bigint, jsonb[], int, interval, text, text, int, float8, text),
     taskex.expire_task(text, bigint),
     taskex.extend_assignment(text, bigint, interval),
+    taskex.mark_messages(text, bigint[]),
+    taskex.messages(text, boolean, bigint, int),
+    taskex.open_dispute(text, bigint, text),
+    taskex.rate_requester(text, bigint, int, text),
     taskex.reject_assignment(text, bigint, text, boolean),
     taskex.return_assignment(text, bigint),
     taskex.route(text),
@@ -44,7 +51,8 @@ GRANT EXECUTE ON FUNCTION
     taskex.task_results(text, bigint),
     taskex.update_user(text, jsonb),
     taskex.validate_result(bigint, jsonb),
-    taskex.withdraw(text, numeric, text)
+    taskex.withdraw(text, numeric, text),
+    taskex.withdraw_dispute(text, bigint)
     TO taskex_user;
 
 -- what the views call
@@ -58,7 +66,7 @@ GRANT EXECUTE ON FUNCTION
     TO taskex_user;
 
 GRANT SELECT ON
-    taskex.assignments, taskex.errors, taskex.task_types, taskex.tasks, taskex.transfers, taskex.users
+    taskex.assignments, taskex.disputes, taskex.errors, taskex.ratings, taskex.task_types, taskex.tasks, taskex.transfers, taskex.users
     TO taskex_user;
 
 -- trusted applications
@@ -75,6 +83,7 @@ GRANT EXECUTE ON FUNCTION
     taskex.drain_partition(text),
     taskex.drop_node(text),
     taskex.drop_partition(text),
+    taskex.resolve_dispute(bigint, boolean, text),
     taskex.resume_node(text),
     taskex.resume_partition(text),
     taskex.run_due()

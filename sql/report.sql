@@ -56,9 +56,12 @@ COMMENT ON VIEW taskex.activity IS 'What each worker of this exchange is doing n
 CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT detail text)
     RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WITH counted AS (
-        SELECT task_id, count(*) FILTER (WHERE state IN ('accepted', 'submitted', 'approved')) AS live,
-            count(*) FILTER (WHERE state = 'rejected') AS rejected
-        FROM _taskex.assignment GROUP BY task_id
+        -- whose slot was offered again has none, even if the rejection was overridden
+        SELECT a.task_id, count(*) FILTER (WHERE a.state IN ('accepted', 'submitted', 'approved')) AS live,
+            count(*) FILTER (WHERE a.state = 'rejected') AS rejected
+        FROM _taskex.assignment a
+        WHERE NOT EXISTS (SELECT FROM _taskex.result r WHERE r.assignment_id = a.assignment_id AND r.reopened)
+        GROUP BY a.task_id
     ), tasks AS (
         SELECT t.*, coalesce(c.live, 0) AS taken, coalesce(c.rejected, 0) AS rejected
         FROM _taskex.task t LEFT JOIN counted c USING (task_id)
@@ -67,9 +70,8 @@ CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT det
             'tasks with more live, submitted or approved assignments than performers' AS what
         FROM tasks WHERE taken > performers
         UNION ALL
-        -- a rejected assignment keeps its slot unless it was offered again
         SELECT 'slots', count(*), 'tasks whose count of taken slots differs from their assignments'
-        FROM tasks WHERE live NOT BETWEEN taken AND taken + rejected
+        FROM tasks WHERE live <> taken + rejected
         UNION ALL
         SELECT 'closed', count(*), 'closed tasks that have a slot which is neither taken nor given up'
         FROM tasks WHERE state <> 'open' AND live + released <> performers

@@ -14,11 +14,13 @@ bool		guc_async_accept = true;
 bool		guc_conductor = true;
 int			guc_conductor_interval = 1000;
 int			guc_directory_cache_size = 64 * 1024;
+int			guc_dispute_period = 30 * 86400;
 double		guc_exchange_fee = 0.2;
 int			guc_feed_size = 4096;
 int			guc_max_databases = 16;
 int			guc_max_input_size = 1024;
 int			guc_max_partitions = 1024;
+int			guc_override_period = 30 * 86400;
 int			guc_plan_cache_size = 256;
 int			guc_purse_cache_size = 16384;
 char	   *guc_wait_point = NULL;
@@ -96,6 +98,13 @@ guc_define(void)
 							1000, 10, 3600 * 1000,
 							PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.dispute_period",
+							"Time after a rejection in which the performer can open a dispute.",
+							NULL,
+							&guc_dispute_period,
+							30 * 86400, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
 	DefineCustomRealVariable("taskex.exchange_fee",
 							 "The exchange's fee, as a share of the reward.",
 							 "It is fixed for a task when the task is supplied.",
@@ -109,6 +118,13 @@ guc_define(void)
 							&guc_max_input_size,
 							1024, 1, 256 * 1024,
 							PGC_SUSET, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.override_period",
+							"Time after a rejection in which the requester can approve the assignment after all.",
+							NULL,
+							&guc_override_period,
+							30 * 86400, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.plan_cache_size",
 							"Number of plans for storage partitions that a session keeps.",

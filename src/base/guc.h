@@ -13,11 +13,13 @@ extern bool guc_async_accept;
 extern bool guc_conductor;
 extern int	guc_conductor_interval; /* ms */
 extern int	guc_directory_cache_size;	/* kB */
+extern int	guc_dispute_period; /* s */
 extern double guc_exchange_fee;
 extern int	guc_feed_size;
 extern int	guc_max_databases;
 extern int	guc_max_input_size; /* kB */
 extern int	guc_max_partitions;
+extern int	guc_override_period;	/* s */
 extern int	guc_plan_cache_size;
 extern int	guc_purse_cache_size;
 extern char *guc_wait_point;

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "directory/directory.h"
+#include "fmgr.h"
 #include "lease/due.h"
 #include "market/feed.h"
 #include "utils/jsonb.h"
@@ -88,10 +89,19 @@ typedef struct Judgement
 	text	   *feedback;
 	bool		reopen;			/* rejected: offer the slot again */
 	bool		automatic;		/* only if it is due, else skip */
+	bool		override;		/* approved: also if it was rejected */
+	bool		late;			/* ... however long ago */
 	int64		policy;			/* the review policy that judges, or 0 */
 } Judgement;
 
 extern bool review_judge(const UserHome *requester, const Judgement *judgement);
+extern void review_judge_or_fail(const UserHome *requester, const Judgement *judgement);
+
+/* an argument of type text that may be NULL, checked */
+extern text *review_feedback(FunctionCallInfo fcinfo, int arg);
+
+/* approve.c: approves what was rejected, if it may */
+extern bool review_override(const UserHome *requester, const Judgement *judgement);
 
 /* task.c: closes an open task, returns false if it was not open (or due) */
 extern bool task_close(const UserHome *requester, int64 task_id, const char *state, bool only_due);

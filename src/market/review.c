@@ -53,20 +53,37 @@ static Statement note_reopened = {
 };
 
 static Statement select_state = {
-	"SELECT state FROM _taskex.result_%p WHERE assignment_id = $1 AND requester_id = $2",
+	"SELECT state, judged_at FROM _taskex.result_%p WHERE assignment_id = $1 AND requester_id = $2",
 	2, {INT8OID, INT8OID}
 };
 
 static void
-add_flag(JsonbParseState **state, const char *name)
+add_key(JsonbParseState **state, const char *name)
 {
 	JsonbValue	item = {.type = jbvString};
 
 	item.val.string.val = unconstify(char *, name);
 	item.val.string.len = strlen(name);
 	pushJsonbValue(state, WJB_KEY, &item);
-	item.type = jbvBool;
+}
+
+static void
+add_flag(JsonbParseState **state, const char *name)
+{
+	JsonbValue	item = {.type = jbvBool};
+
+	add_key(state, name);
 	item.val.boolean = true;
+	pushJsonbValue(state, WJB_VALUE, &item);
+}
+
+static void
+add_number(JsonbParseState **state, const char *name, int64 number)
+{
+	JsonbValue	item = {.type = jbvNumeric};
+
+	add_key(state, name);
+	item.val.numeric = int64_to_numeric(number);
 	pushJsonbValue(state, WJB_VALUE, &item);
 }
 
@@ -78,16 +95,9 @@ judgement_detail(const Judgement *judgement, int64 fee, bool reopened, bool comp
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	if (fee > 0)
-	{
-		JsonbValue	item = {.type = jbvString};
-
-		item.val.string.val = "fee";
-		item.val.string.len = 3;
-		pushJsonbValue(&state, WJB_KEY, &item);
-		item.type = jbvNumeric;
-		item.val.numeric = int64_to_numeric(fee);
-		pushJsonbValue(&state, WJB_VALUE, &item);
-	}
+		add_number(&state, "fee", fee);
+	if (judgement->policy != 0)
+		add_number(&state, "policy", judgement->policy);
 	if (judgement->automatic)
 		add_flag(&state, "automatic");
 	if (reopened)
@@ -111,7 +121,7 @@ journal_judgement(const UserHome *requester, const Judgement *judgement, const P
 		act.amount = payment->reward;
 	else if (!reopened)
 		act.amount = payment->reward + payment->fee;
-	if (fee > 0 || judgement->automatic || reopened || completed)
+	if (fee > 0 || judgement->automatic || judgement->policy != 0 || reopened || completed)
 		act.detail = judgement_detail(judgement, fee, reopened, completed);
 	journal_write(&act);
 }
@@ -186,39 +196,68 @@ review_judge(const UserHome *requester, const Judgement *judgement)
 	return true;
 }
 
-/* what both functions have in common; explains a failure */
+/* the same, and review_override where that is allowed; explains a failure */
+void
+review_judge_or_fail(const UserHome *requester, const Judgement *judgement)
+{
+	Datum		values[2] = {Int64GetDatum(judgement->assignment_id), Int64GetDatum(requester->user_id)};
+	SpiScope	scope;
+	bool		isnull;
+	char	   *state;
+
+	if (review_judge(requester, judgement) ||
+		(judgement->override && review_override(requester, judgement)))
+		return;
+
+	spi_begin(&scope);
+	if (spi_run(&select_state, requester->partition, values, NULL, SPI_VIEW_CURRENT, 1) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_UNKNOWN_ASSIGNMENT),
+				 errmsg("no result of assignment %lld was submitted to the requester",
+						(long long) judgement->assignment_id)));
+	state = TextDatumGetCString(spi_value(0, 1, &isnull));
+	if (judgement->override && strcmp(state, "rejected") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_TOO_LATE),
+				 errmsg("the rejection of assignment %lld is final", (long long) judgement->assignment_id),
+				 errdetail("It was rejected at %s.", timestamptz_to_str(DatumGetTimestampTz(spi_value(0, 2, &isnull)))),
+				 errhint("taskex.override_period is the time in which a rejection can be overridden.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_TX_WRONG_STATE),
+			 errmsg("assignment %lld is not to be judged", (long long) judgement->assignment_id),
+			 errdetail("Its state is \"%s\".", state),
+			 strcmp(state, "rejected") == 0 && strcmp(judgement->state, "approved") == 0 ?
+			 errhint("With override => true a rejected assignment is approved after all.") : 0));
+}
+
+/* an argument that may be NULL */
+text *
+review_feedback(FunctionCallInfo fcinfo, int arg)
+{
+	text	   *feedback = PG_ARGISNULL(arg) ? NULL : PG_GETARG_TEXT_PP(arg);
+
+	if (feedback && VARSIZE_ANY_EXHDR(feedback) > FEEDBACK_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("feedback must have at most %d bytes", FEEDBACK_MAX)));
+	return feedback;
+}
+
+/* what both functions have in common */
 static void
 judge(FunctionCallInfo fcinfo, Judgement *judgement)
 {
 	UserHome	requester;
 
-	if (judgement->feedback && VARSIZE_ANY_EXHDR(judgement->feedback) > FEEDBACK_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("feedback must have at most %d bytes", FEEDBACK_MAX)));
+	judgement->feedback = review_feedback(fcinfo, 2);
 	directory_actor(PG_GETARG_TEXT_PP(0), &requester);
 	judgement->assignment_id = PG_GETARG_INT64(1);
-	if (!review_judge(&requester, judgement))
-	{
-		Datum		values[2] = {PG_GETARG_DATUM(1), Int64GetDatum(requester.user_id)};
-		SpiScope	scope;
-		bool		isnull;
-
-		spi_begin(&scope);
-		if (spi_run(&select_state, requester.partition, values, NULL, SPI_VIEW_CURRENT, 1) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_TX_UNKNOWN_ASSIGNMENT),
-					 errmsg("no result of assignment %lld was submitted to the requester",
-							(long long) judgement->assignment_id)));
-		ereport(ERROR,
-				(errcode(ERRCODE_TX_WRONG_STATE),
-				 errmsg("assignment %lld is not to be judged", (long long) judgement->assignment_id),
-				 errdetail("Its state is \"%s\".", TextDatumGetCString(spi_value(0, 1, &isnull)))));
-	}
+	review_judge_or_fail(&requester, judgement);
 }
 
 PG_FUNCTION_INFO_V1(taskex_approve_assignment);
 
+/* approve_assignment(requester, assignment_id, feedback, override) */
 Datum
 taskex_approve_assignment(PG_FUNCTION_ARGS)
 {
@@ -226,7 +265,8 @@ taskex_approve_assignment(PG_FUNCTION_ARGS)
 	Judgement	judgement = {.state = "approved"};
 
 	require_args(fcinfo, names);
-	judgement.feedback = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
+	require_arg(fcinfo, 3, "override");
+	judgement.override = PG_GETARG_BOOL(3);
 	judge(fcinfo, &judgement);
 	PG_RETURN_VOID();
 }
@@ -240,8 +280,7 @@ taskex_reject_assignment(PG_FUNCTION_ARGS)
 	Judgement	judgement = {.state = "rejected"};
 
 	require_args(fcinfo, names);
-	judgement.feedback = PG_GETARG_TEXT_PP(2);
-	if (VARSIZE_ANY_EXHDR(judgement.feedback) == 0)
+	if (VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(2)) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("reason must not be empty")));

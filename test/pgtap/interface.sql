@@ -33,7 +33,16 @@ insert into expected values
     ('submit_assignment', 'performer text, assignment_id bigint, result jsonb, lease_token bigint DEFAULT NULL::bigint', 'void', true),
     ('submit_assignments', 'performer text, assignment_ids bigint[], results jsonb[]', 'integer', true),
     -- judging
-    ('approve_assignment', 'requester text, assignment_id bigint, feedback text DEFAULT NULL::text', 'void', true),
+    ('approve_assignment', 'requester text, assignment_id bigint, feedback text DEFAULT NULL::text, override boolean DEFAULT false', 'void', true),
+    ('approve_assignments', 'requester text, assignment_ids bigint[], feedback text DEFAULT NULL::text', 'integer', true),
+    ('approve_task', 'requester text, task_id bigint, feedback text DEFAULT NULL::text', 'integer', true),
+    ('open_dispute', 'performer text, assignment_id bigint, reason text', 'bigint', true),
+    ('answer_dispute', 'requester text, dispute_id bigint, answer text', 'void', true),
+    ('withdraw_dispute', 'performer text, dispute_id bigint', 'void', true),
+    ('resolve_dispute', 'dispute_id bigint, upheld boolean, resolution text DEFAULT NULL::text', 'void', true),
+    ('rate_requester', 'performer text, assignment_id bigint, stars integer, comment text DEFAULT NULL::text', 'void', true),
+    ('messages', 'login text, unread boolean DEFAULT false, before bigint DEFAULT NULL::bigint, max_rows integer DEFAULT 100', 'TABLE(message_id bigint, sender text, subject text, message text, sent_at timestamp with time zone, read_at timestamp with time zone)', true),
+    ('mark_messages', 'login text, message_ids bigint[] DEFAULT NULL::bigint[]', 'integer', true),
     ('reject_assignment', 'requester text, assignment_id bigint, reason text, reopen boolean DEFAULT false', 'void', true),
     ('task_results', 'requester text, task_id bigint', 'TABLE(assignment_id bigint, performer text, state text, submitted_at timestamp with time zone, judged_at timestamp with time zone, result jsonb, feedback text)', true),
     ('task_answer', 'requester text, task_id bigint', 'TABLE(answer jsonb, confidence double precision, results integer, final boolean, tally jsonb)', true),
@@ -81,7 +90,9 @@ insert into expected_column values
     ('activity', 'pid integer, worker text, state text, activity text, wait_event_type text, wait_event text, xact_start timestamp with time zone'),
     ('assignment', 'assignment_id bigint, task_id bigint, task_type bigint, input jsonb, reward numeric, lease_token bigint, lease_until timestamp with time zone'),
     ('assignments', 'assignment_id bigint, task_id bigint, task_type_id bigint, performer text, requester text, state text, reward numeric, accepted_at timestamp with time zone, lease_until timestamp with time zone, finished_at timestamp with time zone'),
+    ('disputes', 'dispute_id bigint, requester text, performer text, assignment_id bigint, task_id bigint, state text, reason text, answer text, resolution text, opened_at timestamp with time zone, answered_at timestamp with time zone, resolved_at timestamp with time zone'),
     ('errors', 'sqlstate text, name text, description text'),
+    ('ratings', 'requester text, performer text, assignment_id bigint, task_type_id bigint, stars integer, comment text, rated_at timestamp with time zone'),
     ('health', 'check_name text, ok boolean, detail text'),
     ('nodes', 'name text, remote boolean, location text, tier text, capacity jsonb, state text'),
     ('partitions', 'name text, node text, tablespace text, storage_class text, capacity jsonb, state text, users bigint, partition_id integer'),
@@ -96,14 +107,14 @@ select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_typ
 select is(c.relkind::text, case c.relname when 'assignment' then 'c' else 'v' end, c.relname || ' is a view or a row type')
 from pg_class c where c.relnamespace = 'taskex'::regnamespace order by c.relname;
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
-        and c.relname in ('users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
+        and c.relname in ('disputes', 'ratings', 'users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
     'views that hide rows are security barriers');
 
 -- settings
 select results_eq($$ select name::text, vartype::text, context::text, coalesce(unit, '') from pg_settings where name like 'taskex.%' order by name collate "C" $$,
     $$ values ('taskex.async_accept', 'bool', 'user', ''), ('taskex.clock', 'string', 'superuser', ''), ('taskex.conductor', 'bool', 'sighup', ''), ('taskex.conductor_interval', 'integer', 'sighup', 'ms'),
-        ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.feed_size', 'integer', 'postmaster', ''),
-        ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_partitions', 'integer', 'postmaster', ''),
+        ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.dispute_period', 'integer', 'superuser', 's'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.feed_size', 'integer', 'postmaster', ''),
+        ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
         ('taskex.plan_cache_size', 'integer', 'user', ''), ('taskex.purse_cache_size', 'integer', 'postmaster', '') $$,
     'the settings, who may change them, and their units (wait_point is not shown)');
 select lives_ok('set local taskex.wait_point = ''nowhere''', 'a superuser may set taskex.wait_point');

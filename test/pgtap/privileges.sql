@@ -12,6 +12,10 @@ insert into may_execute
     union all select 'register_user', 'taskex_app'
     union all select unnest(array['add_node', 'add_partition', 'check_ledger', 'check_market', 'deposit', 'drain_node', 'drain_partition', 'drop_node',
         'drop_partition', 'resume_node', 'resume_partition', 'run_due']), 'taskex_admin';
+-- review
+insert into may_execute select unnest(array['answer_dispute', 'approve_assignments', 'approve_task', 'mark_messages', 'messages', 'open_dispute',
+        'rate_requester', 'withdraw_dispute']), 'taskex_user';
+insert into may_execute values ('resolve_dispute', 'taskex_admin');
 -- formats and changes of tasks
 insert into may_execute select unnest(array['validate_result']), 'taskex_user';
 create temporary table may_execute_internal (name text, role text);
@@ -20,7 +24,7 @@ insert into may_execute_internal
     union all select unnest(array['loaded', 'workers']), 'taskex_admin';
 create temporary table may_read (name text, role text);
 insert into may_read
-    select unnest(array['assignments', 'errors', 'task_types', 'tasks', 'transfers', 'users']), 'taskex_user'
+    select unnest(array['assignments', 'disputes', 'errors', 'ratings', 'task_types', 'tasks', 'transfers', 'users']), 'taskex_user'
     union all select unnest(array['activity', 'health', 'nodes', 'partitions']), 'taskex_admin';
 
 create function pg_temp.least(can_user boolean, can_app boolean, can_admin boolean) returns text language sql as $$

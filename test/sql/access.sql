@@ -35,6 +35,12 @@ INSERT INTO thing SELECT 'accepted by ' || u, (taskex.accept_task(u, pg_temp.id(
 INSERT INTO thing SELECT 'judged of ' || u, taskex.create_task(u, pg_temp.id('type'), '1') FROM unnest(ARRAY['a_own', 'a_oth']) u;
 INSERT INTO thing SELECT 'submitted to ' || u, (taskex.accept_task('a_third', pg_temp.id('judged of ' || u))).assignment_id FROM unnest(ARRAY['a_own', 'a_oth']) u;
 SELECT count(taskex.submit_assignment('a_third', id, '1')) FROM thing WHERE name LIKE 'submitted to%';
+INSERT INTO thing SELECT 'rejected of ' || u, taskex.create_task(u, pg_temp.id('type'), '2') FROM unnest(ARRAY['a_own', 'a_oth']) u;
+INSERT INTO thing SELECT 'rejected by ' || u, (taskex.accept_task('a_third', pg_temp.id('rejected of ' || u))).assignment_id FROM unnest(ARRAY['a_own', 'a_oth']) u;
+SELECT count(taskex.submit_assignment('a_third', id, '1')) FROM thing WHERE name LIKE 'rejected by%';
+SELECT count(taskex.reject_assignment(u, pg_temp.id('rejected by ' || u), 'no')) FROM unnest(ARRAY['a_own', 'a_oth']) u;
+INSERT INTO thing SELECT 'dispute with ' || u, taskex.open_dispute('a_third', pg_temp.id('rejected by ' || u), 'why') FROM unnest(ARRAY['a_own', 'a_oth']) u;
+SELECT count(taskex.rate_requester('a_third', pg_temp.id('rejected by ' || u), 1)) FROM unnest(ARRAY['a_own', 'a_oth']) u;
 INSERT INTO thing VALUES ('free', taskex.create_task('a_third', taskex.create_task_type('a_third', 'Free', 0), '1', 9));
 
 -- what a role gets when it tries a statement, which is undone
@@ -55,6 +61,12 @@ INSERT INTO call VALUES
     ('accept_next', 'accept_next(''%1$s'', NULL, 1)'), ('accept_task', 'accept_task(''%1$s'', pg_temp.id(''free''))'),
     ('add_node', 'add_node(''a_node'')'), ('add_partition', 'add_partition(''a_part'')'),
     ('approve_assignment', 'approve_assignment(''%1$s'', pg_temp.id(''submitted to %1$s''))'),
+    ('approve_assignments', 'approve_assignments(''%1$s'', ARRAY[pg_temp.id(''submitted to %1$s'')])'),
+    ('approve_task', 'approve_task(''%1$s'', pg_temp.id(''judged of %1$s''))'),
+    ('answer_dispute', 'answer_dispute(''%1$s'', pg_temp.id(''dispute with %1$s''), ''no'')'),
+    ('mark_messages', 'mark_messages(''%1$s'')'), ('messages', 'messages(''%1$s'')'),
+    ('open_dispute', 'open_dispute(''%1$s'', 0, ''why'')'), ('rate_requester', 'rate_requester(''%1$s'', 0, 1)'),
+    ('resolve_dispute', 'resolve_dispute(0, true)'), ('withdraw_dispute', 'withdraw_dispute(''%1$s'', 0)'),
     ('balance', 'balance(''%1$s'')'), ('check_ledger', 'check_ledger()'), ('check_market', 'check_market()'),
     ('create_task', 'create_task(''%1$s'', pg_temp.id(''type''), ''1'')'), ('create_task_type', 'create_task_type(''%1$s'', ''new'', 1)'),
     ('create_tasks', 'create_tasks(''%1$s'', pg_temp.id(''type''), ARRAY[''1'']::jsonb[])'), ('deposit', 'deposit(''%1$s'', 1, ''more'')'),
@@ -111,6 +123,8 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     pg_temp.sees('regress_access_stranger', query) AS noinherit,
     pg_temp.sees('regress_access_app', query) AS app, pg_temp.sees('regress_access_admin', query) AS admin
     FROM (VALUES
+    ('disputes', 'SELECT string_agg(requester, '' '' ORDER BY requester) FROM taskex.disputes WHERE performer = ''a_third'''),
+    ('ratings', 'SELECT string_agg(requester, '' '' ORDER BY requester) FROM taskex.ratings WHERE performer = ''a_third'''),
     ('users', 'SELECT string_agg(login, '' '' ORDER BY login) FROM taskex.users WHERE login LIKE ''a\_%'''),
     ('tasks', 'SELECT string_agg(DISTINCT requester, '' '') FROM taskex.tasks WHERE requester LIKE ''a\_%'''),
     ('assignments', 'SELECT string_agg(DISTINCT performer || ''<'' || requester, '' '') FROM taskex.assignments WHERE requester LIKE ''a\_%'''),
@@ -123,7 +137,7 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('health', 'SELECT count(*) > 2 FROM taskex.health'),
     ('activity', 'SELECT count(*) >= 0 FROM taskex.activity')) v (what, query);
 SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex'::regnamespace AND c.relkind = 'v'
-    AND c.relname NOT IN ('users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'health', 'activity');
+    AND c.relname NOT IN ('disputes', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'health', 'activity');
 -- a condition of his own is not shown the others' rows
 CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN RAISE WARNING 'leaked: %', $1; RETURN true; END $$;
 SET ROLE regress_access_user;

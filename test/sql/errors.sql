@@ -21,24 +21,27 @@ INSERT INTO thing VALUES ('open', taskex.create_task('e_req', pg_temp.id('type')
     ('submitted task', taskex.create_task('e_req', pg_temp.id('type'), '2', 2)),
     ('approved task', taskex.create_task('e_req', pg_temp.id('type'), '3')),
     ('rejected task', taskex.create_task('e_req', pg_temp.id('type'), '4')),
+    ('other rejected task', taskex.create_task('e_req', pg_temp.id('type'), '4')),
     ('returned task', taskex.create_task('e_req', pg_temp.id('type'), '5')),
     ('abandoned task', taskex.create_task('e_req', pg_temp.id('type'), '6')),
     ('closed', taskex.create_task('e_req', pg_temp.id('type'), '7')),
     ('counted', taskex.create_task('e_req', taskex.create_task_type('e_req', 'Counted', 0), '8', consensus => 'one_coin'));
 INSERT INTO thing SELECT 'abandoned', assignment_id FROM taskex.accept_task('e_per', pg_temp.id('abandoned task'));
 SET taskex.clock = '2105-01-01 02:00:00+00';
-INSERT INTO thing SELECT split_part(name, ' ', 1), (taskex.accept_task('e_per', id)).assignment_id
-    FROM thing WHERE name ~ '^(accepted|submitted|approved|rejected|returned) task';
+INSERT INTO thing SELECT replace(name, ' task', ''), (taskex.accept_task('e_per', id)).assignment_id
+    FROM thing WHERE name ~ '^(accepted|submitted|approved|rejected|other rejected|returned) task';
 DO $$
 BEGIN
-    PERFORM taskex.submit_assignment('e_per', id, '1') FROM thing WHERE name IN ('submitted', 'approved', 'rejected');
+    PERFORM taskex.submit_assignment('e_per', id, '1') FROM thing WHERE name IN ('submitted', 'approved', 'rejected', 'other rejected');
     PERFORM taskex.approve_assignment('e_req', pg_temp.id('approved'));
     PERFORM taskex.reject_assignment('e_req', pg_temp.id('rejected'), 'no');
+    PERFORM taskex.reject_assignment('e_req', pg_temp.id('other rejected'), 'no');
     PERFORM taskex.return_assignment('e_per', pg_temp.id('returned'));
     PERFORM taskex.expire_task('e_req', pg_temp.id('closed'));
     PERFORM taskex.run_due();
 END $$;
 INSERT INTO thing SELECT 'token', lease_token FROM _taskex.assignment WHERE assignment_id = pg_temp.id('accepted');
+INSERT INTO thing SELECT 'dispute', taskex.open_dispute('e_per', pg_temp.id('rejected'), 'why');
 INSERT INTO thing SELECT 'late', (taskex.accept_task('e_oth', id)).assignment_id FROM thing WHERE name = 'submitted task';
 
 -- tries a statement and undoes it: what it says, with numbers of ids left out
@@ -54,7 +57,7 @@ BEGIN
         WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
             RETURN regexp_replace(format('%s %s%s', SQLSTATE, SQLERRM, ' | ' || nullif(detail, '')),
-                '(task|assignment|id) \d+', '\1 N', 'g');
+                '(task|assignment|dispute|id) \d+', '\1 N', 'g');
     END;
 END $$;
 -- everything that the exchange has on record, and what shared memory makes of it
@@ -64,9 +67,9 @@ DECLARE
     one text;
     all_of_it text := '';
 BEGIN
-    FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'entry', 'partition', 'node'] LOOP
+    FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'entry', 'partition', 'node'] LOOP
         EXECUTE format('SELECT md5(string_agg(r::text, chr(10) ORDER BY r::text)) FROM _taskex.%I r', t) INTO one;
-        all_of_it := all_of_it || one;
+        all_of_it := all_of_it || coalesce(one, '');
     END LOOP;
     RETURN md5(all_of_it || (SELECT string_agg(b::text, ',') FROM unnest(ARRAY['e_req', 'e_per', 'e_oth']) l, taskex.balance(l) b));
 END $$;
@@ -79,7 +82,10 @@ INSERT INTO good_call VALUES
     ('accept_task', ARRAY['''e_oth''', 'pg_temp.id(''open'')']),
     ('add_node', ARRAY['''e_node''', 'NULL', 'NULL', '''standard''', '''{}''']),
     ('add_partition', ARRAY['''e_part''', 'NULL', '''local''', '''ssd''', '''{}''']),
-    ('approve_assignment', ARRAY['''e_req''', 'pg_temp.id(''submitted'')', '''fine''']),
+    ('answer_dispute', ARRAY['''e_req''', 'pg_temp.id(''dispute'')', '''no''']),
+    ('approve_assignment', ARRAY['''e_req''', 'pg_temp.id(''submitted'')', '''fine''', 'false']),
+    ('approve_assignments', ARRAY['''e_req''', 'ARRAY[pg_temp.id(''submitted'')]', '''fine''']),
+    ('approve_task', ARRAY['''e_req''', 'pg_temp.id(''submitted task'')', '''fine''']),
     ('balance', ARRAY['''e_req''']),
     ('check_ledger', '{}'), ('check_market', '{}'), ('run_due', '{}'),
     ('create_task', ARRAY['''e_req''', 'pg_temp.id(''type'')', '''1''', '1', '''1 day''', '''mean''', '''key''', 'NULL', 'NULL', '''note''']),
@@ -90,6 +96,11 @@ INSERT INTO good_call VALUES
     ('drop_node', ARRAY['''nowhere''']), ('drop_partition', ARRAY['''nowhere''']),
     ('expire_task', ARRAY['''e_req''', 'pg_temp.id(''open'')']),
     ('extend_assignment', ARRAY['''e_per''', 'pg_temp.id(''accepted'')', '''1 hour''']),
+    ('mark_messages', ARRAY['''e_per''', '''{}''']), ('messages', ARRAY['''e_per''', 'false', '1', '10']),
+    ('open_dispute', ARRAY['''e_per''', 'pg_temp.id(''other rejected'')', '''why''']),
+    ('rate_requester', ARRAY['''e_per''', 'pg_temp.id(''submitted'')', '5', '''good''']),
+    ('resolve_dispute', ARRAY['pg_temp.id(''dispute'')', 'false', '''no''']),
+    ('withdraw_dispute', ARRAY['''e_per''', 'pg_temp.id(''dispute'')']),
     ('register_user', ARRAY['''e_new''', '''{}''', '''errors_1''']),
     ('reject_assignment', ARRAY['''e_req''', 'pg_temp.id(''submitted'')', '''bad''', 'false']),
     ('resume_node', ARRAY['''local''']), ('resume_partition', ARRAY['''errors_1''']),
