@@ -121,18 +121,47 @@ INSERT INTO _taskex.child_table VALUES ('result', 140, 70, ARRAY['PRIMARY KEY (a
 
 -- agreed: sum of the probabilities that he was right, compared: in how many
 -- cases that is known. The mean of the Beta distribution that they make is how
--- reliable he is taken to be (src/truth/one_coin.h).
+-- reliable he is taken to be (src/truth/one_coin.h). A summary as those of
+-- journal.sql: version goes down, so the newest row is found first.
 CREATE TABLE _taskex.reliability (
     partition_id int NOT NULL,
     performer_id bigint NOT NULL,
     task_type_id bigint NOT NULL,
+    version bigint NOT NULL,
     agreed float8 NOT NULL,
-    compared float8 NOT NULL
+    compared float8 NOT NULL,
+    last_at timestamptz NOT NULL
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.reliability IS
     'How performers agree with the answers of tasks, by type, on the performers'' partitions. Written by the dispatch alone.';
-INSERT INTO _taskex.child_table VALUES ('reliability', 145, 70,
-    ARRAY['PRIMARY KEY (performer_id, task_type_id)'], '{}');
+INSERT INTO _taskex.child_table VALUES ('reliability', 145, 100,
+    ARRAY['PRIMARY KEY (performer_id, task_type_id, version)'], '{}');
+
+INSERT INTO _taskex.event_kind VALUES
+    ('compared', 135, false, false, false, 'performers were compared with the answer of a task, or with a known answer', NULL,
+        'agreed: by performer''s id, how probably he was right, 0 to 1');
+
+CREATE FUNCTION _taskex.fold_reliability(batch _taskex.journal_act[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    home int;
+    deltas _taskex.reliability[];
+BEGIN
+    FOR home, deltas IN
+        SELECT n.partition_id, array_agg(n::_taskex.reliability) FROM (
+            SELECT d.partition_id, d.user_id, b.task_type_id, 0::bigint AS version,
+                sum(a.value::float8), count(*)::float8, max(b.at)
+            FROM unnest(batch) b CROSS JOIN LATERAL jsonb_each_text(b.detail -> 'agreed') a
+                JOIN _taskex.directory d ON d.user_id = a.key::bigint
+            WHERE b.kind = 'compared'
+            GROUP BY 1, 2, 3) n
+        GROUP BY 1
+    LOOP
+        PERFORM _taskex.add_to_summary('reliability', home, '{performer_id,task_type_id}', '{agreed,compared}', '{last_at}', deltas);
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION _taskex.fold_reliability(_taskex.journal_act[]) IS 'Adds what performers were compared by to reliability.';
+INSERT INTO _taskex.journal_consumer VALUES (50, 'fold_reliability');
 
 CREATE TABLE _taskex.offer (
     task_type_id bigint NOT NULL,

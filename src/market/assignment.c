@@ -40,6 +40,7 @@ typedef struct CountedTask
 {
 	UserHome	requester;
 	int64		task_id;
+	int64		assignment_id;
 } CountedTask;
 
 static void
@@ -190,7 +191,7 @@ count_results(Holder *holder)
 	{
 		CountedTask *task = lfirst(cell);
 
-		consensus_update(&task->requester, task->task_id, holder->performer.user_id);
+		consensus_update(&task->requester, task->task_id, holder->performer.user_id, task->assignment_id);
 	}
 }
 
@@ -201,6 +202,7 @@ note_counted(Holder *holder, const UserHome *requester)
 
 	task->requester = *requester;
 	task->task_id = child_int64(&holder->assignments, ASSIGNMENT_TASK_ID);
+	task->assignment_id = child_int64(&holder->assignments, ASSIGNMENT_ASSIGNMENT_ID);
 	holder->counted = lappend(holder->counted, task);
 }
 

@@ -14,6 +14,7 @@
 
 #include "market/consensus.h"
 #include "base/errcodes.h"
+#include "journal/journal.h"
 #include "ledger/ledger.h"
 #include "market/market.h"
 #include "market/rows.h"
@@ -269,6 +270,62 @@ weigh_one_coin(Ballot *ballot)
 	ballot->sure = ballot->target != 0 && ballot->confidence >= ballot->target;
 }
 
+/* ---- what others are told ---- */
+
+static void
+journal(int64 requester, int64 task_type, int64 task_id, const char *kind, int64 amount, Jsonb *detail)
+{
+	JournalAct	act = {.kind = kind, .requester_id = requester, .task_type_id = task_type,
+	.task_id = task_id, .amount = amount, .detail = detail};
+
+	journal_write(&act);
+}
+
+/* {"agreed": {"performer's id": 0.9, ...}} */
+typedef struct AgreementDetail
+{
+	JsonbParseState *state;
+} AgreementDetail;
+
+static void
+detail_key(AgreementDetail *detail, const char *name)
+{
+	JsonbValue	key;
+
+	key.type = jbvString;
+	key.val.string.val = unconstify(char *, name);
+	key.val.string.len = strlen(name);
+	pushJsonbValue(&detail->state, WJB_KEY, &key);
+}
+
+static void
+detail_begin(AgreementDetail *detail)
+{
+	detail->state = NULL;
+	pushJsonbValue(&detail->state, WJB_BEGIN_OBJECT, NULL);
+	detail_key(detail, "agreed");
+	pushJsonbValue(&detail->state, WJB_BEGIN_OBJECT, NULL);
+}
+
+static void
+detail_add(AgreementDetail *detail, int64 performer, double agreed)
+{
+	Datum		number = DirectFunctionCall1(float8_numeric, Float8GetDatum(agreed));
+	JsonbValue	value;
+
+	detail_key(detail, psprintf("%lld", (long long) performer));
+	value.type = jbvNumeric;
+	value.val.numeric = DatumGetNumeric(DirectFunctionCall2(numeric_round, number, Int32GetDatum(6)));
+	pushJsonbValue(&detail->state, WJB_VALUE, &value);
+}
+
+static Jsonb *
+detail_end(AgreementDetail *detail)
+{
+	pushJsonbValue(&detail->state, WJB_END_OBJECT, NULL);
+	return JsonbValueToJsonb(pushJsonbValue(&detail->state, WJB_END_OBJECT, NULL));
+}
+
 /* ---- the task's row ---- */
 
 static bool
@@ -350,7 +407,55 @@ store(Ballot *ballot, bool decided, bool final)
 		feed_took(task_type, ballot->requester->partition, ballot->task_id, 0);
 		if (amount > 0)
 			ledger_release(ballot->requester, amount, ballot->task_id);
+		journal(ballot->requester->user_id, task_type, ballot->task_id, "decided", amount, NULL);
 	}
+}
+
+/* ---- comparing performers ---- */
+
+/*
+ * All of them when the answer is final, and who comes later alone, by how
+ * probably each is right as far as the others tell.
+ */
+static void
+compare(Ballot *ballot, int64 performer)
+{
+	OneCoinVotes votes;
+	double	   *agreement;
+	AgreementDetail detail;
+
+	if (ballot->votes.nlabels == 0)
+		return;					/* numbers */
+	if (ballot->reliability == NULL)
+		read_reliabilities(ballot);
+	votes = one_coin_votes(ballot);
+	agreement = palloc(sizeof(double) * (votes.count + 1));
+	if (!one_coin_agreement(&votes, agreement))
+		return;
+	detail_begin(&detail);
+	for (int i = 0; i < votes.count; i++)
+		if (!ballot->was_final || ballot->votes.votes[i].performer_id == performer)
+			detail_add(&detail, ballot->votes.votes[i].performer_id, agreement[i]);
+	journal(ballot->requester->user_id, child_int64(&ballot->tasks, TASK_TASK_TYPE_ID), ballot->task_id,
+			"compared", 0, detail_end(&detail));
+}
+
+/* who answered a golden task is compared with the known answer alone */
+static void
+compare_golden(Ballot *ballot, int64 performer, int64 assignment_id)
+{
+	bool		isnull;
+	Jsonb	   *known = DatumGetJsonbP(slot_getattr(ballot->tasks.slot, TASK_KNOWN_ANSWER, &isnull));
+	Jsonb	   *value;
+	AgreementDetail detail;
+
+	if (!child_find(&ballot->results, RESULT_BY_ID, 1, &assignment_id))
+		elog(ERROR, "result of assignment %lld is missing", (long long) assignment_id);
+	value = DatumGetJsonbP(slot_getattr(ballot->results.slot, RESULT_RESULT, &isnull));
+	detail_begin(&detail);
+	detail_add(&detail, performer, compareJsonbContainers(&value->root, &known->root) == 0 ? 1 : 0);
+	journal(ballot->requester->user_id, child_int64(&ballot->tasks, TASK_TASK_TYPE_ID), ballot->task_id,
+			"compared", 0, detail_end(&detail));
 }
 
 static void
@@ -371,10 +476,12 @@ combine(Ballot *ballot, int64 performer)
 		ballot->votes.count >= DatumGetInt32(slot_getattr(ballot->tasks.slot, TASK_MIN_PERFORMERS, &isnull));
 	final = ballot->was_final || decided || ballot->remaining == 0;
 	store(ballot, decided, final);
+	if (final && performer != 0)
+		compare(ballot, performer);
 }
 
 void
-consensus_update(const UserHome *requester, int64 task_id, int64 performer)
+consensus_update(const UserHome *requester, int64 task_id, int64 performer, int64 assignment_id)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "taskex consensus", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
@@ -383,11 +490,17 @@ consensus_update(const UserHome *requester, int64 task_id, int64 performer)
 
 	child_open(&ballot.tasks, &task_table, requester->partition);
 	child_open(&ballot.results, &result_table, requester->partition);
-	if (child_lock(&ballot.tasks, task_id, true) != ROW_LOCKED)
+	if (!child_find(&ballot.tasks, TASK_BY_ID, 1, &task_id))
 		elog(ERROR, "task %lld is missing", (long long) task_id);
 	(void) slot_getattr(ballot.tasks.slot, TASK_CONSENSUS, &isnull);
 	if (!isnull)
+	{
+		if (child_lock(&ballot.tasks, task_id, true) != ROW_LOCKED)
+			elog(ERROR, "task %lld is missing", (long long) task_id);
 		combine(&ballot, performer);
+	}
+	else if (performer != 0 && child_int64(&ballot.tasks, TASK_TASK_TYPE_ID) < 0)
+		compare_golden(&ballot, performer, assignment_id);
 	child_close(&ballot.results);
 	child_close(&ballot.tasks);
 	MemoryContextSwitchTo(old);
@@ -403,6 +516,6 @@ taskex_count_results(PG_FUNCTION_ARGS)
 	UserHome	requester;
 
 	directory_home_by_id(PG_GETARG_INT64(0), &requester);
-	consensus_update(&requester, PG_GETARG_INT64(1), 0);
+	consensus_update(&requester, PG_GETARG_INT64(1), 0, 0);
 	PG_RETURN_VOID();
 }

@@ -35,11 +35,12 @@ extern bool consensus_counts(Child *tasks);
 extern double consensus_reliability(const UserHome *performer, int64 task_type);
 
 /*
- * Combines the results of a task anew; performer: who has just submitted one
- * (0: another one was rejected, or counts again).  The task's row is locked,
+ * Combines the results of a task anew; performer, assignment: who has just
+ * submitted one (0: another one was rejected, or counts again).  The task's row is locked,
  * and if the answer is sure enough the task is decided.  To be called after
  * the rows of results and assignments have been written.
  */
-extern void consensus_update(const UserHome *requester, int64 task_id, int64 performer);
+extern void consensus_update(const UserHome *requester, int64 task_id,
+							 int64 performer, int64 assignment_id);
 
 #endif							/* TASKEX_CONSENSUS_H */

@@ -191,7 +191,7 @@ review_judge(const UserHome *requester, const Judgement *judgement)
 
 	/* what is rejected counts no more */
 	if (counted && !approved)
-		consensus_update(requester, task_id, 0);
+		consensus_update(requester, task_id, 0, 0);
 	journal_judgement(requester, judgement, &payment, task_type, task_id, reopened, completed);
 	return true;
 }

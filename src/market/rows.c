@@ -42,7 +42,8 @@ const ChildTable result_table = {
 };
 
 static const char *const reliability_columns[RELIABILITY_COLUMNS] = {
-	"partition_id", "performer_id", "task_type_id", "agreed", "compared"
+	"partition_id", "performer_id", "task_type_id", "version", "agreed", "compared",
+	"last_at"
 };
 
 const ChildTable reliability_table = {
