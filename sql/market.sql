@@ -183,6 +183,15 @@ CREATE TABLE _taskex.offer_note (
 );
 COMMENT ON TABLE _taskex.offer_note IS 'Offers that are not merged into _taskex.offer yet.';
 
+CREATE TABLE _taskex.golden_rate (
+    task_type_id bigint NOT NULL,
+    requester_id bigint NOT NULL,
+    rate float8 NOT NULL,
+    PRIMARY KEY (task_type_id, requester_id)
+);
+COMMENT ON TABLE _taskex.golden_rate IS
+    'How often who takes a task of a type and requester gets one whose answer is known instead: more than 0, at most 1.';
+
 CREATE TABLE _taskex.due_cursor (
     partition_id int NOT NULL,
     kind int NOT NULL,
@@ -209,6 +218,7 @@ SELECT pg_catalog.pg_extension_config_dump('_taskex.task_type', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.offer', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.offer_note', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.due_cursor', '');
+SELECT pg_catalog.pg_extension_config_dump('_taskex.golden_rate', '');
 
 CREATE TYPE taskex.assignment AS (
     assignment_id bigint,
@@ -268,6 +278,45 @@ CREATE FUNCTION taskex.create_tasks(requester text, task_type bigint, inputs jso
 COMMENT ON FUNCTION taskex.create_tasks(text, bigint, jsonb[], int, interval, text, text, int, float8, text) IS
 'Supplies up to 100000 tasks at once, all or none; see create_task.
 Result: their ids, in the order of inputs.';
+
+CREATE FUNCTION taskex.create_golden_task(requester text, task_type bigint, input jsonb, known_answer jsonb,
+        performers int = 100, expires_in interval = '30 days', idempotency_key text = NULL, annotation text = NULL)
+    RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_create_golden_task';
+COMMENT ON FUNCTION taskex.create_golden_task(text, bigint, jsonb, jsonb, int, interval, text, text) IS
+'Supplies a golden task: one whose answer is known, to see how good performers are. It is given, at the rate of
+set_golden_rate, to those who take the requester''s other tasks of the task_type; nothing that they see tells it
+from these, and nobody has it twice. It is paid like them. known_answer: the right result, of the type''s
+format; at most taskex.max_input_size. input, performers, expires_in, idempotency_key, annotation: as in create_task.
+Result: the task''s id. Errors: those of create_task, result_invalid (TX114).';
+
+CREATE FUNCTION taskex.set_golden_rate(requester text, task_type bigint, rate float8)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';
+COMMENT ON FUNCTION taskex.set_golden_rate(text, bigint, float8) IS
+'Sets how often a performer who takes one of the requester''s tasks of the task_type by accept_next gets a golden
+one instead, if there is one for him. rate: 0 (never; so it is if nothing was set) to 1 (always).
+Errors: unknown_task_type (TX101).';
+
+CREATE FUNCTION _taskex.golden_rate_set(task_type bigint, partition int)
+    RETURNS void LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'taskex_golden_rate_set';
+COMMENT ON FUNCTION _taskex.golden_rate_set(bigint, int) IS
+    'When the transaction commits, those who look for work hear that there is a golden rate on this shelf.';
+
+CREATE FUNCTION _taskex.set_golden_rate(requester bigint, task_type bigint, rate float8)
+    RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF rate NOT BETWEEN 0 AND 1 THEN
+        RAISE 'rate must be between 0 and 1' USING ERRCODE = 'invalid_parameter_value';
+    ELSIF NOT EXISTS (SELECT FROM _taskex.task_type t WHERE t.task_type_id = task_type) THEN
+        RAISE 'task type % does not exist', task_type USING ERRCODE = 'TX101';
+    ELSIF rate = 0 THEN
+        DELETE FROM _taskex.golden_rate g WHERE g.task_type_id = task_type AND g.requester_id = requester;
+    ELSE
+        INSERT INTO _taskex.golden_rate AS g VALUES (task_type, requester, rate)
+            ON CONFLICT (task_type_id, requester_id) DO UPDATE SET rate = excluded.rate;
+        PERFORM _taskex.golden_rate_set(task_type, _taskex.home(requester));
+    END IF;
+END $$;
+COMMENT ON FUNCTION _taskex.set_golden_rate(bigint, bigint, float8) IS 'Does the work of taskex.set_golden_rate.';
 
 CREATE FUNCTION taskex.expire_task(requester text, task_id bigint)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_expire_task';

@@ -30,6 +30,7 @@ GRANT EXECUTE ON FUNCTION
     taskex.approve_assignments(text, bigint[], text),
     taskex.approve_task(text, bigint, text),
     taskex.balance(text),
+    taskex.create_golden_task(text, bigint, jsonb, jsonb, int, interval, text, text),
     taskex.create_task(text, bigint, jsonb, int, interval, text, text, int, float8, text),
     taskex.create_task_type(text, text, numeric, text, text[], interval, interval, jsonb, jsonb),
     taskex.create_tasks(text, bigint, jsonb[], int, interval, text, text, int, float8, text),
@@ -42,6 +43,7 @@ GRANT EXECUTE ON FUNCTION
     taskex.reject_assignment(text, bigint, text, boolean),
     taskex.return_assignment(text, bigint),
     taskex.route(text),
+    taskex.set_golden_rate(text, bigint, float8),
     taskex.statement(text, timestamptz, int),
     taskex.submit_assignment(text, bigint, jsonb, bigint),
     taskex.submit_assignments(text, bigint[], jsonb[]),
@@ -66,7 +68,15 @@ GRANT EXECUTE ON FUNCTION
     TO taskex_user;
 
 GRANT SELECT ON
-    taskex.assignments, taskex.disputes, taskex.errors, taskex.ratings, taskex.task_types, taskex.tasks, taskex.transfers, taskex.users
+    taskex.assignments,
+    taskex.disputes,
+    taskex.errors,
+    taskex.golden_tasks,
+    taskex.ratings,
+    taskex.task_types,
+    taskex.tasks,
+    taskex.transfers,
+    taskex.users
     TO taskex_user;
 
 -- trusted applications

@@ -20,6 +20,7 @@
 #include "journal/journal.h"
 #include "ledger/ledger.h"
 #include "market/consensus.h"
+#include "market/golden.h"
 #include "market/rows.h"
 
 #include "fmgr.h"
@@ -45,6 +46,8 @@ typedef struct Taker
 	Child		assignments;	/* on the performer's partition */
 	Choice		choice;			/* of accept_next */
 	MemoryContext context;		/* for what is returned */
+	int64		candidate_of;	/* requester of the task claimed last */
+	int64		golden_of;		/* looking for a golden task of this requester, or 0 */
 } Taker;
 
 static void
@@ -56,6 +59,7 @@ taker_begin(Taker *taker, const text *login, const char *function)
 		xact_async_begin();
 	taker->now = clock_now();
 	taker->context = CurrentMemoryContext;
+	taker->golden_of = 0;
 	child_open(&taker->assignments, &assignment_table, taker->performer.partition);
 }
 
@@ -112,7 +116,7 @@ static int32
 take(Taker *taker, Child *tasks, Accepted *accepted)
 {
 	static const int live[1] = {TASK_LIVE};
-	int64		task_type = child_int64(tasks, TASK_TASK_TYPE_ID);
+	int64		task_type = Abs(child_int64(tasks, TASK_TASK_TYPE_ID));	/* nobody tells a golden one */
 	TimestampTz lease_until = after_interval(taker->now, &task_type_get(task_type)->lease);
 	int32		left = child_int32(tasks, TASK_PERFORMERS) - child_int32(tasks, TASK_LIVE) - 1;
 	Datum		value = Int32GetDatum(child_int32(tasks, TASK_LIVE) + 1);
@@ -257,6 +261,11 @@ suits(Taker *taker, FeedScan *scan, Child *tasks, int64 task_id)
 	if (!available(tasks, taker->now) ||
 		child_int64(tasks, TASK_REQUESTER_ID) == taker->performer.user_id)
 		return false;
+	if (taker->golden_of != 0 && child_int64(tasks, TASK_REQUESTER_ID) != taker->golden_of)
+	{
+		scan->forget = true;
+		return false;
+	}
 
 	/* a free task that wants one performer was had only if it came back */
 	return !(scan->in_range || child_int32(tasks, TASK_PERFORMERS) > 1) ||
@@ -293,7 +302,10 @@ claim_candidate(Taker *taker, FeedScan *scan, Child *tasks)
 				bool		suitable = suits(taker, scan, tasks, task_id);
 
 				if (suitable && feed_claim(scan->shelf, task_id))
+				{
 					candidate = task_id;
+					taker->candidate_of = child_int64(tasks, TASK_REQUESTER_ID);
+				}
 
 				/* one that another transaction claims comes back as a range */
 				if (first == 0 && (!suitable || candidate != 0))
@@ -330,6 +342,23 @@ take_claimed(Taker *taker, FeedScan *scan, Child *tasks, int64 task_id, Accepted
 	return true;
 }
 
+static bool take_from_shelf(Taker *taker, Shelf *shelf, int64 task_type, Accepted *accepted);
+
+/* a golden task of the requester instead of one from the scan's shelf */
+static bool
+take_golden(Taker *taker, const FeedScan *scan, int64 requester, Accepted *accepted)
+{
+	Shelf	   *shelf = golden_shelf(scan);
+	bool		taken;
+
+	if (shelf == NULL)
+		return false;
+	taker->golden_of = requester;
+	taken = take_from_shelf(taker, shelf, -scan->task_type, accepted);
+	taker->golden_of = 0;
+	return taken;
+}
+
 /* looks through the windows of a shelf until a task is taken */
 static bool
 take_from_shelf(Taker *taker, Shelf *shelf, int64 task_type, Accepted *accepted)
@@ -338,6 +367,7 @@ take_from_shelf(Taker *taker, Shelf *shelf, int64 task_type, Accepted *accepted)
 	Child		tasks;
 	bool		more = feed_scan_begin(&scan, shelf, task_type, taker->performer.user_id);
 	bool		taken = false;
+	bool		may_divert = taker->golden_of == 0;
 
 	if (!more)
 		return false;
@@ -348,6 +378,12 @@ take_from_shelf(Taker *taker, Shelf *shelf, int64 task_type, Accepted *accepted)
 
 		if (task_id == 0)
 			more = feed_scan_next(&scan);
+		else if (may_divert && golden_turn(&scan, taker->candidate_of))
+		{
+			feed_unclaim(task_id);
+			may_divert = false;
+			taken = take_golden(taker, &scan, taker->candidate_of, accepted);
+		}
 		else if (take_claimed(taker, &scan, &tasks, task_id, accepted))
 		{
 			feed_scan_took(&scan, task_id);

@@ -130,7 +130,7 @@ review_override(const UserHome *requester, const Judgement *judgement)
 	ledger_pay(requester, &payment, 1);
 	spi_end(&scope);
 	if (counted)
-		consensus_update(requester, task_id, 0);
+		consensus_update(requester, task_id, 0, 0);
 	journal_override(requester, &payment, task_type, task_id);
 	return true;
 }

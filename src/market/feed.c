@@ -336,6 +336,24 @@ feed_claimed(int64 task_id, int32 left)
 }
 
 void
+feed_unclaim(int64 task_id)
+{
+	Claiming   *claiming = xact_find(&claiming_kind);
+	Shelf	   *shelf;
+
+	if (claiming == NULL || claiming->task_id != task_id)
+		return;
+	claiming->task_id = 0;
+	shelf = claiming->shelf;
+
+	SpinLockAcquire(&shelf->mutex);
+	if (remove_claim(shelf, task_id))
+		shelf_add_range(shelf, task_id, task_id);
+	shelf_changed(shelf);
+	SpinLockRelease(&shelf->mutex);
+}
+
+void
 feed_claim_failed(int64 task_id)
 {
 	Claiming   *claiming = xact_find(&claiming_kind);

@@ -35,6 +35,8 @@ typedef struct FeedScan
 	int64		high;			/* where the shelf ended when the scan began */
 	int64		low;			/* the shelf's low when the scan began */
 	bool		in_range;
+	bool		forget;			/* he went past what he may want another time: his
+								 * place is not remembered */
 } FeedScan;
 
 extern const ShmemPart feed_shmem;
@@ -135,6 +137,9 @@ extern void feed_took(int64 task_type, int32 partition, int64 task_id, int32 lef
 
 /* the task just claimed was taken, and has this many slots left */
 extern void feed_claimed(int64 task_id, int32 left);
+
+/* the task just claimed is not taken after all, and may be claimed again */
+extern void feed_unclaim(int64 task_id);
 
 /* the row of the task just claimed could not be had: busy, or taken */
 extern void feed_claim_failed(int64 task_id);

@@ -43,7 +43,7 @@ store_place(const FeedScan *scan)
 	Place		place = {scan->cursor, scan->seen};
 
 	/* who reads with an old snapshot has not seen all that he went past */
-	if (IsolationUsesXactSnapshot())
+	if (IsolationUsesXactSnapshot() || scan->forget)
 		return;
 	place_store(scan->performer, scan->incarnation, &place);
 }
@@ -57,6 +57,7 @@ feed_scan_begin(FeedScan *scan, Shelf *shelf, int64 task_type, int64 performer)
 
 	scan->shelf = shelf;
 	scan->performer = performer;
+	scan->forget = false;
 	scan->incarnation = shelf->incarnation;
 	known = place_find(performer, scan->incarnation, &place);
 

@@ -53,7 +53,10 @@ extern const TaskType *task_type_get(int64 task_type);
 /* format.c: raises an error unless a schema of results can be enforced */
 extern void format_check_schema(Jsonb *schema);
 
-/* raises result_invalid unless the result (jsonb) has the type's format */
+/*
+ * Raises result_invalid unless the result (jsonb) has the type's format;
+ * assignment 0: a known answer.
+ */
 extern void format_check_result(const TaskType *type, int64 assignment_id, Datum result);
 
 /* SHA-256 over the given pieces, each with its length */

@@ -24,6 +24,7 @@
 #include "base/guc.h"
 #include "infra/realm.h"
 #include "infra/spi.h"
+#include "market/golden.h"
 #include "market/place.h"
 
 #include "catalog/pg_type.h"
@@ -249,9 +250,8 @@ shelf_key(ShelfKey *key, int64 task_type, int32 partition)
 	key->task_type = task_type;
 }
 
-/* the shelf, made if need be, and pinned; NULL if there is no room */
-static Shelf *
-try_get(int64 task_type, int32 partition)
+Shelf *
+shelf_try_get(int64 task_type, int32 partition)
 {
 	ShelfKey	key;
 	Shelf	   *shelf;
@@ -306,7 +306,7 @@ shelf_pin_known(const ShelfKey *key)
 Shelf *
 shelf_get(int64 task_type, int32 partition)
 {
-	Shelf	   *shelf = try_get(task_type, partition);
+	Shelf	   *shelf = shelf_try_get(task_type, partition);
 
 	if (shelf == NULL)
 		ereport(ERROR,
@@ -362,9 +362,11 @@ shelf_load(Shelf *shelf)
 	Datum		values[2] = {Int64GetDatum(shelf->key.task_type), Int32GetDatum(shelf->key.partition)};
 	int64		low = 0;
 	int64		high = 0;
+	bool		golden;
 
 	if (likely(shelf->loaded))
 		return;
+	golden = shelf->key.task_type > 0 && golden_any_rate(shelf->key.task_type);
 
 	spi_begin(&scope);
 	if (spi_run(&select_low, 0, values, NULL, SPI_VIEW_LATEST, 1) > 0)
@@ -377,6 +379,7 @@ shelf_load(Shelf *shelf)
 	if (!shelf->loaded)
 	{
 		shelf->loaded = true;
+		shelf->golden |= golden;	/* a rate may have been set meanwhile */
 		shelf->low = shelf->durable = low;
 		shelf->high = Max(shelf->high, high);
 		shelf->taken_durable = TAKEN_DURABLE;	/* have a look at the stored low */
@@ -405,7 +408,7 @@ feed_walk(FeedWalk *walk, Shelf ***result)
 
 		walk->after_type = spi_int64(i, 1);
 		walk->after_partition = spi_int32(i, 2);
-		shelf = try_get(walk->after_type, walk->after_partition);
+		shelf = shelf_try_get(walk->after_type, walk->after_partition);
 		if (shelf == NULL)
 			continue;			/* this transaction itself holds all of them */
 		shelf_unpin(shelf);

@@ -49,6 +49,7 @@ struct Shelf
 	bool		registered;		/* a note or offer of it is committed, not idle */
 	bool		retired;		/* its offer is idle */
 	bool		loaded;			/* low and high are known */
+	bool		golden;			/* somebody has a rate of golden tasks for the type */
 
 	int64		low;			/* all tasks up to it are taken, or in a range */
 	int64		high;			/* the highest task known to be committed */
@@ -80,6 +81,9 @@ extern void shelf_key(ShelfKey *key, int64 task_type, int32 partition);
 
 /* the shelf, made if need be, and pinned */
 extern Shelf *shelf_get(int64 task_type, int32 partition);
+
+/* the same; NULL if there is no room */
+extern Shelf *shelf_try_get(int64 task_type, int32 partition);
 
 /* the same if it is in shared memory, else NULL; cannot fail */
 extern Shelf *shelf_pin_known(const ShelfKey *key);

@@ -26,6 +26,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
 
 #define PERFORMERS_MAX 100000
 #define KEY_MAX 255
@@ -82,6 +83,7 @@ typedef struct Request
 	int32		min_performers; /* 0: plurality is not dynamic */
 	float8		target;			/* of the consensus; 0: none given */
 	text	   *annotation;		/* or NULL */
+	Jsonb	   *known_answer;	/* of a golden task, else NULL */
 } Request;
 
 /* checks all inputs and counts them */
@@ -116,9 +118,27 @@ check_inputs(ArrayType *inputs)
 	return count;
 }
 
-/* the arguments that were added later */
+/* what golden tasks and others have in common */
 static void
-read_options(FunctionCallInfo fcinfo, Request *request)
+check_request(const Request *request)
+{
+	if (request->performers < 1 || request->performers > PERFORMERS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("performers must be between 1 and %d", PERFORMERS_MAX)));
+	check_interval(request->expires_in, "expires_in", 1000, 3660);
+	if (request->key && (VARSIZE_ANY_EXHDR(request->key) == 0 || VARSIZE_ANY_EXHDR(request->key) > KEY_MAX))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("an idempotency key must have between 1 and %d bytes", KEY_MAX)));
+	if (request->annotation && VARSIZE_ANY_EXHDR(request->annotation) > ANNOTATION_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("annotation must have at most %d bytes", ANNOTATION_MAX)));
+}
+
+static void
+read_plurality(FunctionCallInfo fcinfo, Request *request)
 {
 	ConsensusWish wish = {request->consensus, request->performers,
 		PG_ARGISNULL(7) ? 0 : PG_GETARG_INT32(7),
@@ -131,11 +151,6 @@ read_options(FunctionCallInfo fcinfo, Request *request)
 	consensus_check(&wish);
 	request->min_performers = wish.min_performers;
 	request->target = wish.target;
-	request->annotation = PG_ARGISNULL(9) ? NULL : PG_GETARG_TEXT_PP(9);
-	if (request->annotation && VARSIZE_ANY_EXHDR(request->annotation) > ANNOTATION_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("annotation must have at most %d bytes", ANNOTATION_MAX)));
 }
 
 static void
@@ -161,19 +176,38 @@ read_request(FunctionCallInfo fcinfo, Request *request, bool bulk)
 		check_json_size(request->inputs, "input");
 	}
 	request->performers = PG_GETARG_INT32(3);
-	if (request->performers < 1 || request->performers > PERFORMERS_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("performers must be between 1 and %d", PERFORMERS_MAX)));
 	request->expires_in = PG_GETARG_INTERVAL_P(4);
-	check_interval(request->expires_in, "expires_in", 1000, 3660);
 	request->consensus = PG_ARGISNULL(5) ? NULL : PG_GETARG_TEXT_PP(5);
 	request->key = PG_ARGISNULL(6) ? NULL : PG_GETARG_TEXT_PP(6);
-	if (request->key && (VARSIZE_ANY_EXHDR(request->key) == 0 || VARSIZE_ANY_EXHDR(request->key) > KEY_MAX))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("an idempotency key must have between 1 and %d bytes", KEY_MAX)));
-	read_options(fcinfo, request);
+	request->annotation = PG_ARGISNULL(9) ? NULL : PG_GETARG_TEXT_PP(9);
+	request->known_answer = NULL;
+	check_request(request);
+	read_plurality(fcinfo, request);
+}
+
+/* create_golden_task(requester, task_type, input, known_answer, performers, expires_in, idempotency_key, annotation) */
+static void
+read_golden_request(FunctionCallInfo fcinfo, Request *request)
+{
+	static const char *const names[] = {"requester", "task_type", "input", "known_answer", "performers",
+	"expires_in", NULL};
+
+	memset(request, 0, sizeof(Request));
+	require_args(fcinfo, names);
+	PreventCommandIfReadOnly("create_golden_task()");
+	directory_actor(PG_GETARG_TEXT_PP(0), &request->requester);
+	request->type = task_type_get(PG_GETARG_INT64(1));
+	request->inputs = PointerGetDatum(PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(2)));
+	request->count = 1;
+	check_json_size(request->inputs, "input");
+	check_json_size(PG_GETARG_DATUM(3), "known_answer");
+	request->known_answer = PG_GETARG_JSONB_P(3);
+	format_check_result(request->type, 0, PG_GETARG_DATUM(3));
+	request->performers = PG_GETARG_INT32(4);
+	request->expires_in = PG_GETARG_INTERVAL_P(5);
+	request->key = PG_ARGISNULL(6) ? NULL : PG_GETARG_TEXT_PP(6);
+	request->annotation = PG_ARGISNULL(7) ? NULL : PG_GETARG_TEXT_PP(7);
+	check_request(request);
 }
 
 /* what all the tasks cost; raises amount_out_of_range */
@@ -192,12 +226,13 @@ static bytea *
 hash_of(const Request *request)
 {
 	const text *texts[2] = {request->consensus, request->annotation};
-	const void *data[8] = {&request->type->task_type, &request->performers,
+	const Jsonb *known = request->known_answer;
+	const void *data[9] = {&request->type->task_type, &request->performers,
 		request->expires_in, VARDATA_ANY(DatumGetPointer(request->inputs)),
-	&request->min_performers, &request->target, "", ""};
-	Size		sizes[8] = {sizeof(int64), sizeof(int32), sizeof(Interval),
+	&request->min_performers, &request->target, "", "", known ? VARDATA_ANY(known) : ""};
+	Size		sizes[9] = {sizeof(int64), sizeof(int32), sizeof(Interval),
 		VARSIZE_ANY_EXHDR(DatumGetPointer(request->inputs)),
-	sizeof(int32), sizeof(float8), 0, 0};
+	sizeof(int32), sizeof(float8), 0, 0, known ? VARSIZE_ANY_EXHDR(known) : 0};
 
 	for (int i = 0; i < 2; i++)
 		if (texts[i])
@@ -205,7 +240,7 @@ hash_of(const Request *request)
 			data[6 + i] = VARDATA_ANY(texts[i]);
 			sizes[6 + i] = VARSIZE_ANY_EXHDR(texts[i]);
 		}
-	return request_hash(data, sizes, 8);
+	return request_hash(data, sizes, 9);
 }
 
 /* the first task that a key, used before, stands for */
@@ -253,6 +288,14 @@ key_was_used(const Request *request, int64 *first)
 	spi_end(&scope);
 	return used;
 }
+
+/* of golden tasks the negative type, so that they are on shelves of their own */
+static int64
+shelf_type(const Request *request)
+{
+	return request->known_answer ? -request->type->task_type : request->type->task_type;
+}
+
 /* the tasks' rows: one directly, many with one statement */
 static void
 insert_rows(const Request *request, int64 first, int64 fee, TimestampTz now, TimestampTz expires)
@@ -286,7 +329,7 @@ insert_rows(const Request *request, int64 first, int64 fee, TimestampTz now, Tim
 		row[TASK_PARTITION_ID - 1] = Int32GetDatum(requester->partition);
 		row[TASK_PERFORMERS - 1] = Int32GetDatum(request->performers);
 		row[TASK_TASK_ID - 1] = Int64GetDatum(first);
-		row[TASK_TASK_TYPE_ID - 1] = Int64GetDatum(request->type->task_type);
+		row[TASK_TASK_TYPE_ID - 1] = Int64GetDatum(shelf_type(request));
 		row[TASK_REQUESTER_ID - 1] = Int64GetDatum(requester->user_id);
 		row[TASK_REWARD - 1] = Int64GetDatum(request->type->reward);
 		row[TASK_FEE - 1] = Int64GetDatum(fee);
@@ -303,7 +346,8 @@ insert_rows(const Request *request, int64 first, int64 fee, TimestampTz now, Tim
 		nulls[TASK_CONFIDENCE - 1] = true;
 		nulls[TASK_ANSWER - 1] = true;
 		nulls[TASK_TALLY - 1] = true;
-		nulls[TASK_KNOWN_ANSWER - 1] = true;
+		row[TASK_KNOWN_ANSWER - 1] = PointerGetDatum(request->known_answer);
+		nulls[TASK_KNOWN_ANSWER - 1] = request->known_answer == NULL;
 		row[TASK_ANNOTATION - 1] = PointerGetDatum(request->annotation);
 		nulls[TASK_ANNOTATION - 1] = request->annotation == NULL;
 		child_open(&tasks, &task_table, requester->partition);
@@ -335,7 +379,7 @@ supply(const Request *request)
 	int64		total = total_of(request, fee);
 	TimestampTz now = clock_now();
 	TimestampTz expires = after_interval(now, request->expires_in);
-	Shelf	   *shelf = feed_supply_begin(request->type->task_type, requester->partition);
+	Shelf	   *shelf = feed_supply_begin(shelf_type(request), requester->partition);
 	int64		first = task_id_make(ids_next(ID_TASK, request->count), requester->partition);
 	int64		last;
 
@@ -358,6 +402,17 @@ taskex_create_task(PG_FUNCTION_ARGS)
 	Request		request;
 
 	read_request(fcinfo, &request, false);
+	PG_RETURN_INT64(supply(&request));
+}
+
+PG_FUNCTION_INFO_V1(taskex_create_golden_task);
+
+Datum
+taskex_create_golden_task(PG_FUNCTION_ARGS)
+{
+	Request		request;
+
+	read_golden_request(fcinfo, &request);
 	PG_RETURN_INT64(supply(&request));
 }
 

@@ -21,6 +21,8 @@ insert into expected values
     ('route', 'login text, OUT user_id bigint, OUT partition text, OUT node text, OUT epoch bigint', 'record', false),
     -- supplying
     ('create_task_type', 'requester text, title text, reward numeric, description text DEFAULT ''''::text, keywords text[] DEFAULT ''{}''::text[], lease interval DEFAULT ''01:00:00''::interval, auto_approve interval DEFAULT ''3 days''::interval, qualifications jsonb DEFAULT ''[]''::jsonb, result_schema jsonb DEFAULT NULL::jsonb', 'bigint', true),
+    ('create_golden_task', 'requester text, task_type bigint, input jsonb, known_answer jsonb, performers integer DEFAULT 100, expires_in interval DEFAULT ''30 days''::interval, idempotency_key text DEFAULT NULL::text, annotation text DEFAULT NULL::text', 'bigint', true),
+    ('set_golden_rate', 'requester text, task_type bigint, rate double precision', 'void', true),
     ('create_task', 'requester text, task_type bigint, input jsonb, performers integer DEFAULT 1, expires_in interval DEFAULT ''7 days''::interval, consensus text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, min_performers integer DEFAULT NULL::integer, confidence double precision DEFAULT NULL::double precision, annotation text DEFAULT NULL::text', 'bigint', true),
     ('create_tasks', 'requester text, task_type bigint, inputs jsonb[], performers integer DEFAULT 1, expires_in interval DEFAULT ''7 days''::interval, consensus text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, min_performers integer DEFAULT NULL::integer, confidence double precision DEFAULT NULL::double precision, annotation text DEFAULT NULL::text', 'SETOF bigint', true),
     ('expire_task', 'requester text, task_id bigint', 'void', true),
@@ -97,6 +99,7 @@ insert into expected_column values
     ('nodes', 'name text, remote boolean, location text, tier text, capacity jsonb, state text'),
     ('partitions', 'name text, node text, tablespace text, storage_class text, capacity jsonb, state text, users bigint, partition_id integer'),
     ('task_types', 'task_type_id bigint, title text, reward numeric, description text, keywords text[], lease interval, auto_approve interval, created_at timestamp with time zone'),
+    ('golden_tasks', 'task_id bigint, requester text, task_type_id bigint, title text, state text, performers integer, free_slots integer, answered integer, answered_right integer, rate double precision, reward numeric, fee numeric, created_at timestamp with time zone, expires_at timestamp with time zone, annotation text, known_answer jsonb, input jsonb'),
     ('tasks', 'task_id bigint, requester text, task_type_id bigint, title text, state text, performers integer, free_slots integer, in_progress integer, submitted integer, judged integer, reward numeric, fee numeric, consensus text, created_at timestamp with time zone, expires_at timestamp with time zone, input jsonb'),
     ('transfers', 'transfer_id bigint, at timestamp with time zone, login text, kind text, available numeric, held numeric, counterparty text, subject_id bigint, reference text'),
     ('users', 'login text, user_id bigint, partition text, node text, epoch bigint, db_role regrole, tier text, location text, profile jsonb, registered_at timestamp with time zone');

@@ -6,8 +6,8 @@ select no_plan();
 -- the least role that may; '' is nobody but the owner
 create temporary table may_execute (name text, role text);
 insert into may_execute
-    select unnest(array['accept_next', 'accept_task', 'approve_assignment', 'balance', 'create_task', 'create_task_type', 'create_tasks', 'expire_task',
-        'extend_assignment', 'reject_assignment', 'return_assignment', 'route', 'statement', 'submit_assignment', 'submit_assignments', 'task_answer', 'task_answers', 'task_consensus',
+    select unnest(array['accept_next', 'accept_task', 'approve_assignment', 'balance', 'create_golden_task', 'create_task', 'create_task_type', 'create_tasks', 'expire_task',
+        'extend_assignment', 'reject_assignment', 'return_assignment', 'route', 'set_golden_rate', 'statement', 'submit_assignment', 'submit_assignments', 'task_answer', 'task_answers', 'task_consensus',
         'task_results', 'update_user', 'withdraw']), 'taskex_user'
     union all select 'register_user', 'taskex_app'
     union all select unnest(array['add_node', 'add_partition', 'check_ledger', 'check_market', 'deposit', 'drain_node', 'drain_partition', 'drop_node',

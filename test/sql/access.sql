@@ -81,6 +81,7 @@ INSERT INTO call VALUES
     ('route', 'route(''%1$s'')'), ('run_due', 'run_due()'), ('statement', 'statement(''%1$s'')'),
     ('submit_assignment', 'submit_assignment(''%1$s'', pg_temp.id(''accepted by %1$s''), ''1'')'),
     ('submit_assignments', 'submit_assignments(''%1$s'', ARRAY[pg_temp.id(''accepted by %1$s'')], ARRAY[''1'']::jsonb[])'),
+    ('create_golden_task', 'create_golden_task(''%1$s'', pg_temp.id(''type''), ''1'', ''1'', 1)'), ('set_golden_rate', 'set_golden_rate(''%1$s'', pg_temp.id(''type''), 0.1)'),
     ('task_answer', 'task_answer(''%1$s'', pg_temp.id(''open of %1$s''))'), ('task_answers', 'task_answers(''%1$s'', pg_temp.id(''type''))'),
     ('task_consensus', 'task_consensus(''%1$s'', pg_temp.id(''open of %1$s''))'),
     ('task_results', 'task_results(''%1$s'', pg_temp.id(''open of %1$s''))'),

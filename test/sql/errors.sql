@@ -88,6 +88,8 @@ INSERT INTO good_call VALUES
     ('approve_task', ARRAY['''e_req''', 'pg_temp.id(''submitted task'')', '''fine''']),
     ('balance', ARRAY['''e_req''']),
     ('check_ledger', '{}'), ('check_market', '{}'), ('run_due', '{}'),
+    ('create_golden_task', ARRAY['''e_req''', 'pg_temp.id(''type'')', '''1''', '''1''', '1', '''1 day''', '''key''', '''note''']),
+    ('set_golden_rate', ARRAY['''e_req''', 'pg_temp.id(''type'')', '0.1']),
     ('create_task', ARRAY['''e_req''', 'pg_temp.id(''type'')', '''1''', '1', '''1 day''', '''mean''', '''key''', 'NULL', 'NULL', '''note''']),
     ('create_tasks', ARRAY['''e_req''', 'pg_temp.id(''type'')', 'ARRAY[''1''::jsonb]', '1', '''1 day''', '''mean''', '''key''', 'NULL', 'NULL', '''note''']),
     ('create_task_type', ARRAY['''e_req''', '''title''', '1', '''text''', '''{}''', '''1 hour''', '''1 hour''', '''[]''', 'NULL']),
