@@ -27,6 +27,9 @@ insert into may_read
     select unnest(array['assignments', 'disputes', 'errors', 'ratings', 'task_types', 'tasks', 'transfers', 'users']), 'taskex_user'
     union all select unnest(array['activity', 'health', 'nodes', 'partitions']), 'taskex_admin';
 
+-- answers and golden tasks
+insert into may_read values ('golden_tasks', 'taskex_user');
+
 create function pg_temp.least(can_user boolean, can_app boolean, can_admin boolean) returns text language sql as $$
     select case when can_user and can_app and can_admin then 'taskex_user' when can_app and can_admin and not can_user then 'taskex_app'
         when can_admin and not can_app and not can_user then 'taskex_admin' when not can_admin and not can_app and not can_user then '' else 'odd' end $$;

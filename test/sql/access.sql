@@ -41,6 +41,7 @@ SELECT count(taskex.submit_assignment('a_third', id, '1')) FROM thing WHERE name
 SELECT count(taskex.reject_assignment(u, pg_temp.id('rejected by ' || u), 'no')) FROM unnest(ARRAY['a_own', 'a_oth']) u;
 INSERT INTO thing SELECT 'dispute with ' || u, taskex.open_dispute('a_third', pg_temp.id('rejected by ' || u), 'why') FROM unnest(ARRAY['a_own', 'a_oth']) u;
 SELECT count(taskex.rate_requester('a_third', pg_temp.id('rejected by ' || u), 1)) FROM unnest(ARRAY['a_own', 'a_oth']) u;
+INSERT INTO thing SELECT 'golden of ' || u, taskex.create_golden_task(u, pg_temp.id('type'), '1', '1', 1) FROM unnest(ARRAY['a_own', 'a_oth']) u;
 INSERT INTO thing VALUES ('free', taskex.create_task('a_third', taskex.create_task_type('a_third', 'Free', 0), '1', 9));
 
 -- what a role gets when it tries a statement, which is undone
@@ -127,6 +128,7 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('disputes', 'SELECT string_agg(requester, '' '' ORDER BY requester) FROM taskex.disputes WHERE performer = ''a_third'''),
     ('ratings', 'SELECT string_agg(requester, '' '' ORDER BY requester) FROM taskex.ratings WHERE performer = ''a_third'''),
     ('users', 'SELECT string_agg(login, '' '' ORDER BY login) FROM taskex.users WHERE login LIKE ''a\_%'''),
+    ('golden_tasks', 'SELECT string_agg(DISTINCT requester, '' '') FROM taskex.golden_tasks WHERE requester LIKE ''a\_%'''),
     ('tasks', 'SELECT string_agg(DISTINCT requester, '' '') FROM taskex.tasks WHERE requester LIKE ''a\_%'''),
     ('assignments', 'SELECT string_agg(DISTINCT performer || ''<'' || requester, '' '') FROM taskex.assignments WHERE requester LIKE ''a\_%'''),
     ('transfers', 'SELECT string_agg(DISTINCT login || ''>'' || counterparty, '' '') FROM taskex.transfers WHERE login LIKE ''a\_%'''),
@@ -138,7 +140,7 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('health', 'SELECT count(*) > 2 FROM taskex.health'),
     ('activity', 'SELECT count(*) >= 0 FROM taskex.activity')) v (what, query);
 SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex'::regnamespace AND c.relkind = 'v'
-    AND c.relname NOT IN ('disputes', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'health', 'activity');
+    AND c.relname NOT IN ('disputes', 'golden_tasks', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'health', 'activity');
 -- a condition of his own is not shown the others' rows
 CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN RAISE WARNING 'leaked: %', $1; RETURN true; END $$;
 SET ROLE regress_access_user;
