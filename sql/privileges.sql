@@ -36,6 +36,8 @@ GRANT EXECUTE ON FUNCTION
     taskex.create_tasks(text, bigint, jsonb[], int, interval, text, text, int, float8, text),
     taskex.expire_task(text, bigint),
     taskex.extend_assignment(text, bigint, interval),
+    taskex.infer_performers(text, text, jsonb),
+    taskex.infer_truth(text, text, jsonb),
     taskex.mark_messages(text, bigint[]),
     taskex.messages(text, boolean, bigint, int),
     taskex.open_dispute(text, bigint, text),
@@ -64,6 +66,7 @@ GRANT EXECUTE ON FUNCTION
     _taskex.caller_ids(),
     _taskex.caller_trusted(),
     _taskex.errors(),
+    _taskex.inferences(),
     _taskex.now()
     TO taskex_user;
 
@@ -72,6 +75,7 @@ GRANT SELECT ON
     taskex.disputes,
     taskex.errors,
     taskex.golden_tasks,
+    taskex.inferences,
     taskex.ratings,
     taskex.task_types,
     taskex.tasks,

@@ -13,6 +13,7 @@
 #include "launcher/launcher.h"
 #include "ledger/ledger.h"
 #include "market/market.h"
+#include "truth/progress.h"
 
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -29,6 +30,7 @@ static const ShmemPart *const shmem_parts[] = {
 	&purse_shmem,
 	&feed_shmem,
 	&due_shmem,
+	&progress_shmem,
 	&launcher_shmem,
 	NULL
 };

@@ -75,4 +75,9 @@ extern TU_UpdateIndexes update_heap_tuple(Relation rel, ItemPointer tid, HeapTup
 #define index_insert_cleanup(index, info) ((void) 0)
 #endif
 
+/* which backend this is: 0 .. MaxBackends - 1, since 17 */
+#if PG_VERSION_NUM < 170000
+#define MyProcNumber (MyProc->pgprocno)
+#endif
+
 #endif							/* TASKEX_COMPAT_H */

@@ -18,6 +18,7 @@ int			guc_dispute_period = 30 * 86400;
 double		guc_exchange_fee = 0.2;
 int			guc_feed_size = 4096;
 int			guc_max_databases = 16;
+int			guc_max_inference_memory = 1024 * 1024;
 int			guc_max_input_size = 1024;
 int			guc_max_partitions = 1024;
 int			guc_override_period = 30 * 86400;
@@ -112,6 +113,13 @@ guc_define(void)
 							 0.2, 0.0, 1.0,
 							 PGC_SUSET, 0,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.max_inference_memory",
+							"Most memory that one inference of answers takes.",
+							"A label takes about 20 bytes, a name of a task about 40.",
+							&guc_max_inference_memory,
+							1024 * 1024, 64, MAX_KILOBYTES,
+							PGC_SUSET, GUC_UNIT_KB,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.max_input_size",
 							"Largest input of a task, result of an assignment and profile of a user.",
 							NULL,

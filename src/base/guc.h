@@ -17,6 +17,7 @@ extern int	guc_dispute_period; /* s */
 extern double guc_exchange_fee;
 extern int	guc_feed_size;
 extern int	guc_max_databases;
+extern int	guc_max_inference_memory;	/* kB */
 extern int	guc_max_input_size; /* kB */
 extern int	guc_max_partitions;
 extern int	guc_override_period;	/* s */

@@ -50,6 +50,8 @@ insert into expected values
     ('task_answer', 'requester text, task_id bigint', 'TABLE(answer jsonb, confidence double precision, results integer, final boolean, tally jsonb)', true),
     ('task_answers', 'requester text, task_type bigint, after bigint DEFAULT 0, max_rows integer DEFAULT 100', 'TABLE(task_id bigint, state text, answer jsonb, confidence double precision, results integer, final boolean)', true),
     ('task_consensus', 'requester text, task_id bigint', 'jsonb', true),
+    ('infer_performers', 'query text, method text, options jsonb DEFAULT ''{}''::jsonb, OUT performer text, OUT reliability double precision, OUT answers bigint, OUT parameters jsonb', 'SETOF record', false),
+    ('infer_truth', 'query text, method text, options jsonb DEFAULT ''{}''::jsonb, OUT task text, OUT label text, OUT confidence double precision', 'SETOF record', false),
     -- money
     ('deposit', 'login text, amount numeric, reference text', 'bigint', true),
     ('withdraw', 'login text, amount numeric, reference text DEFAULT NULL::text', 'bigint', true),
@@ -96,6 +98,7 @@ insert into expected_column values
     ('errors', 'sqlstate text, name text, description text'),
     ('ratings', 'requester text, performer text, assignment_id bigint, task_type_id bigint, stars integer, comment text, rated_at timestamp with time zone'),
     ('health', 'check_name text, ok boolean, detail text'),
+    ('inferences', 'pid integer, role name, method text, phase text, round integer, rounds integer, labels bigint, tasks bigint, performers bigint, started_at timestamp with time zone'),
     ('nodes', 'name text, remote boolean, location text, tier text, capacity jsonb, state text'),
     ('partitions', 'name text, node text, tablespace text, storage_class text, capacity jsonb, state text, users bigint, partition_id integer'),
     ('task_types', 'task_type_id bigint, title text, reward numeric, description text, keywords text[], lease interval, auto_approve interval, created_at timestamp with time zone'),
@@ -110,14 +113,14 @@ select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_typ
 select is(c.relkind::text, case c.relname when 'assignment' then 'c' else 'v' end, c.relname || ' is a view or a row type')
 from pg_class c where c.relnamespace = 'taskex'::regnamespace order by c.relname;
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
-        and c.relname in ('disputes', 'ratings', 'users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
+        and c.relname in ('disputes', 'inferences', 'ratings', 'users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
     'views that hide rows are security barriers');
 
 -- settings
 select results_eq($$ select name::text, vartype::text, context::text, coalesce(unit, '') from pg_settings where name like 'taskex.%' order by name collate "C" $$,
     $$ values ('taskex.async_accept', 'bool', 'user', ''), ('taskex.clock', 'string', 'superuser', ''), ('taskex.conductor', 'bool', 'sighup', ''), ('taskex.conductor_interval', 'integer', 'sighup', 'ms'),
         ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.dispute_period', 'integer', 'superuser', 's'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.feed_size', 'integer', 'postmaster', ''),
-        ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
+        ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_inference_memory', 'integer', 'superuser', 'kB'), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
         ('taskex.plan_cache_size', 'integer', 'user', ''), ('taskex.purse_cache_size', 'integer', 'postmaster', '') $$,
     'the settings, who may change them, and their units (wait_point is not shown)');
 select lives_ok('set local taskex.wait_point = ''nowhere''', 'a superuser may set taskex.wait_point');

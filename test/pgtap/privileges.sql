@@ -18,13 +18,15 @@ insert into may_execute select unnest(array['answer_dispute', 'approve_assignmen
 insert into may_execute values ('resolve_dispute', 'taskex_admin');
 -- formats and changes of tasks
 insert into may_execute select unnest(array['validate_result']), 'taskex_user';
+-- truth
+insert into may_execute select unnest(array['infer_performers', 'infer_truth']), 'taskex_user';
 create temporary table may_execute_internal (name text, role text);
 insert into may_execute_internal
-    select unnest(array['amount', 'caller_admin', 'caller_ids', 'caller_trusted', 'errors', 'now']), 'taskex_user'
+    select unnest(array['amount', 'caller_admin', 'caller_ids', 'caller_trusted', 'errors', 'inferences', 'now']), 'taskex_user'
     union all select unnest(array['loaded', 'workers']), 'taskex_admin';
 create temporary table may_read (name text, role text);
 insert into may_read
-    select unnest(array['assignments', 'disputes', 'errors', 'ratings', 'task_types', 'tasks', 'transfers', 'users']), 'taskex_user'
+    select unnest(array['assignments', 'disputes', 'errors', 'inferences', 'ratings', 'task_types', 'tasks', 'transfers', 'users']), 'taskex_user'
     union all select unnest(array['activity', 'health', 'nodes', 'partitions']), 'taskex_admin';
 
 -- answers and golden tasks

@@ -84,6 +84,8 @@ INSERT INTO call VALUES
     ('submit_assignments', 'submit_assignments(''%1$s'', ARRAY[pg_temp.id(''accepted by %1$s'')], ARRAY[''1'']::jsonb[])'),
     ('create_golden_task', 'create_golden_task(''%1$s'', pg_temp.id(''type''), ''1'', ''1'', 1)'), ('set_golden_rate', 'set_golden_rate(''%1$s'', pg_temp.id(''type''), 0.1)'),
     ('task_answer', 'task_answer(''%1$s'', pg_temp.id(''open of %1$s''))'), ('task_answers', 'task_answers(''%1$s'', pg_temp.id(''type''))'),
+    ('infer_performers', 'infer_performers(''SELECT 1 AS worker, 2 AS task, 3 AS label'', ''majority'')'),
+    ('infer_truth', 'infer_truth(''SELECT 1 AS worker, login AS task, 3 AS label FROM _taskex.directory'', ''majority'')'),
     ('task_consensus', 'task_consensus(''%1$s'', pg_temp.id(''open of %1$s''))'),
     ('task_results', 'task_results(''%1$s'', pg_temp.id(''open of %1$s''))'),
     ('validate_result', 'validate_result(pg_temp.id(''type''), ''1'')'),
@@ -138,9 +140,10 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('nodes', 'SELECT count(*) FROM taskex.nodes WHERE name = ''local'''),
     ('partitions', 'SELECT count(*) FROM taskex.partitions WHERE name = ''access_1'''),
     ('health', 'SELECT count(*) > 2 FROM taskex.health'),
+    ('inferences', 'SELECT count(*) FROM taskex.inferences'),
     ('activity', 'SELECT count(*) >= 0 FROM taskex.activity')) v (what, query);
 SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex'::regnamespace AND c.relkind = 'v'
-    AND c.relname NOT IN ('disputes', 'golden_tasks', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'health', 'activity');
+    AND c.relname NOT IN ('disputes', 'golden_tasks', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'health', 'inferences', 'activity');
 -- a condition of his own is not shown the others' rows
 CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN RAISE WARNING 'leaked: %', $1; RETURN true; END $$;
 SET ROLE regress_access_user;

@@ -113,6 +113,8 @@ INSERT INTO good_call VALUES
     ('submit_assignments', ARRAY['''e_per''', 'ARRAY[pg_temp.id(''accepted'')]', 'ARRAY[''1''::jsonb]']),
     ('task_answer', ARRAY['''e_req''', 'pg_temp.id(''counted'')']),
     ('task_answers', ARRAY['''e_req''', 'pg_temp.id(''type'')', '0', '10']),
+    ('infer_performers', ARRAY['''SELECT 1 AS worker, 2 AS task, 3 AS label''', '''majority''', '''{}''']),
+    ('infer_truth', ARRAY['''SELECT 1 AS worker, 2 AS task, 3 AS label''', '''majority''', '''{}''']),
     ('task_consensus', ARRAY['''e_req''', 'pg_temp.id(''open'')']),
     ('task_results', ARRAY['''e_req''', 'pg_temp.id(''open'')']),
     ('update_user', ARRAY['''e_req''', '''{}''']),
