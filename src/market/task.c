@@ -16,6 +16,7 @@
 #include "ledger/ledger.h"
 #include "market/consensus.h"
 #include "market/rows.h"
+#include "qualification/requirement.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -385,6 +386,7 @@ supply(const Request *request)
 
 	if (request->key && key_was_used(request, &first))
 		return first;
+	requirements_check_supply(request->type->requirements, requester->user_id);
 	last = first + (int64) (request->count - 1) * TASK_ID_STEP;
 	ledger_hold(requester, request->type->task_type, total, first, last);
 	insert_rows(request, first, fee, now, expires);

@@ -62,6 +62,27 @@ insert into expected values
     ('check_ledger', 'OUT check_name text, OUT ok boolean, OUT detail text', 'SETOF record', false),
     ('check_market', 'OUT check_name text, OUT ok boolean, OUT detail text', 'SETOF record', false);
 
+-- qualifications and blocks
+insert into expected values
+    ('block_performer', 'requester text, performer text, reason text, until timestamp with time zone DEFAULT NULL::timestamp with time zone', 'void', true),
+    ('check_qualifications', 'performer text, task_type bigint', 'TABLE(requirement jsonb, value text, met boolean)', true),
+    ('create_qualification', 'requester text, name text, description text DEFAULT ''''::text, keywords text[] DEFAULT ''{}''::text[], test jsonb DEFAULT NULL::jsonb, answer_key jsonb DEFAULT NULL::jsonb, test_duration interval DEFAULT NULL::interval, retry_delay interval DEFAULT NULL::interval, auto_grant boolean DEFAULT false, auto_grant_score integer DEFAULT 1, requestable boolean DEFAULT true, is_public boolean DEFAULT false', 'bigint', true),
+    ('delete_qualification', 'requester text, qualification bigint', 'void', true),
+    ('grant_qualification', 'requester text, qualification bigint, performer text, score integer DEFAULT 1, notify boolean DEFAULT true', 'void', true),
+    ('grant_request', 'requester text, request_id bigint, score integer DEFAULT 1', 'void', true),
+    ('performer_qualifications', 'performer text, after bigint DEFAULT 0, max_rows integer DEFAULT 100', 'TABLE(qualification_id bigint, name text, requester text, state text, score integer, granted_at timestamp with time zone, requested_at timestamp with time zone, reason text, retry_at timestamp with time zone)', true),
+    ('qualification_holders', 'requester text, qualification bigint, state text DEFAULT ''granted''::text, after bigint DEFAULT 0, max_rows integer DEFAULT 100', 'TABLE(user_id bigint, performer text, score integer, holder_state text, granted_at timestamp with time zone, changed_at timestamp with time zone, reason text)', true),
+    ('qualification_requests', 'requester text, qualification bigint DEFAULT NULL::bigint, state text DEFAULT ''pending''::text, after bigint DEFAULT 0, max_rows integer DEFAULT 100', 'TABLE(request_id bigint, qualification_id bigint, name text, performer text, request_state text, started_at timestamp with time zone, requested_at timestamp with time zone, answers jsonb, score integer, reason text, decided_at timestamp with time zone)', true),
+    ('qualification_score', 'login text, qualification bigint, performer text DEFAULT NULL::text', 'TABLE(performer_login text, score integer, state text, granted_at timestamp with time zone, changed_at timestamp with time zone, reason text)', true),
+    ('reject_request', 'requester text, request_id bigint, reason text DEFAULT NULL::text', 'void', true),
+    ('request_qualification', 'performer text, qualification bigint, answers jsonb DEFAULT NULL::jsonb, OUT request_id bigint, OUT state text, OUT score integer', 'record', true),
+    ('resume_performer', 'performer text', 'boolean', true),
+    ('revoke_qualification', 'requester text, qualification bigint, performer text, reason text DEFAULT NULL::text', 'boolean', true),
+    ('start_qualification_test', 'performer text, qualification bigint, OUT request_id bigint, OUT test jsonb, OUT answer_until timestamp with time zone', 'record', true),
+    ('suspend_performer', 'performer text, reason text, until timestamp with time zone DEFAULT NULL::timestamp with time zone', 'void', true),
+    ('unblock_performer', 'requester text, performer text', 'boolean', true),
+    ('update_qualification', 'requester text, qualification bigint, changes jsonb', 'void', true);
+
 select bag_eq($$ select proname::text from pg_proc where pronamespace = 'taskex'::regnamespace $$,
     'select name from expected', 'schema taskex has these functions, one of each name');
 select unnest(array[is(pg_get_function_arguments(p.oid), e.arguments, 'parameters of ' || e.name),
@@ -101,11 +122,14 @@ insert into expected_column values
     ('inferences', 'pid integer, role name, method text, phase text, round integer, rounds integer, labels bigint, tasks bigint, performers bigint, started_at timestamp with time zone'),
     ('nodes', 'name text, remote boolean, location text, tier text, capacity jsonb, state text'),
     ('partitions', 'name text, node text, tablespace text, storage_class text, capacity jsonb, state text, users bigint, partition_id integer'),
-    ('task_types', 'task_type_id bigint, title text, reward numeric, description text, keywords text[], lease interval, auto_approve interval, created_at timestamp with time zone'),
+    ('task_types', 'task_type_id bigint, title text, reward numeric, description text, keywords text[], lease interval, auto_approve interval, qualifications jsonb, created_at timestamp with time zone'),
     ('golden_tasks', 'task_id bigint, requester text, task_type_id bigint, title text, state text, performers integer, free_slots integer, answered integer, answered_right integer, rate double precision, reward numeric, fee numeric, created_at timestamp with time zone, expires_at timestamp with time zone, annotation text, known_answer jsonb, input jsonb'),
     ('tasks', 'task_id bigint, requester text, task_type_id bigint, title text, state text, performers integer, free_slots integer, in_progress integer, submitted integer, judged integer, reward numeric, fee numeric, consensus text, created_at timestamp with time zone, expires_at timestamp with time zone, input jsonb'),
     ('transfers', 'transfer_id bigint, at timestamp with time zone, login text, kind text, available numeric, held numeric, counterparty text, subject_id bigint, reference text'),
     ('users', 'login text, user_id bigint, partition text, node text, epoch bigint, db_role regrole, tier text, location text, profile jsonb, registered_at timestamp with time zone');
+insert into expected_column values
+    ('blocks', 'requester text, performer text, reason text, blocked_at timestamp with time zone, until timestamp with time zone, active boolean'),
+    ('qualifications', 'qualification_id bigint, requester text, name text, description text, keywords text[], state text, requestable boolean, is_public boolean, auto_grant boolean, test_duration interval, retry_delay interval, has_test boolean, test jsonb, answer_key jsonb, auto_grant_score integer, created_at timestamp with time zone, changed_at timestamp with time zone');
 select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' order by attnum)
         from pg_class c join pg_attribute a on a.attrelid = c.oid
         where c.relnamespace = 'taskex'::regnamespace and attnum > 0 and not attisdropped group by c.relname $$,
@@ -113,7 +137,7 @@ select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_typ
 select is(c.relkind::text, case c.relname when 'assignment' then 'c' else 'v' end, c.relname || ' is a view or a row type')
 from pg_class c where c.relnamespace = 'taskex'::regnamespace order by c.relname;
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
-        and c.relname in ('disputes', 'inferences', 'ratings', 'users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
+        and c.relname in ('blocks', 'qualifications', 'disputes', 'inferences', 'ratings', 'users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
     'views that hide rows are security barriers');
 
 -- settings

@@ -32,6 +32,14 @@ insert into may_read
 -- answers and golden tasks
 insert into may_read values ('golden_tasks', 'taskex_user');
 
+-- qualifications and blocks
+insert into may_execute
+    select unnest(array['block_performer', 'check_qualifications', 'create_qualification', 'delete_qualification', 'grant_qualification', 'grant_request',
+        'performer_qualifications', 'qualification_holders', 'qualification_requests', 'qualification_score', 'reject_request', 'request_qualification',
+        'revoke_qualification', 'start_qualification_test', 'unblock_performer', 'update_qualification']), 'taskex_user'
+    union all select unnest(array['resume_performer', 'suspend_performer']), 'taskex_admin';
+insert into may_read select unnest(array['blocks', 'qualifications']), 'taskex_user';
+
 create function pg_temp.least(can_user boolean, can_app boolean, can_admin boolean) returns text language sql as $$
     select case when can_user and can_app and can_admin then 'taskex_user' when can_app and can_admin and not can_user then 'taskex_app'
         when can_admin and not can_app and not can_user then 'taskex_admin' when not can_admin and not can_app and not can_user then '' else 'odd' end $$;

@@ -42,6 +42,9 @@ BEGIN
 END $$;
 INSERT INTO thing SELECT 'token', lease_token FROM _taskex.assignment WHERE assignment_id = pg_temp.id('accepted');
 INSERT INTO thing SELECT 'dispute', taskex.open_dispute('e_per', pg_temp.id('rejected'), 'why');
+INSERT INTO thing VALUES ('qualification', taskex.create_qualification('e_req', 'Errors', test => '{"questions": [{"id": "a"}]}', retry_delay => '0')),
+    ('timed', taskex.create_qualification('e_req', 'Timed', test => '{"questions": [{"id": "a"}]}', test_duration => '1 hour'));
+INSERT INTO thing SELECT 'request', request_id FROM taskex.request_qualification('e_per', pg_temp.id('qualification'), '{"a": 1}');
 INSERT INTO thing SELECT 'late', (taskex.accept_task('e_oth', id)).assignment_id FROM thing WHERE name = 'submitted task';
 
 -- tries a statement and undoes it: what it says, with numbers of ids left out
@@ -57,7 +60,7 @@ BEGIN
         WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
             RETURN regexp_replace(format('%s %s%s', SQLSTATE, SQLERRM, ' | ' || nullif(detail, '')),
-                '(task|assignment|dispute|id) \d+', '\1 N', 'g');
+                '(task|assignment|dispute|qualification|id) \d+', '\1 N', 'g');
     END;
 END $$;
 -- everything that the exchange has on record, and what shared memory makes of it
@@ -67,7 +70,8 @@ DECLARE
     one text;
     all_of_it text := '';
 BEGIN
-    FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'entry', 'partition', 'node'] LOOP
+    FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'entry', 'partition', 'node',
+        'qualification_type', 'qualification', 'qualification_request', 'block'] LOOP
         EXECUTE format('SELECT md5(string_agg(r::text, chr(10) ORDER BY r::text)) FROM _taskex.%I r', t) INTO one;
         all_of_it := all_of_it || coalesce(one, '');
     END LOOP;
@@ -87,6 +91,24 @@ INSERT INTO good_call VALUES
     ('approve_assignments', ARRAY['''e_req''', 'ARRAY[pg_temp.id(''submitted'')]', '''fine''']),
     ('approve_task', ARRAY['''e_req''', 'pg_temp.id(''submitted task'')', '''fine''']),
     ('balance', ARRAY['''e_req''']),
+    ('block_performer', ARRAY['''e_req''', '''e_per''', '''careless''', '''2106-01-01''']),
+    ('check_qualifications', ARRAY['''e_per''', 'pg_temp.id(''type'')']),
+    ('create_qualification', ARRAY['''e_req''', '''name''', '''text''', '''{}''', '''{"questions": [{"id": "a"}]}''', '''{"questions": [{"id": "a", "options": []}]}''', '''1 hour''', '''1 hour''', 'false', '1', 'true', 'false']),
+    ('delete_qualification', ARRAY['''e_req''', 'pg_temp.id(''qualification'')']),
+    ('grant_qualification', ARRAY['''e_req''', 'pg_temp.id(''qualification'')', '''e_oth''', '7', 'true']),
+    ('grant_request', ARRAY['''e_req''', 'pg_temp.id(''request'')', '7']),
+    ('performer_qualifications', ARRAY['''e_per''', '0', '10']),
+    ('qualification_holders', ARRAY['''e_req''', 'pg_temp.id(''qualification'')', '''granted''', '0', '10']),
+    ('qualification_requests', ARRAY['''e_req''', 'pg_temp.id(''qualification'')', '''pending''', '0', '10']),
+    ('qualification_score', ARRAY['''e_req''', 'pg_temp.id(''qualification'')', '''e_per''']),
+    ('reject_request', ARRAY['''e_req''', 'pg_temp.id(''request'')', '''no''']),
+    ('request_qualification', ARRAY['''e_oth''', 'pg_temp.id(''qualification'')', '''{"a": 1}''']),
+    ('resume_performer', ARRAY['''e_per''']),
+    ('revoke_qualification', ARRAY['''e_req''', 'pg_temp.id(''qualification'')', '''e_per''', '''no''']),
+    ('start_qualification_test', ARRAY['''e_oth''', 'pg_temp.id(''timed'')']),
+    ('suspend_performer', ARRAY['''e_per''', '''careless''', '''2106-01-01''']),
+    ('unblock_performer', ARRAY['''e_req''', '''e_per''']),
+    ('update_qualification', ARRAY['''e_req''', 'pg_temp.id(''qualification'')', '''{"description": "new"}''']),
     ('check_ledger', '{}'), ('check_market', '{}'), ('run_due', '{}'),
     ('create_golden_task', ARRAY['''e_req''', 'pg_temp.id(''type'')', '''1''', '''1''', '1', '''1 day''', '''key''', '''note''']),
     ('set_golden_rate', ARRAY['''e_req''', 'pg_temp.id(''type'')', '0.1']),
