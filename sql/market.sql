@@ -15,6 +15,7 @@ CREATE TABLE _taskex.task_type (
     properties_hash bytea NOT NULL UNIQUE,
     created_at timestamptz NOT NULL
 );
+CREATE INDEX task_type_qualifications_idx ON _taskex.task_type USING gin (qualifications jsonb_path_ops);
 COMMENT ON TABLE _taskex.task_type IS 'What equal tasks share. Rows never change; reward in nano-units.';
 
 -- live: slots that are accepted or submitted, 0 .. performers; judged: slots
@@ -244,11 +245,12 @@ requester: who asks. title: 1 to 256 characters. reward: for each approved assig
 at most 9 decimals. description (at most 10000 characters), keywords (at most 100
 of at most 100 characters): for those who look for work. lease: how long a performer
 has, 1 millisecond to 366 days. auto_approve: time after submission at which work that was not judged
-is approved, 0 to 366 days. qualifications: must be empty in this version.
+is approved, 0 to 366 days. qualifications: what is required of performers, a JSON array of at most 20 of
+{"qualification", "comparator", "value" or "values", "guard"}; see docs/qualifications.md.
 result_schema: what results must look like, in a part of JSON Schema that the reference describes;
 NULL: anything.
-Result: the type''s id. Errors: unknown_user (TX001), amount_out_of_range (TX202),
-invalid_parameter_value (22023).';
+Result: the type''s id. Errors: unknown_user (TX001), amount_out_of_range (TX202), unknown_qualification (TX115),
+wrong_state (TX109) for an inactive qualification, invalid_parameter_value (22023).';
 
 CREATE FUNCTION taskex.create_task(requester text, task_type bigint, input jsonb,
         performers int = 1, expires_in interval = '7 days', consensus text = NULL,
@@ -341,15 +343,15 @@ CREATE FUNCTION taskex.accept_task(performer text, task_id bigint)
 COMMENT ON FUNCTION taskex.accept_task(text, bigint) IS
 'Takes a given task under a lease.
 Errors: unknown_user (TX001), unknown_task (TX102), task_not_available (TX104), own_task (TX105),
-already_assigned (TX106).';
+already_assigned (TX106), not_qualified (TX112) with what is missing, performer_blocked (TX113).';
 
 CREATE FUNCTION taskex.accept_next(performer text, task_type bigint = NULL, count int = 1)
     RETURNS SETOF taskex.assignment LANGUAGE C VOLATILE ROWS 1 AS 'MODULE_PATHNAME', 'taskex_accept_next';
 COMMENT ON FUNCTION taskex.accept_next(text, bigint, int) IS
 'Takes the next available task that the performer has not had and that is not his own. task_type: of this
 type; NULL: of any. count: up to so many, 1 to 1000. No row: there is none now. Tasks that the same
-transaction has supplied are not looked at; accept_task takes them.
-Errors: unknown_user (TX001), unknown_task_type (TX101).';
+transaction has supplied are not looked at; accept_task takes them. What he is not qualified for, and tasks of requesters
+who have blocked him, are passed by. Errors: unknown_user (TX001), unknown_task_type (TX101), performer_blocked (TX113) if he is suspended.';
 
 CREATE FUNCTION taskex.extend_assignment(performer text, assignment_id bigint, by interval)
     RETURNS timestamptz LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_extend_assignment';

@@ -2,7 +2,7 @@
 
 CREATE VIEW taskex.task_types AS
     SELECT task_type_id, title, _taskex.amount(reward) AS reward, description, keywords,
-        lease, auto_approve, created_at
+        lease, auto_approve, qualifications, created_at
     FROM _taskex.task_type;
 COMMENT ON VIEW taskex.task_types IS 'Task types: what equal tasks share.';
 
@@ -114,10 +114,6 @@ CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT det
             FULL JOIN (SELECT account_id, sum(held) AS held FROM _taskex.entry
                 WHERE account_id > 0 GROUP BY 1 HAVING sum(held) <> 0) h USING (account_id)
         WHERE coalesce(n.needed, 0) <> coalesce(h.held, 0)
-        UNION ALL
-        SELECT 'journal', sum(j.wrong), coalesce(string_agg(j.what, ', ') FILTER (WHERE j.wrong > 0), 'summaries')
-            || ' differ from the tables'
-        FROM _taskex.check_journal() j
     )
     SELECT check_name, wrong = 0,
         CASE WHEN wrong = 0 THEN 'no ' ELSE wrong || ' ' END || what
@@ -140,11 +136,5 @@ CREATE VIEW taskex.health AS
     UNION ALL
     SELECT 'partitions', p.n > 0, CASE WHEN p.n > 0 THEN p.n || ' active' ELSE 'no active storage partition' END
     FROM (SELECT count(*) AS n FROM _taskex.partition p JOIN _taskex.node n USING (node_id)
-        WHERE p.state = 'active' AND n.state = 'active' AND node_id = 0) p
-    UNION ALL
-    SELECT 'journal', coalesce(l.seconds, 0) < 60 AND l.failing = 0,
-        CASE WHEN l.failing > 0 THEN format('consumers failed with %s acts; %s', l.failing, l.message)
-            WHEN l.acts > 0 THEN format('%s acts are not dispatched, the oldest since %s s', l.acts, l.seconds)
-            ELSE 'all acts are dispatched' END
-    FROM _taskex.journal_lag() l;
+        WHERE p.state = 'active' AND n.state = 'active' AND node_id = 0) p;
 COMMENT ON VIEW taskex.health IS 'One row per check: ok, or what is wrong.';

@@ -19,7 +19,7 @@ const TxError tx_errors[] = {
 	{ERRCODE_TX_PARTITION_NOT_ACTIVE, "partition_not_active", "the storage partition takes no new users, or there is none that does"},
 	{ERRCODE_TX_UNKNOWN_NODE, "unknown_node", "no node has this name"},
 	{ERRCODE_TX_OTHER_NODE, "other_node", "the user or partition is on another node"},
-	{ERRCODE_TX_DUPLICATE_NAME, "duplicate_name", "a node or partition of this name exists"},
+	{ERRCODE_TX_DUPLICATE_NAME, "duplicate_name", "something of this kind with this name exists"},
 	{ERRCODE_TX_STILL_IN_USE, "still_in_use", "the node or partition still has something on it"},
 	/* TX1xx: tasks and assignments */
 	{ERRCODE_TX_UNKNOWN_TASK_TYPE, "unknown_task_type", "no task type has this id"},
@@ -30,7 +30,7 @@ const TxError tx_errors[] = {
 	{ERRCODE_TX_ALREADY_ASSIGNED, "already_assigned", "the performer had this task before"},
 	{ERRCODE_TX_LEASE_EXPIRED, "lease_expired", "the lease on the assignment has run out"},
 	{ERRCODE_TX_STALE_TOKEN, "stale_token", "the lease token is not that of the present lease"},
-	{ERRCODE_TX_WRONG_STATE, "wrong_state", "the task or assignment is not in a state that allows this"},
+	{ERRCODE_TX_WRONG_STATE, "wrong_state", "the task, assignment or other thing is not in a state that allows this"},
 	{ERRCODE_TX_IDEMPOTENCY_MISMATCH, "idempotency_mismatch", "the idempotency key or reference was used for something else"},
 	{ERRCODE_TX_INPUT_TOO_LARGE, "input_too_large", "an input, result or profile is larger than taskex.max_input_size"},
 	{ERRCODE_TX_NOT_QUALIFIED, "not_qualified", "the performer lacks a qualification that the task requires"},

@@ -149,7 +149,7 @@ find_known(const ChildTable *table, int32 partition)
 
 /* opens the table by its name */
 static Relation
-open_by_name(const ChildTable *table, int32 partition)
+open_by_name(const ChildTable *table, int32 partition, LOCKMODE mode)
 {
 	char		name[NAMEDATALEN];
 	Oid			relid;
@@ -158,7 +158,7 @@ open_by_name(const ChildTable *table, int32 partition)
 	snprintf(name, sizeof(name), "%s_%d", table->name, partition);
 	relid = get_relname_relid(name, get_namespace_oid("_taskex", false));
 	if (OidIsValid(relid))
-		rel = try_table_open(relid, RowExclusiveLock);
+		rel = try_table_open(relid, mode);
 	if (rel == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),
@@ -169,13 +169,19 @@ open_by_name(const ChildTable *table, int32 partition)
 void
 child_open(Child *child, const ChildTable *table, int32 partition)
 {
+	child_open_mode(child, table, partition, RowExclusiveLock);
+}
+
+void
+child_open_mode(Child *child, const ChildTable *table, int32 partition, LOCKMODE mode)
+{
 	KnownChild *entry = find_known(table, partition);
 
-	child->rel = OidIsValid(entry->relid) ? try_table_open(entry->relid, RowExclusiveLock) : NULL;
+	child->rel = OidIsValid(entry->relid) ? try_table_open(entry->relid, mode) : NULL;
 	if (unlikely(child->rel == NULL))
 	{
 		entry->relid = InvalidOid;
-		child->rel = open_by_name(table, partition);
+		child->rel = open_by_name(table, partition, mode);
 	}
 
 	/* with the lock, its indexes stay what they are until the transaction ends */
@@ -214,11 +220,11 @@ child_find(Child *child, int index, int nkeys, const int64 *keys)
 }
 
 static void
-scan_begin(ChildScan *scan, Child *child, int index, ScanKey keys, int nkeys)
+scan_begin(ChildScan *scan, Child *child, int index, ScanKey keys, int nkeys, Snapshot snapshot)
 {
 	scan->child = child;
 	scan->index = index_open(child->indexes[index], AccessShareLock);
-	scan->snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	scan->snapshot = RegisterSnapshot(snapshot);
 	scan->scan = index_beginscan(child->rel, scan->index, scan->snapshot, NULL, nkeys, 0);
 	index_rescan(scan->scan, keys, nkeys, NULL, 0);
 }
@@ -232,16 +238,28 @@ child_scan_begin(ChildScan *scan, Child *child, int index,
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(equal));
 	ScanKeyInit(&keys[1], 2, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
 	ScanKeyInit(&keys[2], 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
-	scan_begin(scan, child, index, keys, 3);
+	scan_begin(scan, child, index, keys, 3, GetTransactionSnapshot());
+}
+
+static void
+scan_begin_equal(ChildScan *scan, Child *child, int index, int64 equal, Snapshot snapshot)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(equal));
+	scan_begin(scan, child, index, &key, 1, snapshot);
 }
 
 void
 child_scan_begin_equal(ChildScan *scan, Child *child, int index, int64 equal)
 {
-	ScanKeyData key;
+	scan_begin_equal(scan, child, index, equal, GetTransactionSnapshot());
+}
 
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(equal));
-	scan_begin(scan, child, index, &key, 1);
+void
+child_scan_latest(ChildScan *scan, Child *child, int index, int64 equal)
+{
+	scan_begin_equal(scan, child, index, equal, GetLatestSnapshot());
 }
 
 bool

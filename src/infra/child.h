@@ -49,6 +49,9 @@ typedef enum RowLock
 
 extern void child_open(Child *child, const ChildTable *table, int32 partition);
 
+/* the same with another lock: AccessShareLock for who only reads */
+extern void child_open_mode(Child *child, const ChildTable *table, int32 partition, LOCKMODE mode);
+
 /* the lock stays until the transaction ends */
 extern void child_close(Child *child);
 
@@ -83,6 +86,12 @@ extern void child_scan_begin(ChildScan *scan, Child *child, int index,
 
 /* column 1 of the index = equal */
 extern void child_scan_begin_equal(ChildScan *scan, Child *child, int index, int64 equal);
+
+/*
+ * The same, but of the rows that are committed now, and the caller's own,
+ * whatever his isolation level.
+ */
+extern void child_scan_latest(ChildScan *scan, Child *child, int index, int64 equal);
 extern bool child_scan_next(ChildScan *scan);
 extern void child_scan_end(ChildScan *scan);
 

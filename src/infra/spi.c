@@ -162,7 +162,8 @@ execute(SPIPlanPtr plan, Datum *values, const char *nulls, SpiView view, long li
 	 * counter, so that what is read can be published to others.
 	 */
 	PushCopiedSnapshot(GetLatestSnapshot());
-	GetActiveSnapshot()->curcid = FirstCommandId;
+	if (view == SPI_VIEW_LATEST)
+		GetActiveSnapshot()->curcid = FirstCommandId;
 	result = SPI_execute_plan(plan, values, nulls, true, limit);
 	PopActiveSnapshot();
 	return result;

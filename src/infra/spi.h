@@ -40,6 +40,7 @@ typedef enum SpiView
 	SPI_VIEW_CURRENT,			/* as any statement of the caller; may write */
 	SPI_VIEW_LATEST,			/* what is committed now, whatever the caller's
 								 * isolation level, without his own changes */
+	SPI_VIEW_NOW,				/* the same with his own changes; reads only */
 	SPI_VIEW_SNAPSHOT,			/* as the statement that called us, for STABLE
 								 * functions; reads only */
 } SpiView;

@@ -21,6 +21,7 @@
 #include "ledger/ledger.h"
 #include "market/consensus.h"
 #include "market/golden.h"
+#include "market/eligible.h"
 #include "market/rows.h"
 
 #include "fmgr.h"
@@ -43,6 +44,7 @@ typedef struct Taker
 {
 	UserHome	performer;
 	TimestampTz now;
+	Eligibility eligibility;
 	Child		assignments;	/* on the performer's partition */
 	Choice		choice;			/* of accept_next */
 	MemoryContext context;		/* for what is returned */
@@ -60,6 +62,7 @@ taker_begin(Taker *taker, const text *login, const char *function)
 	taker->now = clock_now();
 	taker->context = CurrentMemoryContext;
 	taker->golden_of = 0;
+	eligibility_begin(&taker->eligibility, &taker->performer, taker->now);
 	child_open(&taker->assignments, &assignment_table, taker->performer.partition);
 }
 
@@ -180,6 +183,8 @@ check_acceptable(Taker *taker, Child *tasks, int64 task_id)
 				 errmsg("task %lld is the performer's own", (long long) task_id)));
 	if (had_before(taker, task_id))
 		report_had(task_id);
+	eligible_require(&taker->eligibility, child_int64(tasks, TASK_TASK_TYPE_ID),
+					 child_int64(tasks, TASK_REQUESTER_ID), task_id);
 	if (available(tasks, taker->now))
 		return;
 	ereport(ERROR,
@@ -259,7 +264,8 @@ static bool
 suits(Taker *taker, FeedScan *scan, Child *tasks, int64 task_id)
 {
 	if (!available(tasks, taker->now) ||
-		child_int64(tasks, TASK_REQUESTER_ID) == taker->performer.user_id)
+		child_int64(tasks, TASK_REQUESTER_ID) == taker->performer.user_id ||
+		eligibility_block(&taker->eligibility, child_int64(tasks, TASK_REQUESTER_ID)))
 		return false;
 	if (taker->golden_of != 0 && child_int64(tasks, TASK_REQUESTER_ID) != taker->golden_of)
 	{
@@ -331,6 +337,7 @@ take_claimed(Taker *taker, FeedScan *scan, Child *tasks, int64 task_id, Accepted
 	 * other sessions of the performer did is the last word.
 	 */
 	if (child_lock(tasks, task_id, false) != ROW_LOCKED ||
+		child_int64(tasks, TASK_TASK_TYPE_ID) != scan->task_type ||
 		!available(tasks, taker->now) ||
 		had_before(taker, task_id))
 	{
@@ -365,10 +372,17 @@ take_from_shelf(Taker *taker, Shelf *shelf, int64 task_type, Accepted *accepted)
 {
 	FeedScan	scan;
 	Child		tasks;
-	bool		more = feed_scan_begin(&scan, shelf, task_type, taker->performer.user_id);
+	int64		type = feed_shelf_type(shelf);
+	bool		more;
 	bool		taken = false;
 	bool		may_divert = taker->golden_of == 0;
 
+	/* a look at the type alone, before the shelf is touched: there may be thousands */
+	if (type == 0 || (task_type != 0 && type != task_type) ||
+		!eligible_for_type(&taker->eligibility, type, GUARD_ACCEPT))
+		return false;
+	more = feed_scan_begin(&scan, shelf, type, taker->performer.user_id,
+						   eligibility_blocks_mark(&taker->eligibility));
 	if (!more)
 		return false;
 	child_open(&tasks, &task_table, scan.partition);
@@ -444,6 +458,7 @@ taskex_accept_next(PG_FUNCTION_ARGS)
 				 errmsg("count must be between 1 and %d", COUNT_MAX)));
 	InitMaterializedSRF(fcinfo, 0);
 
+	eligibility_require_unblocked(&taker.eligibility, 0);
 	choice_begin(&taker.choice, &taker.performer, task_type, taker.now);
 	while (wanted > 0 && (count = choice_next(&taker.choice, &shelves)) > 0)
 		wanted = take_from_shelves(&taker, shelves, count, task_type, wanted, rsinfo);

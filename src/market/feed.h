@@ -28,6 +28,7 @@ typedef struct FeedScan
 	int64		upto;
 	/* kept by feed.c */
 	int64		performer;
+	uint32		blocks;			/* who blocks him */
 	uint32		incarnation;
 	uint64		seen;			/* ranges that he has looked through */
 	uint64		generation;		/* ranges there were when the scan began */
@@ -96,11 +97,17 @@ typedef struct FeedWalk
 /* the next shelves; 0 at the end */
 extern int	feed_walk(FeedWalk *walk, Shelf ***shelves);
 
+/* a shelf's task type, as long as it does not give way; 0: it is not ours any more */
+extern int64 feed_shelf_type(const Shelf *shelf);
+
 /*
  * Begins a performer's scan of a shelf (of the task type, unless 0) with its
- * first window; false: there is nothing for him.
+ * first window; false: there is nothing for him.  blocks: a number that changes
+ * with those who block him, because what he was passed by for their sake is
+ * behind his cursor.
  */
-extern bool feed_scan_begin(FeedScan *scan, Shelf *shelf, int64 task_type, int64 performer);
+extern bool feed_scan_begin(FeedScan *scan, Shelf *shelf, int64 task_type, int64 performer,
+							uint32 blocks);
 
 /* the window holds nothing (more) for him: the next one, or false at the end */
 extern bool feed_scan_next(FeedScan *scan);

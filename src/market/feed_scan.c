@@ -40,7 +40,7 @@ find_place(FeedScan *scan, const Shelf *shelf, bool known, const Place *place)
 static void
 store_place(const FeedScan *scan)
 {
-	Place		place = {scan->cursor, scan->seen};
+	Place		place = {scan->cursor, scan->seen, scan->blocks};
 
 	/* who reads with an old snapshot has not seen all that he went past */
 	if (IsolationUsesXactSnapshot() || scan->forget)
@@ -49,7 +49,7 @@ store_place(const FeedScan *scan)
 }
 
 bool
-feed_scan_begin(FeedScan *scan, Shelf *shelf, int64 task_type, int64 performer)
+feed_scan_begin(FeedScan *scan, Shelf *shelf, int64 task_type, int64 performer, uint32 blocks)
 {
 	Place		place;
 	bool		known;
@@ -59,7 +59,8 @@ feed_scan_begin(FeedScan *scan, Shelf *shelf, int64 task_type, int64 performer)
 	scan->performer = performer;
 	scan->forget = false;
 	scan->incarnation = shelf->incarnation;
-	known = place_find(performer, scan->incarnation, &place);
+	scan->blocks = blocks;
+	known = place_find(performer, scan->incarnation, &place) && place.blocks == blocks;
 
 	/* the usual end of a look at an exhausted shelf */
 	SpinLockAcquire(&shelf->mutex);

@@ -45,9 +45,14 @@ typedef struct TaskType
 	Interval	lease;
 	Interval	auto_approve;
 	bool		has_schema;		/* results must have a format */
+	const struct Requirements *requirements;	/* of performers; NULL: none */
 } TaskType;
 
-/* task_type.c: raises unknown_task_type */
+/*
+ * task_type.c: what there is to know of a type; NULL, or unknown_task_type, if
+ * there is none.  Valid until the next call.
+ */
+extern const TaskType *task_type_find(int64 task_type);
 extern const TaskType *task_type_get(int64 task_type);
 
 /* format.c: raises an error unless a schema of results can be enforced */
@@ -79,7 +84,7 @@ typedef struct FreedSlot
 
 /*
  * slot.c: gives the slot to the next performer or, when the task is closed,
- * its money back to the requester, and returns how much that is, or -1.  The
+ * its money back to the requester, and returns how much that is.  The
  * assignment's row is locked already.
  */
 extern int64 slot_free(const FreedSlot *slot);

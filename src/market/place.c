@@ -8,8 +8,8 @@
  *			incarnation, so a shelf that gave way takes its places with it.
  * WRITES	A set's entries under its spinlock.
  * CRASH	Lost; a performer without a place begins at the shelf's low.
- * INVARIANT  Every task up to "cursor" that a performer might still take is in
- *			a range after "seen", claimed, or busy.
+ * INVARIANT  Every task up to "cursor" that a performer might still take, with
+ *			those blocks, is in a range after "seen", claimed, or busy.
  */
 #include "postgres.h"
 

@@ -11,6 +11,7 @@ typedef struct Place
 {
 	int64		cursor;			/* he has looked at all tasks up to it */
 	uint64		seen;			/* ... and at the ranges up to this one */
+	uint32		blocks;			/* who blocked him then: eligibility_blocks_mark */
 } Place;
 
 extern Size place_size(void);

@@ -590,6 +590,18 @@ shelf_pin_ours(Shelf *shelf, int64 task_type)
 	return ours;
 }
 
+int64
+feed_shelf_type(const Shelf *shelf)
+{
+	uint32		realm = realm_current()->serial;
+	int64		task_type;
+
+	LWLockAcquire(lock, LW_SHARED);
+	task_type = shelf->key.realm == realm ? shelf->key.task_type : 0;
+	LWLockRelease(lock);
+	return task_type;
+}
+
 void
 shelf_each(void (*visit) (Shelf *shelf))
 {

@@ -16,6 +16,7 @@
 #include "ledger/ledger.h"
 #include "market/consensus.h"
 #include "market/rows.h"
+#include "qualification/requirement.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -59,7 +60,7 @@ static Statement select_supply = {
 static Statement close_task = {
 	"UPDATE _taskex.task_%p SET state = $2, released = released + performers - live"
 	" WHERE task_id = $1 AND state = 'open' AND requester_id = $3 AND expires_at <= $4"
-	" RETURNING (reward + fee) * (performers - live), task_type_id, performers - live",
+	" RETURNING (reward + fee) * (performers - live), task_type_id",
 	4, {INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID}
 };
 
@@ -385,6 +386,7 @@ supply(const Request *request)
 
 	if (request->key && key_was_used(request, &first))
 		return first;
+	requirements_check_supply(request->type->requirements, requester->user_id);
 	last = first + (int64) (request->count - 1) * TASK_ID_STEP;
 	ledger_hold(requester, request->type->task_type, total, first, last);
 	insert_rows(request, first, fee, now, expires);
@@ -460,7 +462,6 @@ task_close(const UserHome *requester, int64 task_id, const char *state, bool onl
 
 		act.task_type_id = spi_int64(0, 2);
 		act.amount = amount;
-		act.detail = journal_slots(spi_int32(0, 3));
 		feed_took(act.task_type_id, requester->partition, task_id, 0);
 		if (amount > 0)
 			ledger_release(requester, amount, task_id);

@@ -13,6 +13,7 @@
 #include "infra/realm.h"
 #include "infra/spi.h"
 #include "ledger/ledger.h"
+#include "qualification/requirement.h"
 
 #include "catalog/pg_type.h"
 #include "common/cryptohash.h"
@@ -25,12 +26,18 @@
 #include "utils/fmgrprotos.h"
 #include "utils/hsearch.h"
 #include "utils/jsonb.h"
+#include "utils/memutils.h"
 
 #define TITLE_MAX 256
 #define DESCRIPTION_MAX 10000
 #define KEYWORDS_MAX 100
 #define KEYWORD_MAX 100
-#define KNOWN_TYPES_MAX 4096
+/*
+ * A session knows so many types at most, and what they require takes so much
+ * memory at most.  Beyond that it starts anew.
+ */
+#define KNOWN_TYPES_MAX 32768
+#define KNOWN_MEMORY_MAX (64 * 1024 * 1024)
 
 static Statement insert_type = {
 	"INSERT INTO _taskex.task_type (task_type_id, reward, lease, auto_approve, title,"
@@ -46,7 +53,8 @@ static Statement select_by_hash = {
 };
 
 static Statement select_type = {
-	"SELECT reward, lease, auto_approve, result_schema IS NOT NULL FROM _taskex.task_type WHERE task_type_id = $1",
+	"SELECT reward, lease, auto_approve, result_schema IS NOT NULL, qualifications"
+	" FROM _taskex.task_type WHERE task_type_id = $1",
 	1, {INT8OID}
 };
 
@@ -86,63 +94,107 @@ check_interval(const Interval *interval, const char *name, int64 min_usecs, int6
 
 /* ---- what this session knows of types ---- */
 
-const TaskType *
-task_type_get(int64 task_type)
+static HTAB *known = NULL;
+static MemoryContext known_context = NULL;
+
+static void
+forget_known(void)
 {
-	static HTAB *known = NULL;
+	HASHCTL		ctl = {0};
+
+	if (known_context == NULL)
+		known_context = AllocSetContextCreate(TopMemoryContext, "taskex task types", ALLOCSET_DEFAULT_SIZES);
+	known = NULL;
+	MemoryContextReset(known_context);
+	ctl.keysize = sizeof(int64);
+	ctl.entrysize = sizeof(TaskType);
+	ctl.hcxt = known_context;
+	known = hash_create("taskex task types", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* takes the type from the row that was read last; what it refers to goes into the context */
+static void
+read_type(TaskType *type, int64 task_type, MemoryContext context)
+{
+	MemoryContext old;
+	bool		isnull;
+	Jsonb	   *requirements;
+
+	type->task_type = task_type;
+	type->reward = spi_int64(0, 1);
+	type->lease = *DatumGetIntervalP(spi_value(0, 2, &isnull));
+	type->auto_approve = *DatumGetIntervalP(spi_value(0, 3, &isnull));
+	type->has_schema = DatumGetBool(spi_value(0, 4, &isnull));
+	requirements = DatumGetJsonbP(spi_value(0, 5, &isnull));
+	old = MemoryContextSwitchTo(context);
+	type->requirements = requirements_parse(requirements);
+	MemoryContextSwitchTo(old);
+}
+
+/* a type that only this transaction sees, or NULL: it must not be remembered */
+static const TaskType *
+own_type(int64 task_type, Datum value)
+{
+	static TaskType own;
+	static MemoryContext context = NULL;
+
+	if (spi_run(&select_type, 0, &value, NULL, SPI_VIEW_CURRENT, 1) == 0)
+		return NULL;
+	if (context == NULL)
+		context = AllocSetContextCreate(TopMemoryContext, "taskex own task type", ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(context);
+	read_type(&own, task_type, context);
+	return &own;
+}
+
+const TaskType *
+task_type_find(int64 task_type)
+{
 	static uint32 known_serial = 0;
 	const Realm *realm = realm_current();
-	TaskType   *type;
+	const TaskType *type;
 	TaskType	read;
 	SpiScope	scope;
 	Datum		value = Int64GetDatum(task_type);
-	bool		isnull;
 
-	if (unlikely(known == NULL || known_serial != realm->serial ||
-				 hash_get_num_entries(known) > KNOWN_TYPES_MAX))
+	if (unlikely(known == NULL || known_serial != realm->serial))
 	{
-		HASHCTL		ctl = {0};
-
-		if (known)
-			hash_destroy(known);
-		known = NULL;
-		ctl.keysize = sizeof(int64);
-		ctl.entrysize = sizeof(TaskType);
-		known = hash_create("taskex task types", 64, &ctl, HASH_ELEM | HASH_BLOBS);
+		forget_known();
 		known_serial = realm->serial;
 	}
 	type = hash_search(known, &task_type, HASH_FIND, NULL);
 	if (likely(type != NULL))
 		return type;
 
-	/* what this transaction made may be undone: it must not be remembered */
+	if (hash_get_num_entries(known) >= KNOWN_TYPES_MAX ||
+		MemoryContextMemAllocated(known_context, true) >= KNOWN_MEMORY_MAX)
+		forget_known();
 	spi_begin(&scope);
-	read.task_type = task_type;
 	if (spi_run(&select_type, 0, &value, NULL, SPI_VIEW_LATEST, 1) == 0)
-	{
-		static TaskType own;
-
-		if (spi_run(&select_type, 0, &value, NULL, SPI_VIEW_CURRENT, 1) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_TX_UNKNOWN_TASK_TYPE),
-					 errmsg("task type %lld does not exist", (long long) task_type),
-					 errhint("taskex.create_task_type() makes task types, the view taskex.task_types lists them.")));
-		type = &own;
-		type->task_type = task_type;
-	}
+		type = own_type(task_type, value);
 	else
-		type = &read;
-	type->reward = spi_int64(0, 1);
-	type->lease = *DatumGetIntervalP(spi_value(0, 2, &isnull));
-	type->auto_approve = *DatumGetIntervalP(spi_value(0, 3, &isnull));
-	type->has_schema = DatumGetBool(spi_value(0, 4, &isnull));
-	spi_end(&scope);
-
-	if (type == &read)
 	{
-		type = hash_search(known, &task_type, HASH_ENTER, NULL);
-		*type = read;
+		TaskType   *entry;
+
+		read_type(&read, task_type, known_context);
+		entry = hash_search(known, &task_type, HASH_ENTER, NULL);
+		*entry = read;
+		type = entry;
 	}
+	spi_end(&scope);
+	return type;
+}
+
+const TaskType *
+task_type_get(int64 task_type)
+{
+	const TaskType *type = task_type_find(task_type);
+
+	if (unlikely(type == NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_UNKNOWN_TASK_TYPE),
+				 errmsg("task type %lld does not exist", (long long) task_type),
+				 errhint("taskex.create_task_type() makes task types, the view taskex.task_types lists them.")));
 	return type;
 }
 
@@ -239,20 +291,6 @@ check_keywords(ArrayType *keywords)
 	pfree(values);
 }
 
-static void
-check_qualifications(Jsonb *qualifications)
-{
-	if (!JB_ROOT_IS_ARRAY(qualifications) || JB_ROOT_IS_SCALAR(qualifications))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("qualifications must be a JSON array")));
-	if (JB_ROOT_COUNT(qualifications) > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("this version of taskex has no qualifications"),
-				 errdetail("A requirement that is not enforced would be worse than an error.")));
-}
-
 PG_FUNCTION_INFO_V1(taskex_create_task_type);
 
 /*
@@ -274,6 +312,7 @@ taskex_create_task_type(PG_FUNCTION_ARGS)
 	StringInfoData properties;
 	SpiScope	scope;
 	int64		id;
+	Requirements *requirements;
 	Jsonb	   *qualifications;
 	Jsonb	   *schema;
 	Datum		values[11];
@@ -292,8 +331,8 @@ taskex_create_task_type(PG_FUNCTION_ARGS)
 	check_interval(lease, "lease", 1000, 366);
 	auto_approve = PG_GETARG_INTERVAL_P(6);
 	check_interval(auto_approve, "auto_approve", 0, 366);
-	qualifications = PG_GETARG_JSONB_P(7);
-	check_qualifications(qualifications);
+	requirements = requirements_parse(PG_GETARG_JSONB_P(7));
+	qualifications = requirements_json(requirements);
 	schema = PG_ARGISNULL(8) ? NULL : PG_GETARG_JSONB_P(8);
 	if (schema)
 	{
@@ -312,6 +351,7 @@ taskex_create_task_type(PG_FUNCTION_ARGS)
 	add_field(&properties, schema ? VARDATA(schema) : "", schema ? VARSIZE(schema) - VARHDRSZ : 0);
 	values[7] = PointerGetDatum(sha256(&properties));
 
+	requirements_check_usable(requirements, requester.user_id);
 	spi_begin(&scope);
 	if (spi_run(&select_by_hash, 0, &values[7], NULL, SPI_VIEW_CURRENT, 1) == 0)
 	{

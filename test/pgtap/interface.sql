@@ -62,12 +62,26 @@ insert into expected values
     ('check_ledger', 'OUT check_name text, OUT ok boolean, OUT detail text', 'SETOF record', false),
     ('check_market', 'OUT check_name text, OUT ok boolean, OUT detail text', 'SETOF record', false);
 
--- events
+-- qualifications and blocks
 insert into expected values
-    ('subscribe', 'login text, kinds text[] DEFAULT NULL::text[], channel text DEFAULT NULL::text', 'bigint', true),
-    ('unsubscribe', 'login text', 'void', true),
-    ('read_events', 'login text, after bigint DEFAULT 0, max_rows integer DEFAULT 100', 'TABLE(event bigint, kind text, at timestamp with time zone, task_id bigint, task_type_id bigint, assignment_id bigint, requester text, performer text, amount numeric, detail jsonb)', true),
-    ('test_event', 'login text', 'void', true);
+    ('block_performer', 'requester text, performer text, reason text, until timestamp with time zone DEFAULT NULL::timestamp with time zone', 'void', true),
+    ('check_qualifications', 'performer text, task_type bigint', 'TABLE(requirement jsonb, value text, met boolean)', true),
+    ('create_qualification', 'requester text, name text, description text DEFAULT ''''::text, keywords text[] DEFAULT ''{}''::text[], test jsonb DEFAULT NULL::jsonb, answer_key jsonb DEFAULT NULL::jsonb, test_duration interval DEFAULT NULL::interval, retry_delay interval DEFAULT NULL::interval, auto_grant boolean DEFAULT false, auto_grant_score integer DEFAULT 1, requestable boolean DEFAULT true, is_public boolean DEFAULT false', 'bigint', true),
+    ('delete_qualification', 'requester text, qualification bigint', 'void', true),
+    ('grant_qualification', 'requester text, qualification bigint, performer text, score integer DEFAULT 1, notify boolean DEFAULT true', 'void', true),
+    ('grant_request', 'requester text, request_id bigint, score integer DEFAULT 1', 'void', true),
+    ('performer_qualifications', 'performer text, after bigint DEFAULT 0, max_rows integer DEFAULT 100', 'TABLE(qualification_id bigint, name text, requester text, state text, score integer, granted_at timestamp with time zone, requested_at timestamp with time zone, reason text, retry_at timestamp with time zone)', true),
+    ('qualification_holders', 'requester text, qualification bigint, state text DEFAULT ''granted''::text, after bigint DEFAULT 0, max_rows integer DEFAULT 100', 'TABLE(user_id bigint, performer text, score integer, holder_state text, granted_at timestamp with time zone, changed_at timestamp with time zone, reason text)', true),
+    ('qualification_requests', 'requester text, qualification bigint DEFAULT NULL::bigint, state text DEFAULT ''pending''::text, after bigint DEFAULT 0, max_rows integer DEFAULT 100', 'TABLE(request_id bigint, qualification_id bigint, name text, performer text, request_state text, started_at timestamp with time zone, requested_at timestamp with time zone, answers jsonb, score integer, reason text, decided_at timestamp with time zone)', true),
+    ('qualification_score', 'login text, qualification bigint, performer text DEFAULT NULL::text', 'TABLE(performer_login text, score integer, state text, granted_at timestamp with time zone, changed_at timestamp with time zone, reason text)', true),
+    ('reject_request', 'requester text, request_id bigint, reason text DEFAULT NULL::text', 'void', true),
+    ('request_qualification', 'performer text, qualification bigint, answers jsonb DEFAULT NULL::jsonb, OUT request_id bigint, OUT state text, OUT score integer', 'record', true),
+    ('resume_performer', 'performer text', 'boolean', true),
+    ('revoke_qualification', 'requester text, qualification bigint, performer text, reason text DEFAULT NULL::text', 'boolean', true),
+    ('start_qualification_test', 'performer text, qualification bigint, OUT request_id bigint, OUT test jsonb, OUT answer_until timestamp with time zone', 'record', true),
+    ('suspend_performer', 'performer text, reason text, until timestamp with time zone DEFAULT NULL::timestamp with time zone', 'void', true),
+    ('unblock_performer', 'requester text, performer text', 'boolean', true),
+    ('update_qualification', 'requester text, qualification bigint, changes jsonb', 'void', true);
 
 select bag_eq($$ select proname::text from pg_proc where pronamespace = 'taskex'::regnamespace $$,
     'select name from expected', 'schema taskex has these functions, one of each name');
@@ -85,8 +99,8 @@ select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace 
     'each SECURITY DEFINER function has this search_path and no other setting');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace = '_taskex'::regnamespace
         and prolang in (select oid from pg_language where lanname in ('sql', 'plpgsql')) and prosecdef
-        and proname not in ('workers', 'journal_lag') $$,
-    'of the internal functions only those that views of operators call are SECURITY DEFINER');
+        and proname <> 'workers' $$,
+    'of the internal functions only workers() is SECURITY DEFINER');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace in ('taskex'::regnamespace, '_taskex'::regnamespace)
         and coalesce(obj_description(p.oid, 'pg_proc'), '') = '' $$,
     'every function has a comment, also the internal ones');
@@ -108,14 +122,14 @@ insert into expected_column values
     ('inferences', 'pid integer, role name, method text, phase text, round integer, rounds integer, labels bigint, tasks bigint, performers bigint, started_at timestamp with time zone'),
     ('nodes', 'name text, remote boolean, location text, tier text, capacity jsonb, state text'),
     ('partitions', 'name text, node text, tablespace text, storage_class text, capacity jsonb, state text, users bigint, partition_id integer'),
-    ('task_types', 'task_type_id bigint, title text, reward numeric, description text, keywords text[], lease interval, auto_approve interval, created_at timestamp with time zone'),
+    ('task_types', 'task_type_id bigint, title text, reward numeric, description text, keywords text[], lease interval, auto_approve interval, qualifications jsonb, created_at timestamp with time zone'),
     ('golden_tasks', 'task_id bigint, requester text, task_type_id bigint, title text, state text, performers integer, free_slots integer, answered integer, answered_right integer, rate double precision, reward numeric, fee numeric, created_at timestamp with time zone, expires_at timestamp with time zone, annotation text, known_answer jsonb, input jsonb'),
     ('tasks', 'task_id bigint, requester text, task_type_id bigint, title text, state text, performers integer, free_slots integer, in_progress integer, submitted integer, judged integer, reward numeric, fee numeric, consensus text, created_at timestamp with time zone, expires_at timestamp with time zone, input jsonb'),
     ('transfers', 'transfer_id bigint, at timestamp with time zone, login text, kind text, available numeric, held numeric, counterparty text, subject_id bigint, reference text'),
     ('users', 'login text, user_id bigint, partition text, node text, epoch bigint, db_role regrole, tier text, location text, profile jsonb, registered_at timestamp with time zone');
 insert into expected_column values
-    ('event_kinds', 'kind text, to_requester boolean, to_performer boolean, by_default boolean, description text, amount text, detail text'),
-    ('subscriptions', 'login text, kinds text[], channel text, subscribed_at timestamp with time zone');
+    ('blocks', 'requester text, performer text, reason text, blocked_at timestamp with time zone, until timestamp with time zone, active boolean'),
+    ('qualifications', 'qualification_id bigint, requester text, name text, description text, keywords text[], state text, requestable boolean, is_public boolean, auto_grant boolean, test_duration interval, retry_delay interval, has_test boolean, test jsonb, answer_key jsonb, auto_grant_score integer, created_at timestamp with time zone, changed_at timestamp with time zone');
 select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' order by attnum)
         from pg_class c join pg_attribute a on a.attrelid = c.oid
         where c.relnamespace = 'taskex'::regnamespace and attnum > 0 and not attisdropped group by c.relname $$,
@@ -123,13 +137,13 @@ select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_typ
 select is(c.relkind::text, case c.relname when 'assignment' then 'c' else 'v' end, c.relname || ' is a view or a row type')
 from pg_class c where c.relnamespace = 'taskex'::regnamespace order by c.relname;
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
-        and c.relname in ('disputes', 'inferences', 'ratings', 'subscriptions', 'users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
+        and c.relname in ('blocks', 'qualifications', 'disputes', 'inferences', 'ratings', 'users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
     'views that hide rows are security barriers');
 
 -- settings
 select results_eq($$ select name::text, vartype::text, context::text, coalesce(unit, '') from pg_settings where name like 'taskex.%' order by name collate "C" $$,
     $$ values ('taskex.async_accept', 'bool', 'user', ''), ('taskex.clock', 'string', 'superuser', ''), ('taskex.conductor', 'bool', 'sighup', ''), ('taskex.conductor_interval', 'integer', 'sighup', 'ms'),
-        ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.dispute_period', 'integer', 'superuser', 's'), ('taskex.event_retention', 'integer', 'sighup', 's'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.feed_size', 'integer', 'postmaster', ''),
+        ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.dispute_period', 'integer', 'superuser', 's'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.feed_size', 'integer', 'postmaster', ''),
         ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_inference_memory', 'integer', 'superuser', 'kB'), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
         ('taskex.plan_cache_size', 'integer', 'user', ''), ('taskex.purse_cache_size', 'integer', 'postmaster', '') $$,
     'the settings, who may change them, and their units (wait_point is not shown)');

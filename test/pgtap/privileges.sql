@@ -20,13 +20,10 @@ insert into may_execute values ('resolve_dispute', 'taskex_admin');
 insert into may_execute select unnest(array['validate_result']), 'taskex_user';
 -- truth
 insert into may_execute select unnest(array['infer_performers', 'infer_truth']), 'taskex_user';
--- events
-insert into may_execute select unnest(array['read_events', 'subscribe', 'test_event', 'unsubscribe']), 'taskex_user';
 create temporary table may_execute_internal (name text, role text);
 insert into may_execute_internal
     select unnest(array['amount', 'caller_admin', 'caller_ids', 'caller_trusted', 'errors', 'inferences', 'now']), 'taskex_user'
     union all select unnest(array['loaded', 'workers']), 'taskex_admin';
-insert into may_execute_internal values ('journal_lag', 'taskex_admin');
 create temporary table may_read (name text, role text);
 insert into may_read
     select unnest(array['assignments', 'disputes', 'errors', 'inferences', 'ratings', 'task_types', 'tasks', 'transfers', 'users']), 'taskex_user'
@@ -34,7 +31,14 @@ insert into may_read
 
 -- answers and golden tasks
 insert into may_read values ('golden_tasks', 'taskex_user');
-insert into may_read values ('event_kinds', 'taskex_user'), ('subscriptions', 'taskex_user');
+
+-- qualifications and blocks
+insert into may_execute
+    select unnest(array['block_performer', 'check_qualifications', 'create_qualification', 'delete_qualification', 'grant_qualification', 'grant_request',
+        'performer_qualifications', 'qualification_holders', 'qualification_requests', 'qualification_score', 'reject_request', 'request_qualification',
+        'revoke_qualification', 'start_qualification_test', 'unblock_performer', 'update_qualification']), 'taskex_user'
+    union all select unnest(array['resume_performer', 'suspend_performer']), 'taskex_admin';
+insert into may_read select unnest(array['blocks', 'qualifications']), 'taskex_user';
 
 create function pg_temp.least(can_user boolean, can_app boolean, can_admin boolean) returns text language sql as $$
     select case when can_user and can_app and can_admin then 'taskex_user' when can_app and can_admin and not can_user then 'taskex_app'

@@ -42,9 +42,13 @@ SELECT count(taskex.reject_assignment(u, pg_temp.id('rejected by ' || u), 'no'))
 INSERT INTO thing SELECT 'dispute with ' || u, taskex.open_dispute('a_third', pg_temp.id('rejected by ' || u), 'why') FROM unnest(ARRAY['a_own', 'a_oth']) u;
 SELECT count(taskex.rate_requester('a_third', pg_temp.id('rejected by ' || u), 1)) FROM unnest(ARRAY['a_own', 'a_oth']) u;
 INSERT INTO thing SELECT 'golden of ' || u, taskex.create_golden_task(u, pg_temp.id('type'), '1', '1', 1) FROM unnest(ARRAY['a_own', 'a_oth']) u;
+INSERT INTO thing SELECT 'qualification of ' || u, taskex.create_qualification(u, 'Access', test => '{"questions": [{"id": "a"}]}', answer_key => '{"questions": [{"id": "a", "options": []}]}',
+    test_duration => '1 hour') FROM unnest(ARRAY['a_own', 'a_oth']) u;
+INSERT INTO thing SELECT 'request to ' || u, (taskex.request_qualification('a_third', taskex.create_qualification(u, 'Asked for'))).request_id FROM unnest(ARRAY['a_own', 'a_oth']) u;
+INSERT INTO thing VALUES ('public qualification', taskex.create_qualification('a_third', 'Access')),
+    ('test', taskex.create_qualification('a_third', 'Test', test => '{"questions": [{"id": "a"}]}', test_duration => '1 hour'));
+SELECT count(taskex.block_performer(u, 'a_third', 'Access')) FROM unnest(ARRAY['a_own', 'a_oth']) u;
 INSERT INTO thing VALUES ('free', taskex.create_task('a_third', taskex.create_task_type('a_third', 'Free', 0), '1', 9));
-
-SELECT taskex.subscribe('a_own') AS own, taskex.subscribe('a_oth') AS oth;
 
 -- what a role gets when it tries a statement, which is undone
 CREATE FUNCTION pg_temp.try(role name, statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -62,6 +66,18 @@ END $$;
 CREATE TEMP TABLE call (name text PRIMARY KEY, call text);
 INSERT INTO call VALUES
     ('accept_next', 'accept_next(''%1$s'', NULL, 1)'), ('accept_task', 'accept_task(''%1$s'', pg_temp.id(''free''))'),
+    ('block_performer', 'block_performer(''%1$s'', ''a_third'', ''careless'')'), ('unblock_performer', 'unblock_performer(''%1$s'', ''a_third'')'),
+    ('suspend_performer', 'suspend_performer(''a_third'', ''careless'')'), ('resume_performer', 'resume_performer(''a_third'')'),
+    ('check_qualifications', 'check_qualifications(''%1$s'', pg_temp.id(''type''))'), ('create_qualification', 'create_qualification(''%1$s'', ''new'')'),
+    ('delete_qualification', 'delete_qualification(''%1$s'', pg_temp.id(''qualification of %1$s''))'),
+    ('update_qualification', 'update_qualification(''%1$s'', pg_temp.id(''qualification of %1$s''), ''{"description": "new"}'')'),
+    ('grant_qualification', 'grant_qualification(''%1$s'', pg_temp.id(''qualification of %1$s''), ''a_third'')'),
+    ('revoke_qualification', 'revoke_qualification(''%1$s'', pg_temp.id(''qualification of %1$s''), ''a_third'')'),
+    ('grant_request', 'grant_request(''%1$s'', pg_temp.id(''request to %1$s''))'), ('reject_request', 'reject_request(''%1$s'', pg_temp.id(''request to %1$s''))'),
+    ('request_qualification', 'request_qualification(''%1$s'', pg_temp.id(''public qualification''))'),
+    ('start_qualification_test', 'start_qualification_test(''%1$s'', pg_temp.id(''test''))'),
+    ('performer_qualifications', 'performer_qualifications(''%1$s'')'), ('qualification_holders', 'qualification_holders(''%1$s'', pg_temp.id(''qualification of %1$s''))'),
+    ('qualification_requests', 'qualification_requests(''%1$s'')'), ('qualification_score', 'qualification_score(''%1$s'', pg_temp.id(''qualification of %1$s''), ''a_third'')'),
     ('add_node', 'add_node(''a_node'')'), ('add_partition', 'add_partition(''a_part'')'),
     ('approve_assignment', 'approve_assignment(''%1$s'', pg_temp.id(''submitted to %1$s''))'),
     ('approve_assignments', 'approve_assignments(''%1$s'', ARRAY[pg_temp.id(''submitted to %1$s'')])'),
@@ -78,8 +94,6 @@ INSERT INTO call VALUES
     ('resume_node', 'resume_node(''local'')'), ('resume_partition', 'resume_partition(''access_1'')'),
     ('expire_task', 'expire_task(''%1$s'', pg_temp.id(''open of %1$s''))'),
     ('extend_assignment', 'extend_assignment(''%1$s'', pg_temp.id(''accepted by %1$s''), ''1 s'')'),
-    ('read_events', 'read_events(''%1$s'')'), ('subscribe', 'subscribe(''%1$s'')'),
-    ('test_event', 'test_event(''%1$s'')'), ('unsubscribe', 'unsubscribe(''%1$s'')'),
     ('register_user', 'register_user(''a_new'')'),
     ('reject_assignment', 'reject_assignment(''%1$s'', pg_temp.id(''submitted to %1$s''), ''no'')'),
     ('return_assignment', 'return_assignment(''%1$s'', pg_temp.id(''accepted by %1$s''))'),
@@ -107,6 +121,10 @@ SELECT name, pg_temp.try('regress_access_nobody', s.own) AS nobody,
     ORDER BY name COLLATE "C";
 -- an own login with somebody else's things gains nothing
 SELECT call, pg_temp.try('regress_access_user', 'SELECT taskex.' || call) AS himself, pg_temp.try('regress_access_app', 'SELECT taskex.' || call) AS app FROM (VALUES
+    ('update_qualification(''a_own'', pg_temp.id(''qualification of a_oth''), ''{}'')'), ('grant_qualification(''a_own'', pg_temp.id(''qualification of a_oth''), ''a_third'')'),
+    ('revoke_qualification(''a_own'', pg_temp.id(''qualification of a_oth''), ''a_third'')'), ('grant_request(''a_own'', pg_temp.id(''request to a_oth''))'),
+    ('reject_request(''a_own'', pg_temp.id(''request to a_oth''))'), ('delete_qualification(''a_own'', pg_temp.id(''qualification of a_oth''))'),
+    ('qualification_score(''a_own'', pg_temp.id(''qualification of a_oth''), ''a_third'')'),
     ('approve_assignment(''a_own'', pg_temp.id(''submitted to a_oth''))'), ('reject_assignment(''a_own'', pg_temp.id(''submitted to a_oth''), ''no'')'),
     ('expire_task(''a_own'', pg_temp.id(''open of a_oth''))'), ('task_results(''a_own'', pg_temp.id(''judged of a_oth''))'),
     ('task_consensus(''a_own'', pg_temp.id(''open of a_oth''))'), ('submit_assignment(''a_own'', pg_temp.id(''accepted by a_oth''), ''1'')'),
@@ -140,8 +158,8 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('transfers', 'SELECT string_agg(DISTINCT login || ''>'' || counterparty, '' '') FROM taskex.transfers WHERE login LIKE ''a\_%'''),
     ('transfers of the exchange', 'SELECT string_agg(DISTINCT login, '' '') FROM taskex.transfers WHERE counterparty LIKE ''a\_%'' AND login NOT LIKE ''a\_%'''),
     ('task_types', 'SELECT count(*) FROM taskex.task_types WHERE title = ''Access'''),
-    ('subscriptions', 'SELECT string_agg(login, '' '' ORDER BY login) FROM taskex.subscriptions WHERE login LIKE ''a\_%'''),
-    ('event_kinds', 'SELECT count(*) > 10 FROM taskex.event_kinds'),
+    ('qualifications', 'SELECT string_agg(requester || '':'' || (test IS NOT NULL) || (answer_key IS NOT NULL), '' '' ORDER BY requester) FROM taskex.qualifications WHERE name = ''Access'' AND has_test'),
+    ('blocks', 'SELECT string_agg(requester || ''>'' || performer, '' '' ORDER BY requester) FROM taskex.blocks WHERE requester LIKE ''a\_%'''),
     ('errors', 'SELECT count(*) > 10 FROM taskex.errors'),
     ('nodes', 'SELECT count(*) FROM taskex.nodes WHERE name = ''local'''),
     ('partitions', 'SELECT count(*) FROM taskex.partitions WHERE name = ''access_1'''),
@@ -149,7 +167,8 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('inferences', 'SELECT count(*) FROM taskex.inferences'),
     ('activity', 'SELECT count(*) >= 0 FROM taskex.activity')) v (what, query);
 SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex'::regnamespace AND c.relkind = 'v'
-    AND c.relname NOT IN ('disputes', 'event_kinds', 'golden_tasks', 'ratings', 'subscriptions', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'health', 'inferences', 'activity');
+    AND c.relname NOT IN ('disputes', 'golden_tasks', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'health', 'inferences', 'activity')
+    AND c.relname NOT IN ('blocks', 'qualifications');
 -- a condition of his own is not shown the others' rows
 CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN RAISE WARNING 'leaked: %', $1; RETURN true; END $$;
 SET ROLE regress_access_user;

@@ -11,7 +11,6 @@ SELECT taskex.register_user('e_req', partition => 'errors_1') > 0 AS req,
     taskex.register_user('e_per', partition => 'errors_1') > 0 AS per,
     taskex.register_user('e_oth', partition => 'errors_1') > 0 AS oth;
 SELECT taskex.deposit('e_req', 100, 'start') > 0 AS deposited;
-SELECT taskex.subscribe('e_req') AS events;
 
 -- what the statements below refer to
 CREATE TEMP TABLE thing (name text PRIMARY KEY, id bigint);
@@ -43,6 +42,9 @@ BEGIN
 END $$;
 INSERT INTO thing SELECT 'token', lease_token FROM _taskex.assignment WHERE assignment_id = pg_temp.id('accepted');
 INSERT INTO thing SELECT 'dispute', taskex.open_dispute('e_per', pg_temp.id('rejected'), 'why');
+INSERT INTO thing VALUES ('qualification', taskex.create_qualification('e_req', 'Errors', test => '{"questions": [{"id": "a"}]}', retry_delay => '0')),
+    ('timed', taskex.create_qualification('e_req', 'Timed', test => '{"questions": [{"id": "a"}]}', test_duration => '1 hour'));
+INSERT INTO thing SELECT 'request', request_id FROM taskex.request_qualification('e_per', pg_temp.id('qualification'), '{"a": 1}');
 INSERT INTO thing SELECT 'late', (taskex.accept_task('e_oth', id)).assignment_id FROM thing WHERE name = 'submitted task';
 
 -- tries a statement and undoes it: what it says, with numbers of ids left out
@@ -58,7 +60,7 @@ BEGIN
         WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
             RETURN regexp_replace(format('%s %s%s', SQLSTATE, SQLERRM, ' | ' || nullif(detail, '')),
-                '(task|assignment|dispute|id) \d+', '\1 N', 'g');
+                '(task|assignment|dispute|qualification|id) \d+', '\1 N', 'g');
     END;
 END $$;
 -- everything that the exchange has on record, and what shared memory makes of it
@@ -68,7 +70,8 @@ DECLARE
     one text;
     all_of_it text := '';
 BEGIN
-    FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'entry', 'partition', 'node'] LOOP
+    FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'entry', 'partition', 'node',
+        'qualification_type', 'qualification', 'qualification_request', 'block'] LOOP
         EXECUTE format('SELECT md5(string_agg(r::text, chr(10) ORDER BY r::text)) FROM _taskex.%I r', t) INTO one;
         all_of_it := all_of_it || coalesce(one, '');
     END LOOP;
@@ -88,6 +91,24 @@ INSERT INTO good_call VALUES
     ('approve_assignments', ARRAY['''e_req''', 'ARRAY[pg_temp.id(''submitted'')]', '''fine''']),
     ('approve_task', ARRAY['''e_req''', 'pg_temp.id(''submitted task'')', '''fine''']),
     ('balance', ARRAY['''e_req''']),
+    ('block_performer', ARRAY['''e_req''', '''e_per''', '''careless''', '''2106-01-01''']),
+    ('check_qualifications', ARRAY['''e_per''', 'pg_temp.id(''type'')']),
+    ('create_qualification', ARRAY['''e_req''', '''name''', '''text''', '''{}''', '''{"questions": [{"id": "a"}]}''', '''{"questions": [{"id": "a", "options": []}]}''', '''1 hour''', '''1 hour''', 'false', '1', 'true', 'false']),
+    ('delete_qualification', ARRAY['''e_req''', 'pg_temp.id(''qualification'')']),
+    ('grant_qualification', ARRAY['''e_req''', 'pg_temp.id(''qualification'')', '''e_oth''', '7', 'true']),
+    ('grant_request', ARRAY['''e_req''', 'pg_temp.id(''request'')', '7']),
+    ('performer_qualifications', ARRAY['''e_per''', '0', '10']),
+    ('qualification_holders', ARRAY['''e_req''', 'pg_temp.id(''qualification'')', '''granted''', '0', '10']),
+    ('qualification_requests', ARRAY['''e_req''', 'pg_temp.id(''qualification'')', '''pending''', '0', '10']),
+    ('qualification_score', ARRAY['''e_req''', 'pg_temp.id(''qualification'')', '''e_per''']),
+    ('reject_request', ARRAY['''e_req''', 'pg_temp.id(''request'')', '''no''']),
+    ('request_qualification', ARRAY['''e_oth''', 'pg_temp.id(''qualification'')', '''{"a": 1}''']),
+    ('resume_performer', ARRAY['''e_per''']),
+    ('revoke_qualification', ARRAY['''e_req''', 'pg_temp.id(''qualification'')', '''e_per''', '''no''']),
+    ('start_qualification_test', ARRAY['''e_oth''', 'pg_temp.id(''timed'')']),
+    ('suspend_performer', ARRAY['''e_per''', '''careless''', '''2106-01-01''']),
+    ('unblock_performer', ARRAY['''e_req''', '''e_per''']),
+    ('update_qualification', ARRAY['''e_req''', 'pg_temp.id(''qualification'')', '''{"description": "new"}''']),
     ('check_ledger', '{}'), ('check_market', '{}'), ('run_due', '{}'),
     ('create_golden_task', ARRAY['''e_req''', 'pg_temp.id(''type'')', '''1''', '''1''', '1', '''1 day''', '''key''', '''note''']),
     ('set_golden_rate', ARRAY['''e_req''', 'pg_temp.id(''type'')', '0.1']),
@@ -104,7 +125,6 @@ INSERT INTO good_call VALUES
     ('rate_requester', ARRAY['''e_per''', 'pg_temp.id(''submitted'')', '5', '''good''']),
     ('resolve_dispute', ARRAY['pg_temp.id(''dispute'')', 'false', '''no''']),
     ('withdraw_dispute', ARRAY['''e_per''', 'pg_temp.id(''dispute'')']),
-    ('read_events', ARRAY['''e_req''', '0', '10']),
     ('register_user', ARRAY['''e_new''', '''{}''', '''errors_1''']),
     ('reject_assignment', ARRAY['''e_req''', 'pg_temp.id(''submitted'')', '''bad''', 'false']),
     ('resume_node', ARRAY['''local''']), ('resume_partition', ARRAY['''errors_1''']),
@@ -113,14 +133,12 @@ INSERT INTO good_call VALUES
     ('statement', ARRAY['''e_req''', '''2000-01-01''', '10']),
     ('submit_assignment', ARRAY['''e_per''', 'pg_temp.id(''accepted'')', '''1''', 'pg_temp.id(''token'')']),
     ('submit_assignments', ARRAY['''e_per''', 'ARRAY[pg_temp.id(''accepted'')]', 'ARRAY[''1''::jsonb]']),
-    ('subscribe', ARRAY['''e_req''', 'NULL', 'NULL']),
     ('task_answer', ARRAY['''e_req''', 'pg_temp.id(''counted'')']),
     ('task_answers', ARRAY['''e_req''', 'pg_temp.id(''type'')', '0', '10']),
     ('infer_performers', ARRAY['''SELECT 1 AS worker, 2 AS task, 3 AS label''', '''majority''', '''{}''']),
     ('infer_truth', ARRAY['''SELECT 1 AS worker, 2 AS task, 3 AS label''', '''majority''', '''{}''']),
     ('task_consensus', ARRAY['''e_req''', 'pg_temp.id(''open'')']),
     ('task_results', ARRAY['''e_req''', 'pg_temp.id(''open'')']),
-    ('test_event', ARRAY['''e_req''']), ('unsubscribe', ARRAY['''e_req''']),
     ('update_user', ARRAY['''e_req''', '''{}''']),
     ('validate_result', ARRAY['pg_temp.id(''type'')', '''1''']),
     ('withdraw', ARRAY['''e_req''', '1', '''back''']);
@@ -150,13 +168,6 @@ SELECT g.name, who, pg_temp.try(format('SELECT * FROM taskex.%I(%L%s)', g.name, 
 -- values
 CREATE TEMP TABLE bad_call (number int GENERATED ALWAYS AS IDENTITY, call text);
 INSERT INTO bad_call (call) VALUES
-    -- events
-    ('subscribe(''e_req'', ''{}'')'), ('subscribe(''e_req'', ''{created, nothing}'')'), ('subscribe(''e_req'', ''{created, NULL}'')'),
-    ('subscribe(''e_req'', ''{{created}, {test}}'')'), ('subscribe(''e_req'', NULL, '''')'), ('subscribe(''e_req'', NULL, ''Upper'')'),
-    ('subscribe(''e_req'', NULL, ''1st'')'), ('subscribe(''e_req'', NULL, ''a b'')'), ('subscribe(''e_req'', NULL, ''a'' || chr(10))'),
-    ('subscribe(''e_req'', NULL, repeat(''x'', 64))'), ('subscribe(''e_req'', NULL, repeat(''x'', 63))'),
-    ('read_events(''e_req'', -1)'), ('read_events(''e_req'', 9223372036854775807)'), ('read_events(''e_req'', 0, 0)'), ('read_events(''e_req'', 0, -1)'),
-    ('read_events(''e_req'', 0, 10001)'), ('read_events(''e_per'')'), ('unsubscribe(''e_per'')'), ('test_event(''e_per'')'),
     -- amounts
     ('create_task_type(''e_req'', ''t'', -1)'), ('create_task_type(''e_req'', ''t'', ''NaN'')'),
     ('create_task_type(''e_req'', ''t'', ''Infinity'')'), ('create_task_type(''e_req'', ''t'', ''-Infinity'')'),
