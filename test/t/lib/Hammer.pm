@@ -82,6 +82,20 @@ sub hammer_market
 
 sub pick { return $_[ rand @_ ] }
 
+# of 1 .. 10 performers, or at most so many until the answer is sure; results
+# below agree often enough for that
+sub plurality
+{
+	my $want = pick(3, 5, 10);
+	return "$want, consensus => " . pick(
+		"'majority', min_performers => " . (1 + int rand $want),
+		"'majority', min_performers => 1, confidence => " . pick('0.4', '0.8', '1'),
+		"'majority', confidence => 0.6",
+		"'one_coin', confidence => " . pick('0.7', '0.9', '0.99'),
+		"'one_coin', min_performers => 1, confidence => 0.6",
+		pick("'one_coin'", "'mean'", "'median'"));
+}
+
 # One turn of a client, as text for psql. A line of output tells of an act that was
 # acknowledged, and is printed only after its transaction ended.
 sub turn
@@ -94,14 +108,15 @@ sub turn
 	my $next = "accept_next('$perf', " . pick($type, 'null') . ')';
 	my $want = pick(1, 1, 3, 10);
 	my $key = "$o{name} " . ++${ $o{serial} };
+	my $result = pick(qq({"by": "$key"}), '"a"', '"a"', '"a"', '"b"', '7');
 	# what is to be undone is done only where a transaction block has begun: a
 	# BEGIN may be cancelled
 	my $block = "select set_config('hammer.block', 'yes', true) as x \\gset\n";
 	my $inside = "current_setting('hammer.block', true) = 'yes'";
 	my $accept = "select assignment_id as a, lease_token as k from taskex.$next \\gset\n";
-	my $submit = "select 'submitted ' || :a from (select taskex.submit_assignment('$perf', :a, '{\"by\": \"$key\"}', :k)) x;\n";
+	my $submit = "select 'submitted ' || :a from (select taskex.submit_assignment('$perf', :a, '$result', :k)) x;\n";
 	my $give_back = "select 'returned ' || :a from (select taskex.return_assignment('$perf', :a)) x;\n";
-	my $quiet_submit = "select taskex.submit_assignment('$perf', :a, '{\"by\": \"$key\"}') is null as x \\gset\n";
+	my $quiet_submit = "select taskex.submit_assignment('$perf', :a, '$result') is null as x \\gset\n";
 	my $never = "select taskex.submit_assignment('$perf', :a, '{\"never\": 1}') is null as x where $inside \\gset\n";
 	my $if_a = sub { "\\if :{?a}\n" . join('', @_) . "\\endif\n" };
 	my $begin = 'begin' . pick('', '', '', ' isolation level repeatable read', ' isolation level serializable') . ";\n$block";
@@ -117,11 +132,16 @@ sub turn
 		  . "\\if :{?t}\nselect 'created ' || taskex.create_task('$req', $type, '{}', $want, idempotency_key => '$key');\n\\endif\n",
 		supply_many => "select 'created ' || t from taskex.create_tasks('$req', $type,"
 		  . " array(select to_jsonb(i) from generate_series(1, @{[ 1 + int rand 12 ]}) i), $want) t;\n",
+		supply_dynamic => "select 'created ' || taskex.create_task('$req', $type, '{}', @{[ plurality() ]});\n",
+		supply_many_dynamic => "select 'created ' || t from taskex.create_tasks('$req', $type,"
+		  . " array(select to_jsonb(i) from generate_series(1, @{[ 1 + int rand 5 ]}) i), @{[ plurality() ]}) t;\n",
+		supply_golden => "select 'created ' || taskex.create_golden_task('$req', $type, '{}', '\"a\"', @{[ 1 + int rand 20 ]});\n",
+		golden_rate => "select taskex.set_golden_rate('$req', $type, @{[ pick(0, 0.1, 0.5, 1) ]}) is null as x \\gset\n",
 		supply_undone => "begin;\n${block}select taskex.create_task('$req', $type, '{\"never\": 1}', $want) as x where $inside \\gset\nrollback;\n",
 		submit => $accept . $if_a->($submit),
 		submit_many => "select array_agg(assignment_id) as a from taskex.accept_next('$perf', null, @{[ 2 + int rand 6 ]}) \\gset\n"
 		  . $if_a->("select 'submitted ' || unnest(:'a'::bigint[]) from (select taskex.submit_assignments('$perf', :'a',"
-			  . " array_fill('{\"by\": \"$key\"}'::jsonb, array[cardinality(:'a'::bigint[])]))) x;\n"),
+			  . " array_fill('$result'::jsonb, array[cardinality(:'a'::bigint[])]))) x;\n"),
 		give_back => $accept . $if_a->($give_back),
 		leave => $accept,
 		# the lease may have ended when he is ready
@@ -158,7 +178,7 @@ sub turn
 		  . " from _taskex.task join _taskex.directory on user_id = requester_id where task_id = :t) x;\n\\endif\n",
 		deposit => "select 'deposited ' || '$key' from (select taskex.deposit('$req', 1, '$key')) x;\n",
 	);
-	my %weight = (submit => 10, give_back => 3, leave => 3, extend => 3, supply => 2, supply_many => 1, supply_key => 1,
+	my %weight = (submit => 10, give_back => 3, leave => 3, extend => 3, supply => 2, supply_dynamic => 3, supply_many => 1, supply_key => 1,
 		approve => 4, reopen => 2, %{ $o{weight} // {} });
 	my @lot = map { ($_) x ($weight{$_} // 1) } sort keys %turns;
 	return "\\unset a\n\\unset t\n\\unset r\n" . $turns{ pick(@lot) };
@@ -238,14 +258,18 @@ my $holding = q{
 	group by a.task_id};
 my $free = qq{
 	select t.task_id, t.performers - coalesce(h.n, 0) as free from _taskex.task t left join ($holding) h using (task_id)
-	where t.state = 'open' and coalesce(h.n, 0) < t.performers};
+	where t.state = 'open' and t.task_type_id > 0 and coalesce(h.n, 0) < t.performers};
 
-# Lets enough performers do all that is left, and waits until all is done.
+# Lets enough performers do all that is left, and waits until all is done. Golden
+# tasks, which come with others only, are closed.
 sub hammer_drain
 {
 	my ($node, $name) = @_;
 	my $left;
 	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
+	$node->safe_psql('postgres', q{
+		select taskex.expire_task(login, task_id) from _taskex.task join _taskex.directory on user_id = requester_id
+		where task_type_id < 0 and state = 'open'});
 	while (time < $end)
 	{
 		my @clients = hammer_start($node, map { "\\set VERBOSITY verbose\ncall drain($_, 4, @{[ 1 + 4 * $_ ]});\n" } 0 .. 3);
@@ -284,6 +308,27 @@ sub ok_hammered
 				full join (select subject_id as assignment_id, sum(available) as paid, count(*) as n from _taskex.entry
 					where kind = 'reward' and available > 0 group by 1) e using (assignment_id)
 			where n is distinct from 1 or paid is distinct from reward},
+		'an assignment that tells of a golden task' => q{
+			select task_id::text from _taskex.assignment where task_type_id < 0 union all select task_id::text from _taskex.result where task_type_id < 0},
+		'an answer that is not what the results say' => q{
+			select t.task_id::text from _taskex.task t cross join lateral (
+				select count(*) as n, (array_agg(v.result order by v.n desc))[1] as leader, max(v.n) as most,
+					sum(v.n) as votes, count(*) filter (where v.n = v.top) as leaders
+				from (select result, count(*) as n, max(count(*)) over () as top from _taskex.result r
+					where r.task_id = t.task_id and r.state <> 'rejected' group by result) v) v
+			where t.consensus = 'majority' and t.answer is distinct from
+				case when leaders = 1 and (target is null and most * 2 > votes or most >= target * votes - 1e-9) then leader end},
+		'a mean that is not that of the results' => q{
+			select t.task_id::text from _taskex.task t cross join lateral (
+				select to_jsonb(trim_scale(avg((result #>> '{}')::numeric))) as mean from _taskex.result r
+				where r.task_id = t.task_id and r.state <> 'rejected' and jsonb_typeof(r.result) = 'number') v
+			where t.consensus = 'mean' and t.answer is distinct from v.mean},
+		'a task that was decided too early' => q{
+			select t.task_id::text from _taskex.task t
+			where (t.state = 'decided' or t.state = 'complete' and t.released > 0) and t.min_performers is distinct from null
+				and t.min_performers > (select count(*) from _taskex.result r where r.task_id = t.task_id and not r.reopened)},
+		'a task that was decided without being asked to' => q{
+			select task_id::text from _taskex.task where (state = 'decided' or state = 'complete' and released > 0) and min_performers is null},
 		'a ledger that does not balance' => q{
 			select sum(available)::text || ' ' || sum(held) from _taskex.entry having sum(available::numeric + held) <> 0},
 		'a transfer that does not balance' => q{
@@ -291,7 +336,8 @@ sub ok_hammered
 	push @wrong, 'an open or complete task without all its assignments' => qq{
 		select t.task_id || ' has ' || coalesce(h.n, 0) || ' of ' || t.performers
 		from _taskex.task t left join ($holding) h using (task_id)
-		where t.state in ('open', 'complete') and coalesce(h.n, 0) <> t.performers} if $o{drained};
+		where t.task_type_id > 0 and coalesce(h.n, 0) <> t.performers
+			and (t.state = 'open' or t.state = 'complete' and t.min_performers is null)} if $o{drained};
 	my $sql = '';
 	while (my ($what, $query) = splice @wrong, 0, 2)
 	{
