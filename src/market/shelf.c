@@ -228,12 +228,14 @@ free_place(void)
 
 		if (shelves[i].pins > 0)
 			continue;
-		victim = i;
+		if (victim < 0 || places[i].idle)
+			victim = i;
 		if (places[i].idle)
 			break;
 	}
 	if (victim >= 0)
 	{
+		feed->hand = victim + 1;	/* the next one is another */
 		if (!places[victim].idle)
 			feed->crowded = true;
 		unlink_place(victim);
