@@ -46,7 +46,8 @@ CREATE TABLE _taskex.task (
     answer jsonb,
     tally jsonb,
     known_answer jsonb,
-    annotation text
+    annotation text,
+    reviewing boolean NOT NULL DEFAULT false
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.task IS 'Tasks, on their requesters'' partitions.';
 COMMENT ON COLUMN _taskex.task.task_type_id IS 'The type; negative for golden tasks of that type, so that they are on shelves of their own.';
@@ -57,10 +58,11 @@ COMMENT ON COLUMN _taskex.task.answer IS 'The consensus of the results so far.';
 COMMENT ON COLUMN _taskex.task.tally IS 'How the results so far are spread, for people; final: all of them, or enough, have come.';
 COMMENT ON COLUMN _taskex.task.known_answer IS 'Of a golden task: the right result.';
 COMMENT ON COLUMN _taskex.task.annotation IS 'What the requester notes for himself.';
+COMMENT ON COLUMN _taskex.task.reviewing IS 'The requester is looking at its results.';
 -- The mutable columns are in no index and pages have room for one more version
 -- of each row, so updates are HOT.
 INSERT INTO _taskex.child_table VALUES ('task', 110, 60, ARRAY['PRIMARY KEY (task_id)'],
-    ARRAY['(task_type_id, task_id)', '(expires_at)']);
+    ARRAY['(task_type_id, task_id)', '(expires_at)', '(requester_id, task_id)']);
 
 CREATE TABLE _taskex.supply (
     partition_id int NOT NULL,
@@ -118,7 +120,7 @@ COMMENT ON COLUMN _taskex.result.judged_by IS 'NULL: the requester; 0: nobody in
 COMMENT ON COLUMN _taskex.result.reliability IS 'How reliable the performer was taken to be when he submitted.';
 COMMENT ON COLUMN _taskex.result.reopened IS 'Rejected, and its slot offered again.';
 INSERT INTO _taskex.child_table VALUES ('result', 140, 70, ARRAY['PRIMARY KEY (assignment_id)'],
-    ARRAY['(task_id)', '(auto_approve_at)']);
+    ARRAY['(task_id, assignment_id)', '(auto_approve_at)', '(requester_id, auto_approve_at)']);
 
 -- agreed: sum of the probabilities that he was right, compared: in how many
 -- cases that is known. The mean of the Beta distribution that they make is how
@@ -178,11 +180,14 @@ COMMENT ON TABLE _taskex.offer IS
 -- A supply that finds no offer on record adds a note instead of writing the
 -- offer, so that open transactions do not wait for each other. The conductor
 -- merges notes into offers and counts that in merged.
+-- A task that is opened again lies below the stored low, perhaps: low is what that
+-- must not be above.
 CREATE TABLE _taskex.offer_note (
     task_type_id bigint NOT NULL,
-    partition_id int NOT NULL
+    partition_id int NOT NULL,
+    low bigint
 );
-COMMENT ON TABLE _taskex.offer_note IS 'Offers that are not merged into _taskex.offer yet.';
+COMMENT ON TABLE _taskex.offer_note IS 'Offers that are not merged into _taskex.offer yet, and how far its low must go back; NULL: not at all.';
 
 CREATE TABLE _taskex.golden_rate (
     task_type_id bigint NOT NULL,

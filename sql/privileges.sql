@@ -23,6 +23,20 @@ GRANT USAGE ON SCHEMA taskex TO taskex_user;
 
 -- users: everything that is checked inside
 GRANT EXECUTE ON FUNCTION
+    taskex.add_performers(text, bigint, int, text),
+    taskex.annotate_task(text, bigint, text),
+    taskex.cancel_task(text, bigint),
+    taskex.cancel_tasks(text, bigint, bigint[]),
+    taskex.change_task_type(text, bigint, bigint),
+    taskex.dispose_task(text, bigint),
+    taskex.get_assignment(text, bigint),
+    taskex.get_task(text, bigint),
+    taskex.list_assignments(text, bigint, text, bigint, int),
+    taskex.list_tasks(text, text, bigint, bigint, int),
+    taskex.reviewable_results(text, bigint, bigint, int),
+    taskex.reviewable_tasks(text, bigint, text, bigint, int),
+    taskex.set_expiry(text, bigint, timestamptz),
+    taskex.set_review_status(text, bigint, text),
     taskex.accept_next(text, bigint, int),
     taskex.accept_task(text, bigint),
     taskex.answer_dispute(text, bigint, text),
@@ -85,6 +99,8 @@ GRANT EXECUTE ON FUNCTION
     _taskex.inferences(),
     _taskex.now()
     TO taskex_user;
+
+GRANT EXECUTE ON FUNCTION _taskex.task_state(text, timestamptz, int, int, int, int, boolean) TO taskex_user;
 
 GRANT SELECT ON
     taskex.assignments,

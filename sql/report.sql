@@ -8,23 +8,21 @@ COMMENT ON VIEW taskex.task_types IS 'Task types: what equal tasks share.';
 
 CREATE VIEW taskex.tasks WITH (security_barrier) AS
     SELECT t.task_id, d.login AS requester, t.task_type_id, y.title,
-        CASE WHEN t.state IN ('open', 'expired', 'decided') AND r.waiting > 0
-                AND (t.state <> 'open' OR r.waiting + t.judged + t.released = t.performers) THEN 'reviewable'
-            WHEN t.state = 'open' AND t.expires_at <= _taskex.now() THEN 'expired'
-            WHEN t.state = 'open' THEN 'available'
-            ELSE t.state END AS state,
+        _taskex.task_state(t.state, t.expires_at, t.performers, t.judged, t.released, r.waiting, t.reviewing) AS state,
         t.performers, t.performers - t.live AS free_slots, t.live - r.waiting - t.judged AS in_progress,
         r.waiting AS submitted, t.judged, _taskex.amount(t.reward) AS reward, _taskex.amount(t.fee) AS fee,
-        t.consensus, t.created_at, t.expires_at, t.input
+        t.consensus, t.created_at, t.expires_at, t.input, t.annotation
     FROM _taskex.task t
         JOIN _taskex.directory d ON d.user_id = t.requester_id
         JOIN _taskex.task_type y USING (task_type_id)
         CROSS JOIN LATERAL (SELECT count(*)::int AS waiting FROM _taskex.result r
             WHERE r.partition_id = t.partition_id AND r.task_id = t.task_id AND r.state = 'submitted') r
-    WHERE (SELECT _taskex.caller_trusted()) OR t.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+    WHERE t.state <> 'disposed'
+        AND ((SELECT _taskex.caller_trusted()) OR t.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]));
 COMMENT ON VIEW taskex.tasks IS
 'Tasks of the requesters for whom the caller may act, without golden tasks. state: available (it may be
-that all slots are taken and under way: free_slots tells), reviewable, decided (sure enough before all slots were
+that all slots are taken and under way: free_slots tells), reviewable (reviewing:
+somebody has said that he is at it), decided (sure enough before all slots were
 used; some are still under way), complete, expired, cancelled.';
 
 CREATE VIEW taskex.golden_tasks WITH (security_barrier) AS
@@ -40,7 +38,7 @@ CREATE VIEW taskex.golden_tasks WITH (security_barrier) AS
         LEFT JOIN _taskex.golden_rate g ON g.task_type_id = -t.task_type_id AND g.requester_id = t.requester_id
         CROSS JOIN LATERAL (SELECT count(*)::int AS answered, (count(*) FILTER (WHERE r.result = t.known_answer))::int AS answered_right
             FROM _taskex.result r WHERE r.partition_id = t.partition_id AND r.task_id = t.task_id) r
-    WHERE t.task_type_id < 0
+    WHERE t.task_type_id < 0 AND t.state <> 'disposed'
         AND ((SELECT _taskex.caller_trusted()) OR t.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]));
 COMMENT ON VIEW taskex.golden_tasks IS
 'Golden tasks of the requesters for whom the caller may act, and how often each was answered, and answered right
@@ -77,20 +75,26 @@ CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT det
     WITH counted AS (
         -- whose slot was offered again has none, even if the rejection was overridden
         SELECT a.task_id, count(*) FILTER (WHERE a.state IN ('accepted', 'submitted', 'approved')) AS live,
-            count(*) FILTER (WHERE a.state = 'rejected') AS rejected
+            count(*) FILTER (WHERE a.state = 'rejected') AS rejected,
+            count(*) FILTER (WHERE a.state = 'approved') AS approved
         FROM _taskex.assignment a
         WHERE NOT EXISTS (SELECT FROM _taskex.result r WHERE r.assignment_id = a.assignment_id AND r.reopened)
         GROUP BY a.task_id
     ), tasks AS (
-        SELECT t.*, coalesce(c.live, 0) AS taken, coalesce(c.rejected, 0) AS rejected
+        SELECT t.*, coalesce(c.live, 0) AS taken, coalesce(c.rejected, 0) AS rejected, coalesce(c.approved, 0) AS approved
         FROM _taskex.task t LEFT JOIN counted c USING (task_id)
     ), checks AS (
         SELECT 'plurality' AS check_name, count(*) AS wrong,
             'tasks with more live, submitted or approved assignments than performers' AS what
         FROM tasks WHERE taken > performers
         UNION ALL
-        SELECT 'slots', count(*), 'tasks whose count of taken slots differs from their assignments'
-        FROM tasks WHERE live <> taken + rejected
+        SELECT 'slots', count(*), 'tasks whose counts of taken and judged slots differ from their assignments'
+        FROM tasks WHERE live <> taken + rejected OR judged <> approved + rejected
+        UNION ALL
+        SELECT 'states', count(*), 'tasks in a state that their slots do not allow'
+        FROM tasks WHERE state NOT IN ('open', 'decided', 'complete', 'expired', 'cancelled', 'disposed')
+            OR (state = 'open' AND released <> 0) OR (state = 'open' AND judged = performers)
+            OR (state IN ('complete', 'disposed') AND judged <> live)
         UNION ALL
         SELECT 'closed', count(*), 'closed tasks that have a slot which is neither taken nor given up'
         FROM tasks WHERE state <> 'open' AND live + released <> performers
@@ -120,7 +124,7 @@ CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT det
     FROM checks
 $$;
 COMMENT ON FUNCTION taskex.check_market() IS
-'Checks what must always hold in the market, by reading everything: plurality, slots, closed and decided tasks, results, escrow.
+'Checks what must always hold in the market, by reading everything: plurality, slots, states, closed and decided tasks, results, escrow.
 Result: a row per check with ok and a detail. Operators only.';
 
 CREATE VIEW taskex.health AS

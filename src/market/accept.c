@@ -334,7 +334,8 @@ take_claimed(Taker *taker, FeedScan *scan, Child *tasks, int64 task_id, Accepted
 
 	/*
 	 * Assignments of a task are made under its row lock, so this look at what
-	 * other sessions of the performer did is the last word.
+	 * other sessions of the performer did is the last word.  The task may have
+	 * got another type meanwhile: then it is on another shelf.
 	 */
 	if (child_lock(tasks, task_id, false) != ROW_LOCKED ||
 		child_int64(tasks, TASK_TASK_TYPE_ID) != scan->task_type ||

@@ -15,8 +15,8 @@
 #include "miscadmin.h"
 
 static Statement insert_note = {
-	"INSERT INTO _taskex.offer_note (task_type_id, partition_id) VALUES ($1, $2)",
-	2, {INT8OID, INT4OID}
+	"INSERT INTO _taskex.offer_note (task_type_id, partition_id, low) VALUES ($1, $2, $3)",
+	3, {INT8OID, INT4OID, INT8OID}
 };
 
 /* ---- supplying ---- */
@@ -66,15 +66,19 @@ supplying_abort(void *record)
 
 static const XactKind supplying_kind = {supplying_commit, supplying_abort};
 
-/* notes, for a restart, that there are tasks of the type on the partition */
+/*
+ * Notes, for a restart, that there are tasks of the type on the partition, new
+ * ones (low 0) or some that are open again from low on.
+ */
 static void
-note_offer(int64 task_type, int32 partition)
+note_offer(int64 task_type, int32 partition, int64 low)
 {
 	SpiScope	scope;
-	Datum		values[2] = {Int64GetDatum(task_type), Int32GetDatum(partition)};
+	Datum		values[3] = {Int64GetDatum(task_type), Int32GetDatum(partition), Int64GetDatum(low)};
+	char		nulls[3] = {' ', ' ', low == 0 ? 'n' : ' '};
 
 	spi_begin(&scope);
-	spi_run(&insert_note, 0, values, NULL, SPI_VIEW_CURRENT, 0);
+	spi_run(&insert_note, 0, values, nulls, SPI_VIEW_CURRENT, 0);
 	spi_end(&scope);
 }
 
@@ -98,7 +102,7 @@ feed_supply_begin(int64 task_type, int32 partition)
 	SpinLockRelease(&shelf->mutex);
 
 	if (unlikely(!shelf->registered))
-		note_offer(task_type, partition);
+		note_offer(task_type, partition, 0);
 	return shelf;
 }
 
@@ -124,11 +128,26 @@ typedef struct Notice
 	int64		task_id;
 	bool		at_commit;		/* the task is offered again at commit */
 	bool		at_abort;		/* ... at abort */
-	bool		taken;			/* a commit takes a slot */
+	bool		reopened;		/* a commit opens what was closed, or elsewhere */
+	bool		taken;			/* a commit takes a slot, or closes it */
 } Notice;
 
+/* mutex held */
 static void
-give_notice(Notice *notice, bool offer, bool taken)
+reopen(Shelf *shelf, const Notice *notice)
+{
+	shelf->retired = false;
+	shelf_lower_durable(shelf, notice->task_id - 1);
+
+	/* as if it were supplied: on this shelf it may be the last one */
+	if (notice->task_id <= shelf->high)
+		shelf_add_range(shelf, notice->task_id, notice->task_id);
+	shelf->high = Max(shelf->high, notice->task_id);
+	shelf_changed(shelf);
+}
+
+static void
+give_notice(Notice *notice, bool offer, bool reopened, bool taken)
 {
 	Shelf	   *shelf = shelf_pin_known(&notice->key);
 
@@ -137,6 +156,8 @@ give_notice(Notice *notice, bool offer, bool taken)
 	SpinLockAcquire(&shelf->mutex);
 	if (offer)
 		shelf_add_range(shelf, notice->task_id, notice->task_id);
+	if (reopened)
+		reopen(shelf, notice);
 	if (taken)
 	{
 		shelf->taken++;
@@ -151,7 +172,7 @@ notice_commit(void *record)
 {
 	Notice	   *notice = record;
 
-	give_notice(notice, notice->at_commit, notice->taken);
+	give_notice(notice, notice->at_commit, notice->reopened, notice->taken);
 }
 
 static void
@@ -160,28 +181,44 @@ notice_abort(void *record)
 	Notice	   *notice = record;
 
 	if (notice->at_abort)
-		give_notice(notice, true, false);
+		give_notice(notice, true, false, false);
 }
 
 static const XactKind notice_kind = {notice_commit, notice_abort};
 
-void
-feed_reoffer(int64 task_type, int32 partition, int64 task_id)
+static Notice *
+add_notice(int64 task_type, int32 partition, int64 task_id)
 {
 	Notice	   *notice = xact_add(&notice_kind, sizeof(Notice));
 
 	shelf_key(&notice->key, task_type, partition);
 	notice->task_id = task_id;
-	notice->at_commit = true;
+	return notice;
+}
+
+void
+feed_reoffer(int64 task_type, int32 partition, int64 task_id)
+{
+	add_notice(task_type, partition, task_id)->at_commit = true;
+}
+
+/*
+ * The stored low may be past the task.  The offer itself is not written: who
+ * holds his transaction open would hold up the conductor and others who
+ * reopen.  The conductor lowers the offer by the note, before it raises any.
+ */
+void
+feed_reopen(int64 task_type, int32 partition, int64 task_id)
+{
+	note_offer(task_type, partition, task_id - 1);
+	add_notice(task_type, partition, task_id)->reopened = true;
 }
 
 void
 feed_took(int64 task_type, int32 partition, int64 task_id, int32 left)
 {
-	Notice	   *notice = xact_add(&notice_kind, sizeof(Notice));
+	Notice	   *notice = add_notice(task_type, partition, task_id);
 
-	shelf_key(&notice->key, task_type, partition);
-	notice->task_id = task_id;
 	notice->at_commit = left > 0;	/* somebody may have gone past it */
 	notice->at_abort = true;
 	notice->taken = true;

@@ -55,6 +55,12 @@ extern void feed_supply(Shelf *shelf, int64 first, int64 last);
 extern void feed_reoffer(int64 task_type, int32 partition, int64 task_id);
 
 /*
+ * At commit: the task, which was closed, or on another shelf, can be had there.
+ * Unlike a task that feed_reoffer is for, a restart might not look for it.
+ */
+extern void feed_reopen(int64 task_type, int32 partition, int64 task_id);
+
+/*
  * The shelves of a task type (0: of all types, golden ones left out) that are
  * not idle, each once, beginning anywhere; returns their number and a palloc'd
  * array.

@@ -13,6 +13,7 @@
 #include "market/shelf.h"
 #include "infra/ids.h"
 #include "infra/spi.h"
+#include "infra/waitpoint.h"
 #include "market/market.h"
 
 #include "catalog/pg_type.h"
@@ -35,8 +36,9 @@ static Statement first_open = {
 };
 
 static Statement store_low = {
-	"UPDATE _taskex.offer SET low = $3 WHERE task_type_id = $1 AND partition_id = $2 AND low < $3",
-	3, {INT8OID, INT4OID, INT8OID}
+	"UPDATE _taskex.offer SET low = greatest(low, $3)"
+	" WHERE task_type_id = $1 AND partition_id = $2 AND merged = $4",
+	4, {INT8OID, INT4OID, INT8OID, INT8OID}
 };
 
 static Statement select_merged = {
@@ -55,10 +57,14 @@ static Statement any_note = {
 };
 
 static Statement merge_notes = {
-	"WITH notes AS (DELETE FROM _taskex.offer_note RETURNING task_type_id, partition_id)"
-	" INSERT INTO _taskex.offer AS o (task_type_id, partition_id)"
-	" SELECT DISTINCT task_type_id, partition_id FROM notes"
-	" ON CONFLICT (task_type_id, partition_id) DO UPDATE SET idle = false, merged = o.merged + 1",
+	"WITH notes AS (DELETE FROM _taskex.offer_note RETURNING task_type_id, partition_id, low)"
+	" INSERT INTO _taskex.offer AS o (task_type_id, partition_id, low)"
+	" SELECT n.task_type_id, n.partition_id,"
+	"  CASE WHEN count(p.task_type_id) = 0 THEN 0 ELSE coalesce(min(n.low), 9223372036854775807) END"
+	" FROM notes n LEFT JOIN _taskex.offer p USING (task_type_id, partition_id) GROUP BY 1, 2"
+	" ON CONFLICT (task_type_id, partition_id)"
+	" DO UPDATE SET idle = false, merged = o.merged + 1, low = least(o.low, excluded.low)"
+	" RETURNING task_type_id, partition_id, low",
 	0, {0}
 };
 
@@ -158,6 +164,43 @@ offer_busy(Shelf *shelf)
 	SpinLockRelease(&shelf->mutex);
 }
 
+/* raises the stored low as far as all is closed, up to the barrier */
+static void
+store_durable(Shelf *shelf, int64 barrier)
+{
+	Datum		values[4] = {Int64GetDatum(shelf->key.task_type), Int32GetDatum(shelf->key.partition)};
+	SpiScope	scope;
+	int64		durable;
+	int64		low;
+
+	spi_begin(&scope);
+	if (spi_run(&select_merged, 0, values, NULL, SPI_VIEW_LATEST, 1) == 1)
+	{
+		/*
+		 * In this order: a task that was reopened, and merged, since is seen by
+		 * "merged"; one that was merged before is seen in the table.
+		 */
+		values[3] = Int64GetDatum(spi_int64(0, 1));
+		SpinLockAcquire(&shelf->mutex);
+		durable = shelf->durable;
+		SpinLockRelease(&shelf->mutex);
+		low = first_in(&first_open, shelf, durable, barrier) - 1;
+		wait_point("store_low");
+		if (low > durable)
+		{
+			values[2] = Int64GetDatum(low);
+			if (spi_run(&store_low, 0, values, NULL, SPI_VIEW_CURRENT, 0) == 1)
+			{
+				SpinLockAcquire(&shelf->mutex);
+				if (shelf->durable == durable)
+					shelf->durable = low;
+				SpinLockRelease(&shelf->mutex);
+			}
+		}
+	}
+	spi_end(&scope);
+}
+
 /*
  * Moves the stored low, in two rounds.  The first one begins a new epoch of
  * supplying transactions and notes the highest id allocated before; when all
@@ -191,23 +234,7 @@ move_durable(Shelf *shelf)
 	SpinLockRelease(&shelf->mutex);
 
 	if (barrier > durable)
-	{
-		int64		low = first_in(&first_open, shelf, durable, barrier) - 1;
-
-		if (low > durable)
-		{
-			Datum		values[3] = {Int64GetDatum(shelf->key.task_type),
-				Int32GetDatum(shelf->key.partition), Int64GetDatum(low)};
-			SpiScope	scope;
-
-			spi_begin(&scope);
-			spi_run(&store_low, 0, values, NULL, SPI_VIEW_CURRENT, 0);
-			spi_end(&scope);
-			SpinLockAcquire(&shelf->mutex);
-			shelf->durable = low;
-			SpinLockRelease(&shelf->mutex);
-		}
-	}
+		store_durable(shelf, barrier);
 }
 
 /*
@@ -242,14 +269,34 @@ retire(Shelf *shelf)
 	spi_end(&scope);
 }
 
+/*
+ * Merges the notes.  Who reopened a task has perhaps not come to tell its shelf
+ * yet, so what he lowered is lowered here, too, before anybody raises it.
+ */
 static void
 merge(void)
 {
 	SpiScope	scope;
+	uint64		count = 0;
 
 	spi_begin(&scope);
 	if (spi_run(&any_note, 0, NULL, NULL, SPI_VIEW_LATEST, 1) > 0)
-		spi_run(&merge_notes, 0, NULL, NULL, SPI_VIEW_CURRENT, 0);
+		count = spi_run(&merge_notes, 0, NULL, NULL, SPI_VIEW_CURRENT, 0);
+	for (uint64 i = 0; i < count; i++)
+	{
+		ShelfKey	key;
+		Shelf	   *shelf;
+
+		shelf_key(&key, spi_int64(i, 1), spi_int32(i, 2));
+		shelf = shelf_pin_known(&key);
+		if (shelf == NULL)
+			continue;
+		SpinLockAcquire(&shelf->mutex);
+		shelf_lower_durable(shelf, spi_int64(i, 3));
+		shelf->retired = false;
+		shelf->pins--;
+		SpinLockRelease(&shelf->mutex);
+	}
 	spi_end(&scope);
 }
 

@@ -111,7 +111,19 @@ extern text *review_feedback(FunctionCallInfo fcinfo, int arg);
 /* approve.c: approves what was rejected, if it may */
 extern bool review_override(const UserHome *requester, const Judgement *judgement);
 
-/* task.c: closes an open task, returns false if it was not open (or due) */
+/* most performers that a task can want */
+#define PERFORMERS_MAX 100000
+
+/*
+ * task.c: records the idempotency key of a request, which makes or changes "count"
+ * tasks of which *first is the first one.  If it was used before, returns true
+ * and in *first what it stands for; with another hash raises
+ * idempotency_mismatch.
+ */
+extern bool supply_key_used(const UserHome *requester, const text *key, const bytea *hash,
+							int32 count, int64 *first);
+
+/* closes an open task, returns false if it was not open (or due) */
 extern bool task_close(const UserHome *requester, int64 task_id, const char *state, bool only_due);
 
 /*

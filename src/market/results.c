@@ -16,7 +16,7 @@
 #include "utils/jsonb.h"
 
 static Statement select_task = {
-	"SELECT consensus, answer FROM _taskex.task_%p WHERE task_id = $1 AND requester_id = $2",
+	"SELECT consensus, answer FROM _taskex.task_%p WHERE task_id = $1 AND requester_id = $2 AND state <> 'disposed'",
 	2, {INT8OID, INT8OID}
 };
 

@@ -67,7 +67,9 @@ static Statement select_offers = {
 };
 
 static Statement select_low = {
-	"SELECT low FROM _taskex.offer WHERE task_type_id = $1 AND partition_id = $2",
+	"SELECT least(o.low, n.low) FROM _taskex.offer o CROSS JOIN"
+	" (SELECT min(low) AS low FROM _taskex.offer_note WHERE task_type_id = $1 AND partition_id = $2) n"
+	" WHERE o.task_type_id = $1 AND o.partition_id = $2",
 	2, {INT8OID, INT4OID}
 };
 
@@ -283,6 +285,7 @@ shelf_try_get(int64 task_type, int32 partition)
 			memset((char *) shelf + offsetof(Shelf, key), 0, sizeof(Shelf) - offsetof(Shelf, key));
 			shelf->key = key;
 			shelf->incarnation = ++feed->last_incarnation;
+			shelf->lowered = PG_INT64_MAX;
 			SpinLockRelease(&shelf->mutex);
 		}
 	}
@@ -356,6 +359,15 @@ shelf_add_range(Shelf *shelf, int64 lo, int64 hi)
 	shelf_changed(shelf);
 }
 
+void
+shelf_lower_durable(Shelf *shelf, int64 low)
+{
+	if (shelf->loaded)
+		shelf->durable = Min(shelf->durable, low);
+	else
+		shelf->lowered = Min(shelf->lowered, low);
+}
+
 /* reads where the shelf begins and ends, if nobody has yet; it is pinned */
 void
 shelf_load(Shelf *shelf)
@@ -382,7 +394,8 @@ shelf_load(Shelf *shelf)
 	{
 		shelf->loaded = true;
 		shelf->golden |= golden;	/* a rate may have been set meanwhile */
-		shelf->low = shelf->durable = low;
+		shelf->low = low;
+		shelf->durable = Min(low, shelf->lowered);
 		shelf->high = Max(shelf->high, high);
 		shelf->taken_durable = TAKEN_DURABLE;	/* have a look at the stored low */
 		shelf_changed(shelf);

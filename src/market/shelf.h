@@ -71,6 +71,7 @@ struct Shelf
 	int64		taken;			/* tasks taken since the last round */
 	int64		taken_durable;	/* ... since the stored low was moved */
 	int64		durable;		/* low as stored in _taskex.offer */
+	int64		lowered;		/* ... as lowered before it was loaded */
 	uint32		epoch;			/* of supplying transactions */
 	int			supplying[2];	/* how many of them, of even and odd epochs */
 	int64		barrier;		/* ids up to it were allocated before epoch; 0: none set */
@@ -93,6 +94,9 @@ extern bool shelf_pin_ours(Shelf *shelf, int64 task_type);
 extern void shelf_pin(Shelf *shelf);
 extern void shelf_unpin(Shelf *shelf);
 extern void shelf_load(Shelf *shelf);
+
+/* the stored low is, or is about to be, this or less; mutex held */
+extern void shelf_lower_durable(Shelf *shelf, int64 low);
 extern void shelf_add_range(Shelf *shelf, int64 lo, int64 hi);	/* mutex held */
 extern void shelf_strike_range(Shelf *shelf, Range *range); /* mutex held */
 extern void shelf_changed(Shelf *shelf);	/* mutex held: is it idle now? */

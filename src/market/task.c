@@ -29,7 +29,6 @@
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 
-#define PERFORMERS_MAX 100000
 #define KEY_MAX 255
 #define ANNOTATION_MAX 1024
 
@@ -128,10 +127,6 @@ check_request(const Request *request)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("performers must be between 1 and %d", PERFORMERS_MAX)));
 	check_interval(request->expires_in, "expires_in", 1000, 3660);
-	if (request->key && (VARSIZE_ANY_EXHDR(request->key) == 0 || VARSIZE_ANY_EXHDR(request->key) > KEY_MAX))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("an idempotency key must have between 1 and %d bytes", KEY_MAX)));
 	if (request->annotation && VARSIZE_ANY_EXHDR(request->annotation) > ANNOTATION_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -246,12 +241,12 @@ hash_of(const Request *request)
 
 /* the first task that a key, used before, stands for */
 static int64
-task_of_key(const Request *request, Datum *look, const bytea *hash)
+task_of_key(const UserHome *requester, const text *key, Datum *look, const bytea *hash)
 {
 	bytea	   *old;
 	bool		isnull;
 
-	if (spi_run(&select_supply, request->requester.partition, look, NULL, SPI_VIEW_CURRENT, 1) == 0)
+	if (spi_run(&select_supply, requester->partition, look, NULL, SPI_VIEW_CURRENT, 1) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not serialize access due to concurrent use of an idempotency key"),
@@ -261,31 +256,30 @@ task_of_key(const Request *request, Datum *look, const bytea *hash)
 		memcmp(VARDATA_ANY(old), VARDATA_ANY(hash), VARSIZE_ANY_EXHDR(hash)) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_TX_IDEMPOTENCY_MISMATCH),
-				 errmsg("idempotency key \"%s\" was used with other arguments", text_to_cstring(request->key)),
+				 errmsg("idempotency key \"%s\" was used with other arguments", text_to_cstring(key)),
 				 errhint("Use a new key for a new request.")));
 	return spi_int64(0, 1);
 }
 
-/*
- * Records the idempotency key for tasks that are about to be made.  If it was
- * used before, returns true and the first of the tasks that it stands for.
- */
-static bool
-key_was_used(const Request *request, int64 *first)
+bool
+supply_key_used(const UserHome *requester, const text *key, const bytea *hash, int32 count, int64 *first)
 {
-	bytea	   *hash = hash_of(request);
-	Datum		values[6] = {Int32GetDatum(request->requester.partition),
-		Int32GetDatum(request->count), Int64GetDatum(request->requester.user_id),
-	Int64GetDatum(*first), PointerGetDatum(request->key), PointerGetDatum(hash)};
+	Datum		values[6] = {Int32GetDatum(requester->partition), Int32GetDatum(count),
+		Int64GetDatum(requester->user_id), Int64GetDatum(*first), PointerGetDatum(key),
+	PointerGetDatum(hash)};
 	Datum		look[2] = {values[2], values[4]};
 	SpiScope	scope;
 	bool		used;
 
+	if (VARSIZE_ANY_EXHDR(key) == 0 || VARSIZE_ANY_EXHDR(key) > KEY_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("an idempotency key must have between 1 and %d bytes", KEY_MAX)));
 	spi_begin(&scope);
 	wait_point("idempotency_key");
-	used = spi_run(&insert_supply, request->requester.partition, values, NULL, SPI_VIEW_CURRENT, 0) == 0;
+	used = spi_run(&insert_supply, requester->partition, values, NULL, SPI_VIEW_CURRENT, 0) == 0;
 	if (used)
-		*first = task_of_key(request, look, hash);
+		*first = task_of_key(requester, key, look, hash);
 	spi_end(&scope);
 	return used;
 }
@@ -351,6 +345,7 @@ insert_rows(const Request *request, int64 first, int64 fee, TimestampTz now, Tim
 		nulls[TASK_KNOWN_ANSWER - 1] = request->known_answer == NULL;
 		row[TASK_ANNOTATION - 1] = PointerGetDatum(request->annotation);
 		nulls[TASK_ANNOTATION - 1] = request->annotation == NULL;
+		row[TASK_REVIEWING - 1] = BoolGetDatum(false);
 		child_open(&tasks, &task_table, requester->partition);
 		child_insert(&tasks, row, nulls);
 		child_close(&tasks);
@@ -384,7 +379,7 @@ supply(const Request *request)
 	int64		first = task_id_make(ids_next(ID_TASK, request->count), requester->partition);
 	int64		last;
 
-	if (request->key && key_was_used(request, &first))
+	if (request->key && supply_key_used(requester, request->key, hash_of(request), request->count, &first))
 		return first;
 	requirements_check_supply(request->type->requirements, requester->user_id);
 	last = first + (int64) (request->count - 1) * TASK_ID_STEP;

@@ -17,13 +17,15 @@ insert into may_execute select unnest(array['answer_dispute', 'approve_assignmen
         'rate_requester', 'withdraw_dispute']), 'taskex_user';
 insert into may_execute values ('resolve_dispute', 'taskex_admin');
 -- formats and changes of tasks
-insert into may_execute select unnest(array['validate_result']), 'taskex_user';
+insert into may_execute select unnest(array['add_performers', 'annotate_task', 'cancel_task', 'cancel_tasks', 'change_task_type', 'dispose_task', 'get_assignment',
+    'get_task', 'list_assignments', 'list_tasks', 'reviewable_results', 'reviewable_tasks', 'set_expiry', 'set_review_status', 'validate_result']), 'taskex_user';
 -- truth
 insert into may_execute select unnest(array['infer_performers', 'infer_truth']), 'taskex_user';
 create temporary table may_execute_internal (name text, role text);
 insert into may_execute_internal
     select unnest(array['amount', 'caller_admin', 'caller_ids', 'caller_trusted', 'errors', 'inferences', 'now']), 'taskex_user'
     union all select unnest(array['loaded', 'workers']), 'taskex_admin';
+insert into may_execute_internal values ('task_state', 'taskex_user');
 create temporary table may_read (name text, role text);
 insert into may_read
     select unnest(array['assignments', 'disputes', 'errors', 'inferences', 'ratings', 'task_types', 'tasks', 'transfers', 'users']), 'taskex_user'
