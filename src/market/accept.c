@@ -420,6 +420,7 @@ take_from_shelves(Taker *taker, Shelf **shelves, int count, int64 task_type,
 	{
 		Accepted	accepted;
 
+		eligible_prepare(shelves + i, count - i);
 		while (wanted > 0 && take_from_shelf(taker, shelves[i], task_type, &accepted))
 		{
 			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc,

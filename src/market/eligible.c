@@ -28,6 +28,28 @@ eligible_for_type(Eligibility *eligibility, int64 task_type, Guard act)
 	return type->requirements == NULL || eligibility_meets(eligibility, type->requirements, act);
 }
 
+/* types that are read in one statement */
+#define LEARN_MAX 256
+
+void
+eligible_prepare(Shelf *const *shelves, int count)
+{
+	int64		unknown[LEARN_MAX];
+	int			n = 0;
+
+	for (int i = 0; i < count && n < LEARN_MAX; i++)
+	{
+		int64		type = Abs(feed_shelf_type(shelves[i]));
+
+		if (type != 0 && !task_type_known(type))
+			unknown[n++] = type;
+		else if (i == 0)
+			return;
+	}
+	if (n > 1)
+		task_types_learn(unknown, n);
+}
+
 void
 eligible_require(Eligibility *eligibility, int64 task_type, int64 requester, int64 task_id)
 {

@@ -7,7 +7,14 @@
 
 #include "postgres.h"
 
+#include "market/feed.h"
 #include "qualification/eligibility.h"
+
+/*
+ * The session is about to ask for the types of these shelves: unless it knows
+ * the first one, it learns those of all that it does not know.
+ */
+extern void eligible_prepare(Shelf *const *shelves, int count);
 
 /* may he do this with tasks of the type?  From memory, but for the first of its kind */
 extern bool eligible_for_type(Eligibility *eligibility, int64 task_type, Guard act);

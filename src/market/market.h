@@ -55,6 +55,10 @@ typedef struct TaskType
 extern const TaskType *task_type_find(int64 task_type);
 extern const TaskType *task_type_get(int64 task_type);
 
+/* reads several at once; the session need not ask for them one by one then */
+extern bool task_type_known(int64 task_type);
+extern void task_types_learn(const int64 *task_types, int count);
+
 /* format.c: raises an error unless a schema of results can be enforced */
 extern void format_check_schema(Jsonb *schema);
 

@@ -52,10 +52,16 @@ static Statement select_by_hash = {
 	1, {BYTEAOID}
 };
 
+#define TYPE_COLUMNS "task_type_id, reward, lease, auto_approve, result_schema IS NOT NULL, qualifications"
+
 static Statement select_type = {
-	"SELECT reward, lease, auto_approve, result_schema IS NOT NULL, qualifications"
-	" FROM _taskex.task_type WHERE task_type_id = $1",
+	"SELECT " TYPE_COLUMNS " FROM _taskex.task_type WHERE task_type_id = $1",
 	1, {INT8OID}
+};
+
+static Statement select_types = {
+	"SELECT " TYPE_COLUMNS " FROM _taskex.task_type WHERE task_type_id = ANY ($1)",
+	1, {INT8ARRAYOID}
 };
 
 /* ---- intervals ---- */
@@ -112,28 +118,41 @@ forget_known(void)
 	known = hash_create("taskex task types", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-/* takes the type from the row that was read last; what it refers to goes into the context */
+/* takes the type from a row that was read; what it refers to goes into the context */
 static void
-read_type(TaskType *type, int64 task_type, MemoryContext context)
+read_type(TaskType *type, uint64 row, MemoryContext context)
 {
 	MemoryContext old;
 	bool		isnull;
 	Jsonb	   *requirements;
 
-	type->task_type = task_type;
-	type->reward = spi_int64(0, 1);
-	type->lease = *DatumGetIntervalP(spi_value(0, 2, &isnull));
-	type->auto_approve = *DatumGetIntervalP(spi_value(0, 3, &isnull));
-	type->has_schema = DatumGetBool(spi_value(0, 4, &isnull));
-	requirements = DatumGetJsonbP(spi_value(0, 5, &isnull));
+	type->task_type = spi_int64(row, 1);
+	type->reward = spi_int64(row, 2);
+	type->lease = *DatumGetIntervalP(spi_value(row, 3, &isnull));
+	type->auto_approve = *DatumGetIntervalP(spi_value(row, 4, &isnull));
+	type->has_schema = DatumGetBool(spi_value(row, 5, &isnull));
+	requirements = DatumGetJsonbP(spi_value(row, 6, &isnull));
 	old = MemoryContextSwitchTo(context);
 	type->requirements = requirements_parse(requirements);
 	MemoryContextSwitchTo(old);
 }
 
+/* remembers the committed type in a row that was read */
+static const TaskType *
+remember_type(uint64 row)
+{
+	TaskType	read;
+	TaskType   *entry;
+
+	read_type(&read, row, known_context);
+	entry = hash_search(known, &read.task_type, HASH_ENTER, NULL);
+	*entry = read;
+	return entry;
+}
+
 /* a type that only this transaction sees, or NULL: it must not be remembered */
 static const TaskType *
-own_type(int64 task_type, Datum value)
+own_type(Datum value)
 {
 	static TaskType own;
 	static MemoryContext context = NULL;
@@ -143,46 +162,74 @@ own_type(int64 task_type, Datum value)
 	if (context == NULL)
 		context = AllocSetContextCreate(TopMemoryContext, "taskex own task type", ALLOCSET_SMALL_SIZES);
 	MemoryContextReset(context);
-	read_type(&own, task_type, context);
+	read_type(&own, 0, context);
 	return &own;
+}
+
+/* makes the table of known types if need be, anew if it is full */
+static void
+open_known(bool for_more)
+{
+	static uint32 serial = 0;
+	const Realm *realm = realm_current();
+
+	if (unlikely(known == NULL || serial != realm->serial))
+	{
+		forget_known();
+		serial = realm->serial;
+	}
+	else if (for_more && (hash_get_num_entries(known) >= KNOWN_TYPES_MAX ||
+						  MemoryContextMemAllocated(known_context, true) >= KNOWN_MEMORY_MAX))
+		forget_known();
 }
 
 const TaskType *
 task_type_find(int64 task_type)
 {
-	static uint32 known_serial = 0;
-	const Realm *realm = realm_current();
 	const TaskType *type;
-	TaskType	read;
 	SpiScope	scope;
 	Datum		value = Int64GetDatum(task_type);
 
-	if (unlikely(known == NULL || known_serial != realm->serial))
-	{
-		forget_known();
-		known_serial = realm->serial;
-	}
+	open_known(false);
 	type = hash_search(known, &task_type, HASH_FIND, NULL);
 	if (likely(type != NULL))
 		return type;
 
-	if (hash_get_num_entries(known) >= KNOWN_TYPES_MAX ||
-		MemoryContextMemAllocated(known_context, true) >= KNOWN_MEMORY_MAX)
-		forget_known();
+	open_known(true);
 	spi_begin(&scope);
-	if (spi_run(&select_type, 0, &value, NULL, SPI_VIEW_LATEST, 1) == 0)
-		type = own_type(task_type, value);
+	if (spi_run(&select_type, 0, &value, NULL, SPI_VIEW_LATEST, 1) == 1)
+		type = remember_type(0);
 	else
-	{
-		TaskType   *entry;
-
-		read_type(&read, task_type, known_context);
-		entry = hash_search(known, &task_type, HASH_ENTER, NULL);
-		*entry = read;
-		type = entry;
-	}
+		type = own_type(value);
 	spi_end(&scope);
 	return type;
+}
+
+bool
+task_type_known(int64 task_type)
+{
+	open_known(false);
+	return hash_search(known, &task_type, HASH_FIND, NULL) != NULL;
+}
+
+void
+task_types_learn(const int64 *task_types, int count)
+{
+	Datum	   *ids = palloc(count * sizeof(Datum));
+	Datum		array;
+	SpiScope	scope;
+	uint64		found;
+
+	open_known(true);
+	for (int i = 0; i < count; i++)
+		ids[i] = Int64GetDatum(task_types[i]);
+	array = PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	spi_begin(&scope);
+	found = spi_run(&select_types, 0, &array, NULL, SPI_VIEW_LATEST, 0);
+	for (uint64 row = 0; row < found; row++)
+		remember_type(row);
+	spi_end(&scope);
+	pfree(ids);
 }
 
 const TaskType *
