@@ -52,6 +52,7 @@ GRANT EXECUTE ON FUNCTION
     taskex.create_task_type(text, text, numeric, text, text[], interval, interval, jsonb, jsonb),
     taskex.create_tasks(text, bigint, jsonb[], int, interval, text, text, int, float8, text),
     taskex.delete_qualification(text, bigint),
+    taskex.drop_budget(text, text, bigint),
     taskex.expire_task(text, bigint),
     taskex.extend_assignment(text, bigint, interval),
     taskex.infer_performers(text, text, jsonb),
@@ -59,6 +60,7 @@ GRANT EXECUTE ON FUNCTION
     taskex.mark_messages(text, bigint[]),
     taskex.messages(text, boolean, bigint, int),
     taskex.open_dispute(text, bigint, text),
+    taskex.quote(text, bigint, int, int),
     taskex.rate_requester(text, bigint, int, text),
     taskex.grant_qualification(text, bigint, text, int, boolean),
     taskex.grant_request(text, bigint, int),
@@ -72,6 +74,8 @@ GRANT EXECUTE ON FUNCTION
     taskex.return_assignment(text, bigint),
     taskex.revoke_qualification(text, bigint, text, text),
     taskex.route(text),
+    taskex.send_bonus(text, bigint, numeric, text, text),
+    taskex.set_budget(text, numeric, text, bigint),
     taskex.set_golden_rate(text, bigint, float8),
     taskex.start_qualification_test(text, bigint),
     taskex.statement(text, timestamptz, int),
@@ -92,6 +96,7 @@ GRANT EXECUTE ON FUNCTION
 -- what the views call
 GRANT EXECUTE ON FUNCTION
     _taskex.amount(bigint),
+    _taskex.budget_account(bigint, text, timestamptz),
     _taskex.caller_admin(),
     _taskex.caller_ids(),
     _taskex.caller_trusted(),
@@ -117,6 +122,10 @@ GRANT SELECT ON
     taskex.users
     TO taskex_user;
 
+GRANT SELECT ON
+    taskex.audit, taskex.bonuses, taskex.budgets, taskex.fee_rules, taskex.payout_items, taskex.yearly_statements
+    TO taskex_user;
+
 -- trusted applications
 GRANT EXECUTE ON FUNCTION taskex.register_user(text, jsonb, text) TO taskex_app;
 
@@ -126,9 +135,11 @@ GRANT EXECUTE ON FUNCTION
     taskex.add_partition(text, name, text, text, jsonb),
     taskex.check_ledger(),
     taskex.check_market(),
+    taskex.create_payout(text, numeric, text[], int),
     taskex.deposit(text, numeric, text),
     taskex.drain_node(text),
     taskex.drain_partition(text),
+    taskex.drop_fee(bigint),
     taskex.drop_node(text),
     taskex.drop_partition(text),
     taskex.resolve_dispute(bigint, boolean, text),
@@ -136,6 +147,8 @@ GRANT EXECUTE ON FUNCTION
     taskex.resume_partition(text),
     taskex.resume_performer(text),
     taskex.run_due(),
+    taskex.set_fee(numeric, numeric, text, bigint, int, text, timestamptz),
+    taskex.settle_payout_item(text, text, text, text, text),
     taskex.suspend_performer(text, text, timestamptz)
     TO taskex_admin;
 
@@ -146,3 +159,4 @@ GRANT EXECUTE ON FUNCTION
     TO taskex_admin;
 
 GRANT SELECT ON taskex.activity, taskex.health, taskex.nodes, taskex.partitions TO taskex_admin;
+GRANT SELECT ON taskex.payouts TO taskex_admin;

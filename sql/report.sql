@@ -118,13 +118,16 @@ CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT det
             FULL JOIN (SELECT account_id, sum(held) AS held FROM _taskex.entry
                 WHERE account_id > 0 GROUP BY 1 HAVING sum(held) <> 0) h USING (account_id)
         WHERE coalesce(n.needed, 0) <> coalesce(h.held, 0)
+        UNION ALL
+        SELECT a.check_name, a.wrong, a.what FROM _taskex.audit_checks() a
     )
     SELECT check_name, wrong = 0,
         CASE WHEN wrong = 0 THEN 'no ' ELSE wrong || ' ' END || what
     FROM checks
 $$;
 COMMENT ON FUNCTION taskex.check_market() IS
-'Checks what must always hold in the market, by reading everything: plurality, slots, states, closed and decided tasks, results, escrow.
+'Checks what must always hold in the market, by reading everything: plurality, slots, states, closed and decided tasks, results, escrow,
+payments, and that every transfer is explained by an act.
 Result: a row per check with ok and a detail. Operators only.';
 
 CREATE VIEW taskex.health AS

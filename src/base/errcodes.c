@@ -50,6 +50,7 @@ const TxError tx_errors[] = {
 	{ERRCODE_TX_BUDGET_EXCEEDED, "budget_exceeded", "the amount is more than what is left of the requester's budget"},
 	{ERRCODE_TX_UNKNOWN_PAYOUT, "unknown_payout", "no payout has this reference"},
 	{ERRCODE_TX_UNKNOWN_BUDGET, "unknown_budget", "the requester has no such budget"},
+	{ERRCODE_TX_UNKNOWN_FEE, "unknown_fee", "no rule of fees has this id"},
 	/* TX3xx: events */
 	{ERRCODE_TX_EVENT_GONE, "event_gone", "events after this one are older than taskex.event_retention"},
 	{ERRCODE_TX_NOT_SUBSCRIBED, "not_subscribed", "the user has no subscription to events"},

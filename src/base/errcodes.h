@@ -48,6 +48,7 @@
 #define ERRCODE_TX_BUDGET_EXCEEDED			TX_CODE('2', '0', '3')
 #define ERRCODE_TX_UNKNOWN_PAYOUT			TX_CODE('2', '0', '4')
 #define ERRCODE_TX_UNKNOWN_BUDGET			TX_CODE('2', '0', '5')
+#define ERRCODE_TX_UNKNOWN_FEE				TX_CODE('2', '0', '6')
 #define ERRCODE_TX_EVENT_GONE				TX_CODE('3', '0', '1')
 #define ERRCODE_TX_NOT_SUBSCRIBED			TX_CODE('3', '0', '2')
 

@@ -71,6 +71,14 @@ insert into expected values
     ('withdraw', 'login text, amount numeric, reference text DEFAULT NULL::text', 'bigint', true),
     ('balance', 'login text, OUT available numeric, OUT held numeric', 'record', false),
     ('statement', 'login text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, max_rows integer DEFAULT 100', 'TABLE(transfer_id bigint, at timestamp with time zone, kind text, available numeric, held numeric, counterparty text, subject_id bigint, reference text)', false),
+    ('create_payout', 'reference text, minimum numeric DEFAULT 0, logins text[] DEFAULT NULL::text[], max_items integer DEFAULT 1000', 'bigint', true),
+    ('drop_budget', 'requester text, period text DEFAULT ''none''::text, task_type bigint DEFAULT NULL::bigint', 'void', true),
+    ('drop_fee', 'rule_id bigint', 'void', true),
+    ('quote', 'requester text, task_type bigint, count integer DEFAULT 1, performers integer DEFAULT 1, OUT reward numeric, OUT fee numeric, OUT total numeric', 'record', true),
+    ('send_bonus', 'requester text, assignment_id bigint, amount numeric, reason text, idempotency_key text DEFAULT NULL::text', 'bigint', true),
+    ('set_budget', 'requester text, amount numeric, period text DEFAULT ''none''::text, task_type bigint DEFAULT NULL::bigint', 'void', true),
+    ('set_fee', 'share numeric, minimum numeric DEFAULT 0, requester text DEFAULT NULL::text, task_type bigint DEFAULT NULL::bigint, performers integer DEFAULT 1, kind text DEFAULT ''reward''::text, valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone', 'bigint', true),
+    ('settle_payout_item', 'reference text, login text, state text, external_reference text DEFAULT NULL::text, error text DEFAULT NULL::text', 'void', true),
     -- operation
     ('run_due', 'OUT what text, OUT count bigint', 'SETOF record', true),
     ('check_ledger', 'OUT check_name text, OUT ok boolean, OUT detail text', 'SETOF record', false),
@@ -132,11 +140,18 @@ insert into expected_column values
     ('disputes', 'dispute_id bigint, requester text, performer text, assignment_id bigint, task_id bigint, state text, reason text, answer text, resolution text, opened_at timestamp with time zone, answered_at timestamp with time zone, resolved_at timestamp with time zone'),
     ('errors', 'sqlstate text, name text, description text'),
     ('ratings', 'requester text, performer text, assignment_id bigint, task_type_id bigint, stars integer, comment text, rated_at timestamp with time zone'),
+    ('audit', 'transfer_id bigint, at timestamp with time zone, login text, kind text, available numeric, held numeric, counterparty text, act text, cause text, policy_id bigint, task_id bigint, task_type_id bigint, assignment_id bigint, reference text, reason text, explained boolean'),
+    ('bonuses', 'bonus_id bigint, assignment_id bigint, task_id bigint, task_type_id bigint, requester text, performer text, amount numeric, fee numeric, reason text, sent_at timestamp with time zone'),
+    ('budgets', 'requester text, task_type_id bigint, period text, amount numeric, spent numeric, remaining numeric, since timestamp with time zone'),
+    ('fee_rules', 'rule_id bigint, kind text, requester text, task_type_id bigint, performers integer, share numeric, minimum numeric, valid_from timestamp with time zone'),
     ('health', 'check_name text, ok boolean, detail text'),
     ('inferences', 'pid integer, role name, method text, phase text, round integer, rounds integer, labels bigint, tasks bigint, performers bigint, started_at timestamp with time zone'),
     ('nodes', 'name text, remote boolean, location text, tier text, capacity jsonb, state text'),
     ('partitions', 'name text, node text, tablespace text, storage_class text, capacity jsonb, state text, users bigint, partition_id integer'),
     ('task_types', 'task_type_id bigint, title text, reward numeric, description text, keywords text[], lease interval, auto_approve interval, qualifications jsonb, created_at timestamp with time zone'),
+    ('payout_items', 'reference text, login text, amount numeric, state text, created_at timestamp with time zone, settled_at timestamp with time zone, external_reference text, error text'),
+    ('payouts', 'reference text, payout_id bigint, created_at timestamp with time zone, minimum numeric, items bigint, pending bigint, paid bigint, failed bigint, amount numeric'),
+    ('yearly_statements', 'login text, year integer, rewards_earned numeric, bonuses_earned numeric, withdrawn numeric, deposited numeric, rewards_paid numeric, bonuses_paid numeric, fees_paid numeric'),
     ('golden_tasks', 'task_id bigint, requester text, task_type_id bigint, title text, state text, performers integer, free_slots integer, answered integer, answered_right integer, rate double precision, reward numeric, fee numeric, created_at timestamp with time zone, expires_at timestamp with time zone, annotation text, known_answer jsonb, input jsonb'),
     ('tasks', 'task_id bigint, requester text, task_type_id bigint, title text, state text, performers integer, free_slots integer, in_progress integer, submitted integer, judged integer, reward numeric, fee numeric, consensus text, created_at timestamp with time zone, expires_at timestamp with time zone, input jsonb, annotation text'),
     ('transfers', 'transfer_id bigint, at timestamp with time zone, login text, kind text, available numeric, held numeric, counterparty text, subject_id bigint, reference text'),
@@ -153,6 +168,9 @@ from pg_class c where c.relnamespace = 'taskex'::regnamespace order by c.relname
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
         and c.relname in ('blocks', 'qualifications', 'disputes', 'inferences', 'ratings', 'users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
     'views that hide rows are security barriers');
+select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
+        and c.relname in ('audit', 'bonuses', 'budgets', 'fee_rules', 'payout_items', 'yearly_statements') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
+    'so are those of money');
 
 -- settings
 select results_eq($$ select name::text, vartype::text, context::text, coalesce(unit, '') from pg_settings where name like 'taskex.%' order by name collate "C" $$,
@@ -188,6 +206,7 @@ select results_eq('select sqlstate, name from taskex.errors order by sqlstate co
     ('TX203', 'budget_exceeded'),
     ('TX204', 'unknown_payout'),
     ('TX205', 'unknown_budget'),
+    ('TX206', 'unknown_fee'),
     ('TX301', 'event_gone'),
     ('TX302', 'not_subscribed') $$, 'class TX');
 select is_empty('select * from taskex.errors where coalesce(description, '''') = ''''', 'each has a description');

@@ -90,6 +90,9 @@ INSERT INTO call VALUES
     ('create_task', 'create_task(''%1$s'', pg_temp.id(''type''), ''1'')'), ('create_task_type', 'create_task_type(''%1$s'', ''new'', 1)'),
     ('create_tasks', 'create_tasks(''%1$s'', pg_temp.id(''type''), ARRAY[''1'']::jsonb[])'), ('deposit', 'deposit(''%1$s'', 1, ''more'')'),
     ('drain_node', 'drain_node(''local'')'), ('drain_partition', 'drain_partition(''access_1'')'),
+    ('create_payout', 'create_payout(''a-payout'')'), ('settle_payout_item', 'settle_payout_item(''a-payout'', ''%1$s'', ''paid'')'),
+    ('set_fee', 'set_fee(0.1)'), ('drop_fee', 'drop_fee(0)'), ('set_budget', 'set_budget(''%1$s'', 100)'), ('drop_budget', 'drop_budget(''%1$s'', ''day'')'),
+    ('quote', 'quote(''%1$s'', pg_temp.id(''type''))'), ('send_bonus', 'send_bonus(''%1$s'', pg_temp.id(''submitted to %1$s''), 1, ''good'')'),
     ('drop_node', 'drop_node(''a_nowhere'')'), ('drop_partition', 'drop_partition(''a_nowhere'')'),
     ('resume_node', 'resume_node(''local'')'), ('resume_partition', 'resume_partition(''access_1'')'),
     ('expire_task', 'expire_task(''%1$s'', pg_temp.id(''open of %1$s''))'),
@@ -143,7 +146,14 @@ SELECT call, pg_temp.try('regress_access_user', 'SELECT taskex.' || call) AS him
     ('approve_assignment(''a_own'', pg_temp.id(''submitted to a_oth''))'), ('reject_assignment(''a_own'', pg_temp.id(''submitted to a_oth''), ''no'')'),
     ('expire_task(''a_own'', pg_temp.id(''open of a_oth''))'), ('task_results(''a_own'', pg_temp.id(''judged of a_oth''))'),
     ('task_consensus(''a_own'', pg_temp.id(''open of a_oth''))'), ('submit_assignment(''a_own'', pg_temp.id(''accepted by a_oth''), ''1'')'),
-    ('return_assignment(''a_own'', pg_temp.id(''accepted by a_oth''))'), ('extend_assignment(''a_own'', pg_temp.id(''accepted by a_oth''), ''1 s'')')) v (call);
+    ('send_bonus(''a_own'', pg_temp.id(''submitted to a_oth''), 1, ''good'')'), ('return_assignment(''a_own'', pg_temp.id(''accepted by a_oth''))'), ('extend_assignment(''a_own'', pg_temp.id(''accepted by a_oth''), ''1 s'')')) v (call);
+
+-- money of both users for the views below
+SELECT taskex.set_budget(u, 90) FROM unnest(ARRAY['a_own', 'a_oth']) u;
+SELECT taskex.set_fee(0.2, requester => u) > 0 AS set FROM unnest(ARRAY['a_own', 'a_oth']) u;
+SELECT taskex.send_bonus(u, pg_temp.id('submitted to ' || u), 1, 'good') > 0 AS sent FROM unnest(ARRAY['a_own', 'a_oth']) u;
+INSERT INTO _taskex.payout_item (partition_id, payout_id, performer_id, amount, transfer_id)
+    SELECT _taskex.home(_taskex.user_id(u)), taskex.create_payout('a-payout', logins => '{}'), _taskex.user_id(u), 1, 0 FROM unnest(ARRAY['a_own', 'a_oth']) u;
 
 -- views: who sees whom
 CREATE FUNCTION pg_temp.sees(role name, what text) RETURNS text LANGUAGE plpgsql AS $$
@@ -172,6 +182,14 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('assignments', 'SELECT string_agg(DISTINCT performer || ''<'' || requester, '' '') FROM taskex.assignments WHERE requester LIKE ''a\_%'''),
     ('transfers', 'SELECT string_agg(DISTINCT login || ''>'' || counterparty, '' '') FROM taskex.transfers WHERE login LIKE ''a\_%'''),
     ('transfers of the exchange', 'SELECT string_agg(DISTINCT login, '' '') FROM taskex.transfers WHERE counterparty LIKE ''a\_%'' AND login NOT LIKE ''a\_%'''),
+    ('audit', 'SELECT string_agg(DISTINCT login || ''>'' || counterparty, '' '') FROM taskex.audit WHERE login LIKE ''a\_%'''),
+    ('audit of the exchange', 'SELECT string_agg(DISTINCT login, '' '') FROM taskex.audit WHERE counterparty LIKE ''a\_%'' AND login NOT LIKE ''a\_%'''),
+    ('bonuses', 'SELECT string_agg(requester || ''>'' || performer, '' '' ORDER BY requester) FROM taskex.bonuses WHERE requester LIKE ''a\_%'''),
+    ('budgets', 'SELECT string_agg(requester, '' '' ORDER BY requester) FROM taskex.budgets WHERE requester LIKE ''a\_%'''),
+    ('fee_rules', 'SELECT string_agg(requester, '' '' ORDER BY requester) FROM taskex.fee_rules WHERE requester LIKE ''a\_%'''),
+    ('payouts', 'SELECT count(*) FROM taskex.payouts WHERE reference = ''a-payout'''),
+    ('payout_items', 'SELECT string_agg(login, '' '' ORDER BY login) FROM taskex.payout_items WHERE reference = ''a-payout'''),
+    ('yearly_statements', 'SELECT string_agg(login, '' '' ORDER BY login) FROM taskex.yearly_statements WHERE login LIKE ''a\_%'''),
     ('task_types', 'SELECT count(*) FROM taskex.task_types WHERE title = ''Access'''),
     ('qualifications', 'SELECT string_agg(requester || '':'' || (test IS NOT NULL) || (answer_key IS NOT NULL), '' '' ORDER BY requester) FROM taskex.qualifications WHERE name = ''Access'' AND has_test'),
     ('blocks', 'SELECT string_agg(requester || ''>'' || performer, '' '' ORDER BY requester) FROM taskex.blocks WHERE requester LIKE ''a\_%'''),
@@ -183,14 +201,19 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('activity', 'SELECT count(*) >= 0 FROM taskex.activity')) v (what, query);
 SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex'::regnamespace AND c.relkind = 'v'
     AND c.relname NOT IN ('disputes', 'golden_tasks', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'health', 'inferences', 'activity')
-    AND c.relname NOT IN ('blocks', 'qualifications');
+    AND c.relname NOT IN ('blocks', 'qualifications')
+    AND c.relname NOT IN ('audit', 'bonuses', 'budgets', 'fee_rules', 'payouts', 'payout_items', 'yearly_statements');
 -- a condition of his own is not shown the others' rows
 CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN RAISE WARNING 'leaked: %', $1; RETURN true; END $$;
 SET ROLE regress_access_user;
 SELECT count(*) FROM taskex.users WHERE pg_temp.leak(login);
 SELECT count(*) > 0 AS some FROM taskex.tasks WHERE requester <> 'a_own' OR NOT pg_temp.leak('tasks of ' || requester);
 SELECT DISTINCT true AS none FROM taskex.transfers WHERE login <> 'a_own';
+SELECT count(*) FROM taskex.payout_items WHERE pg_temp.leak(login);
 RESET ROLE;
+
+DELETE FROM _taskex.payout_item WHERE transfer_id = 0;
+SELECT count(taskex.drop_fee(rule_id)) FROM taskex.fee_rules WHERE requester LIKE 'a\_%';
 
 -- nothing is written or read but through functions and views
 SELECT role, string_agg(c.oid::regclass || ': ' || p, ', ') AS rights

@@ -71,7 +71,8 @@ DECLARE
     all_of_it text := '';
 BEGIN
     FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'entry', 'partition', 'node',
-        'qualification_type', 'qualification', 'qualification_request', 'block'] LOOP
+        'qualification_type', 'qualification', 'qualification_request', 'block',
+        'budget', 'budget_charge', 'fee_rule', 'bonus', 'payout', 'payout_item'] LOOP
         EXECUTE format('SELECT md5(string_agg(r::text, chr(10) ORDER BY r::text)) FROM _taskex.%I r', t) INTO one;
         all_of_it := all_of_it || coalesce(one, '');
     END LOOP;
@@ -112,11 +113,13 @@ INSERT INTO good_call VALUES
     ('check_ledger', '{}'), ('check_market', '{}'), ('run_due', '{}'),
     ('create_golden_task', ARRAY['''e_req''', 'pg_temp.id(''type'')', '''1''', '''1''', '1', '''1 day''', '''key''', '''note''']),
     ('set_golden_rate', ARRAY['''e_req''', 'pg_temp.id(''type'')', '0.1']),
+    ('create_payout', ARRAY['''e-payout''', '1', '''{e_per}''', '10']),
     ('create_task', ARRAY['''e_req''', 'pg_temp.id(''type'')', '''1''', '1', '''1 day''', '''mean''', '''key''', 'NULL', 'NULL', '''note''']),
     ('create_tasks', ARRAY['''e_req''', 'pg_temp.id(''type'')', 'ARRAY[''1''::jsonb]', '1', '''1 day''', '''mean''', '''key''', 'NULL', 'NULL', '''note''']),
     ('create_task_type', ARRAY['''e_req''', '''title''', '1', '''text''', '''{}''', '''1 hour''', '''1 hour''', '''[]''', 'NULL']),
     ('deposit', ARRAY['''e_req''', '1', '''more''']),
     ('drain_node', ARRAY['''local''']), ('drain_partition', ARRAY['''errors_1''']),
+    ('drop_budget', ARRAY['''e_req''', '''none''', 'NULL']), ('drop_fee', ARRAY['0']),
     ('drop_node', ARRAY['''nowhere''']), ('drop_partition', ARRAY['''nowhere''']),
     ('expire_task', ARRAY['''e_req''', 'pg_temp.id(''open'')']),
     ('extend_assignment', ARRAY['''e_per''', 'pg_temp.id(''accepted'')', '''1 hour''']),
@@ -125,11 +128,16 @@ INSERT INTO good_call VALUES
     ('rate_requester', ARRAY['''e_per''', 'pg_temp.id(''submitted'')', '5', '''good''']),
     ('resolve_dispute', ARRAY['pg_temp.id(''dispute'')', 'false', '''no''']),
     ('withdraw_dispute', ARRAY['''e_per''', 'pg_temp.id(''dispute'')']),
+    ('quote', ARRAY['''e_req''', 'pg_temp.id(''type'')', '1', '1']),
     ('register_user', ARRAY['''e_new''', '''{}''', '''errors_1''']),
     ('reject_assignment', ARRAY['''e_req''', 'pg_temp.id(''submitted'')', '''bad''', 'false']),
     ('resume_node', ARRAY['''local''']), ('resume_partition', ARRAY['''errors_1''']),
     ('return_assignment', ARRAY['''e_per''', 'pg_temp.id(''accepted'')']),
     ('route', ARRAY['''e_req''']),
+    ('send_bonus', ARRAY['''e_req''', 'pg_temp.id(''submitted'')', '1', '''good''', '''key''']),
+    ('set_budget', ARRAY['''e_req''', '100', '''day''', 'pg_temp.id(''type'')']),
+    ('set_fee', ARRAY['0.2', '0.01', '''e_req''', 'pg_temp.id(''type'')', '1', '''reward''', '''2100-01-01''']),
+    ('settle_payout_item', ARRAY['''e-payout''', '''e_per''', '''paid''', '''bank''', '''error''']),
     ('statement', ARRAY['''e_req''', '''2000-01-01''', '10']),
     ('submit_assignment', ARRAY['''e_per''', 'pg_temp.id(''accepted'')', '''1''', 'pg_temp.id(''token'')']),
     ('submit_assignments', ARRAY['''e_per''', 'ARRAY[pg_temp.id(''accepted'')]', 'ARRAY[''1''::jsonb]']),

@@ -1,0 +1,188 @@
+-- Budgets, bonuses, payouts, statements, audit.
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+SET timezone = 'UTC';
+SET datestyle = 'ISO, YMD';
+SET taskex.exchange_fee = 0.2;
+SET taskex.clock = '2205-12-31 22:00:00+00';
+SELECT count(*) FROM taskex.run_due();
+SELECT taskex.add_partition('finance_1') > 0 AS one, taskex.add_partition('finance_2') > 0 AS two;
+SELECT taskex.register_user('fin_req', partition => 'finance_1') > 0 AS req, taskex.register_user('fin_free', partition => 'finance_1') > 0 AS free,
+    taskex.register_user('fin_ann', partition => 'finance_1') > 0 AS ann, taskex.register_user('fin_ben', partition => 'finance_2') > 0 AS ben;
+SELECT taskex.deposit('fin_req', 1000, 'start') > 0 AS req, taskex.deposit('fin_free', 50, 'start') > 0 AS free,
+    taskex.deposit('fin_ben', 7, 'start') > 0 AS ben;
+SELECT taskex.create_task_type('fin_req', 'Finance: one', 1, auto_approve => '1 hour') AS one,
+    taskex.create_task_type('fin_req', 'Finance: ten', 10) AS ten \gset
+
+-- budgets: a bound for all, one for a type, one for a day
+SELECT taskex.set_budget('fin_req', 30);
+SELECT taskex.set_budget('fin_req', 5, task_type => :one);
+SELECT taskex.set_budget('fin_req', 26.4, 'day');
+SELECT requester, task_type_id = :one AS of_type, period, amount, spent, remaining FROM taskex.budgets WHERE requester = 'fin_req' ORDER BY 2, 3;
+SELECT min(t) AS task FROM taskex.create_tasks('fin_req', :one, ARRAY['1', '2']::jsonb[], 2) t \gset pair_
+SELECT taskex.create_task('fin_req', :ten, '1', 1, '1 hour') AS ten_task \gset
+SELECT task_type_id = :one AS of_type, period, spent, remaining FROM taskex.budgets WHERE requester = 'fin_req' ORDER BY 1, 2;
+-- each of them can be the one that says no, and nothing is changed
+\set VERBOSITY terse
+SELECT taskex.create_task('fin_req', :one, '1');
+\set VERBOSITY default
+SELECT taskex.create_task('fin_req', :ten, '1');
+SELECT taskex.set_budget('fin_req', 1000, 'day');
+SELECT taskex.create_task('fin_req', :ten, '1', 2);
+SELECT task_type_id = :one AS of_type, period, spent, remaining FROM taskex.budgets WHERE requester = 'fin_req' ORDER BY 1, 2;
+SELECT * FROM taskex.balance('fin_req');
+-- whoever has none is not bound
+SELECT taskex.create_task('fin_free', :ten, '1', 1, '1 hour') > 0 AS created;
+
+-- what expires comes back, and what a rollback undoes
+BEGIN;
+SELECT taskex.expire_task('fin_req', :ten_task);
+SELECT period, spent FROM taskex.budgets WHERE requester = 'fin_req' AND task_type_id IS NULL ORDER BY 1;
+SAVEPOINT one;
+SELECT taskex.create_task('fin_req', :ten, '1', 2) > 0 AS created;
+SELECT period, spent FROM taskex.budgets WHERE requester = 'fin_req' AND task_type_id IS NULL ORDER BY 1;
+ROLLBACK TO one;
+SELECT period, spent FROM taskex.budgets WHERE requester = 'fin_req' AND task_type_id IS NULL ORDER BY 1;
+ROLLBACK;
+SELECT period, spent FROM taskex.budgets WHERE requester = 'fin_req' AND task_type_id IS NULL ORDER BY 1;
+-- a changed amount counts at once, in the transaction that changes it, and until it is undone
+BEGIN;
+SELECT taskex.set_budget('fin_req', 1000);
+SELECT taskex.create_task('fin_req', :ten, '1', 2) > 0 AS created;
+ROLLBACK;
+SELECT taskex.create_task('fin_req', :ten, '1', 2);
+-- lowered below what was spent: nothing is left
+SELECT taskex.set_budget('fin_req', 3);
+SELECT amount, spent, remaining FROM taskex.budgets WHERE requester = 'fin_req' AND period = 'none' AND task_type_id IS NULL;
+SELECT taskex.create_task('fin_req', :ten, '1');
+SELECT taskex.set_budget('fin_req', 40);
+
+-- work: one approved, one rejected; the rejected one's money comes back
+SELECT assignment_id AS ann_1 FROM taskex.accept_task('fin_ann', :pair_task) \gset
+SELECT assignment_id AS ben_1 FROM taskex.accept_task('fin_ben', :pair_task) \gset
+SELECT taskex.submit_assignment('fin_ann', :ann_1, '1');
+SELECT taskex.submit_assignment('fin_ben', :ben_1, '1');
+SELECT taskex.approve_assignment('fin_req', :ann_1, 'well done');
+SELECT taskex.reject_assignment('fin_req', :ben_1, 'no');
+SELECT task_type_id = :one AS of_type, period, spent, remaining FROM taskex.budgets WHERE requester = 'fin_req' ORDER BY 1, 2;
+
+-- the next day: its budget is new, and what comes back from the day before does not count there
+SET taskex.clock = '2206-01-01 00:00:00+00';
+SELECT period, spent FROM taskex.budgets WHERE requester = 'fin_req' AND task_type_id IS NULL ORDER BY 1;
+SELECT taskex.set_budget('fin_req', 100, 'month');
+SELECT count(*) FROM taskex.run_due();
+SELECT state FROM taskex.tasks WHERE task_id = :ten_task;
+SELECT period, spent FROM taskex.budgets WHERE requester = 'fin_req' AND task_type_id IS NULL ORDER BY 1;
+SELECT taskex.create_task('fin_req', :ten, '1', 1) > 0 AS created;
+SELECT period, spent FROM taskex.budgets WHERE requester = 'fin_req' AND task_type_id IS NULL ORDER BY 1;
+-- a budget that is dropped and set again counts anew, and gets nothing back of what it did not count
+SELECT taskex.drop_budget('fin_req');
+SELECT taskex.drop_budget('fin_req');
+SELECT taskex.set_budget('fin_req', 20);
+SELECT taskex.expire_task('fin_req', task_id) FROM taskex.tasks WHERE requester = 'fin_req' AND state = 'available' ORDER BY task_id;
+SELECT period, spent FROM taskex.budgets WHERE requester = 'fin_req' AND task_type_id IS NULL ORDER BY 1;
+
+-- bonuses
+SELECT taskex.send_bonus('fin_req', :ann_1, 2.5, 'quick and right', 'first') AS bonus \gset
+SELECT taskex.send_bonus('fin_req', :ann_1, 2.50, 'quick and right', 'first') = :bonus AS same;
+\set VERBOSITY sqlstate
+SELECT taskex.send_bonus('fin_req', :ann_1, 2.6, 'quick and right', 'first');
+SELECT taskex.send_bonus('fin_req', :ann_1, 2.5, 'quick', 'first');
+SELECT taskex.send_bonus('fin_req', :ben_1, 2.5, 'quick and right', 'first');
+\set VERBOSITY default
+SELECT taskex.send_bonus('fin_req', :ben_1, 0.3, 'for the trouble') > 0 AS sent, taskex.send_bonus('fin_req', :ben_1, 0.3, 'for the trouble') > 0 AS again;
+SELECT requester, performer, amount, fee, reason, sent_at FROM taskex.bonuses WHERE requester = 'fin_req' ORDER BY bonus_id;
+SELECT kind, available, held, counterparty, subject_id = :ann_1 AS of_it FROM taskex.statement('fin_req') WHERE transfer_id IN (:bonus, :bonus + 1);
+SELECT kind, available, held, counterparty, subject_id = :ann_1 AS of_it FROM taskex.statement('fin_ann', max_rows => 1);
+SELECT l AS login, b.* FROM unnest(ARRAY['fin_req', 'fin_ann', 'fin_ben']) l, taskex.balance(l) b;
+-- under the budget
+SELECT period, spent, remaining FROM taskex.budgets WHERE requester = 'fin_req' AND task_type_id IS NULL ORDER BY 1;
+SELECT taskex.send_bonus('fin_req', :ann_1, 20, 'too much');
+\set VERBOSITY terse
+SELECT taskex.send_bonus('fin_req', :ann_1, 4.9, 'too much for the type');
+\set VERBOSITY default
+SELECT taskex.drop_budget('fin_req', 'none', :one), taskex.drop_budget('fin_req'), taskex.drop_budget('fin_req', 'day'), taskex.drop_budget('fin_req', 'month');
+-- without funds
+SELECT taskex.send_bonus('fin_req', :ann_1, 2000, 'too much');
+-- a rule of its own
+SELECT taskex.set_fee(0.5, 1, kind => 'bonus') AS rule \gset
+BEGIN;
+SELECT taskex.send_bonus('fin_req', :ann_1, 1, 'a minimum of 1') AS low, taskex.send_bonus('fin_req', :ann_1, 4, 'the half') AS high \gset
+SELECT amount, fee FROM taskex.bonuses WHERE bonus_id IN (:low, :high) ORDER BY bonus_id;
+ROLLBACK;
+SELECT taskex.drop_fee(:rule);
+-- bad input
+SELECT taskex.send_bonus('fin_req', :ann_1, 0, 'nothing'); SELECT taskex.send_bonus('fin_req', :ann_1, -1, 'less'); SELECT taskex.send_bonus('fin_req', :ann_1, 'NaN', 'what');
+SELECT taskex.send_bonus('fin_req', :ann_1, 1, ''); SELECT taskex.send_bonus('fin_req', :ann_1, 1, repeat('x', 10001)); SELECT taskex.send_bonus('fin_req', :ann_1, 1, 'x', '');
+SELECT taskex.send_bonus('fin_req', :ann_1, 1, 'x', repeat('k', 256)); SELECT taskex.send_bonus('fin_req', 0, 1, 'x');
+\set VERBOSITY sqlstate
+SELECT taskex.send_bonus('fin_free', :ann_1, 1, 'x');
+\set VERBOSITY default
+SELECT taskex.set_budget('fin_req', -1); SELECT taskex.set_budget('fin_req', 1, 'week'); SELECT taskex.set_budget('fin_req', 1, task_type => 0); SELECT taskex.drop_budget('fin_req', 'week');
+
+-- payouts: what was earned, never what was deposited
+SELECT login, amount FROM (SELECT _taskex.login(user_id) AS login, _taskex.amount(amount) AS amount FROM _taskex.payable(NULL, 0, 10000)) p WHERE login LIKE 'fin\_%' ORDER BY 1;
+SELECT taskex.create_payout('fin-1', 1, ARRAY['fin_ben', 'fin_ann', 'fin_ann']) AS payout \gset
+SELECT taskex.create_payout('fin-1', 1, ARRAY['fin_ann', 'fin_ben']) = :payout AS same;
+SELECT taskex.create_payout('fin-1', 2, ARRAY['fin_ann', 'fin_ben']);
+SELECT taskex.create_payout('fin-1', 1);
+SELECT taskex.create_payout('fin-2', logins => ARRAY['fin_ben', 'fin_req']) > 0 AS made;
+SELECT taskex.create_payout('fin-3', logins => ARRAY['fin_ben', 'fin_ann', 'fin_req']) > 0 AS empty;
+SELECT taskex.create_payout('fin-4', logins => '{}') > 0 AS empty;
+SELECT reference, created_at, minimum, items, pending, paid, failed, amount FROM taskex.payouts WHERE reference LIKE 'fin-%' ORDER BY 1;
+SELECT reference, login, amount, state FROM taskex.payout_items WHERE reference LIKE 'fin-%' ORDER BY 1, 2;
+SELECT l AS login, b.* FROM unnest(ARRAY['fin_ann', 'fin_ben']) l, taskex.balance(l) b;
+-- settled once; what failed is back
+SELECT taskex.settle_payout_item('fin-1', 'fin_ann', 'paid', 'bank 17');
+SELECT taskex.settle_payout_item('fin-1', 'fin_ann', 'paid', 'bank 17');
+SELECT taskex.settle_payout_item('fin-1', 'fin_ann', 'paid', 'bank 18');
+SELECT taskex.settle_payout_item('fin-1', 'fin_ann', 'failed');
+SELECT taskex.settle_payout_item('fin-2', 'fin_ben', 'failed', error => 'no such account');
+SELECT taskex.settle_payout_item('fin-2', 'fin_ben', 'failed', error => 'no such account');
+SELECT taskex.settle_payout_item('fin-2', 'fin_ben', 'paid');
+SELECT reference, login, amount, state, settled_at, external_reference, error FROM taskex.payout_items WHERE reference LIKE 'fin-%' ORDER BY 1, 2;
+SELECT reference, items, pending, paid, failed, amount FROM taskex.payouts WHERE reference LIKE 'fin-%' ORDER BY 1;
+SELECT * FROM taskex.balance('fin_ben');
+SELECT kind, available, counterparty, reference FROM taskex.statement('fin_ben', max_rows => 2);
+SELECT taskex.create_payout('fin-5', logins => ARRAY['fin_ben']) > 0 AS again;
+SELECT login, amount FROM taskex.payout_items WHERE reference = 'fin-5';
+SELECT taskex.settle_payout_item('fin-5', 'fin_ben', 'failed');
+-- bad input
+SELECT taskex.create_payout(''); SELECT taskex.create_payout(repeat('x', 1025)); SELECT taskex.create_payout('fin-x', -1); SELECT taskex.create_payout('fin-x', max_items => 0);
+SELECT taskex.create_payout('fin-x', max_items => 10001); SELECT taskex.create_payout('fin-x', logins => ARRAY['fin_ann', NULL]); SELECT taskex.create_payout('fin-x', logins => ARRAY['fin_nobody']);
+SELECT taskex.settle_payout_item('fin-x', 'fin_ann', 'paid'); SELECT taskex.settle_payout_item('fin-2', 'fin_ann', 'paid'); SELECT taskex.settle_payout_item('fin-2', 'fin_nobody', 'paid');
+SELECT taskex.settle_payout_item('fin-2', 'fin_ben', 'pending'); SELECT taskex.settle_payout_item('fin-2', 'fin_ben', 'paid', ''); SELECT count(*) FROM taskex.payouts WHERE reference = 'fin-x';
+
+-- years: by UTC, and equal to the ledger
+SELECT * FROM taskex.yearly_statements WHERE login LIKE 'fin\_%' ORDER BY login, year;
+SELECT login, sum(rewards_earned + bonuses_earned + deposited - withdrawn - rewards_paid - bonuses_paid - fees_paid)
+        = (SELECT b.available + b.held FROM taskex.balance(y.login) b) AS equals_balance
+    FROM taskex.yearly_statements y WHERE login LIKE 'fin\_%' GROUP BY login ORDER BY login;
+SELECT sum(rewards_earned) = sum(rewards_paid) AS rewards, sum(bonuses_earned) = sum(bonuses_paid) AS bonuses,
+    sum(fees_paid) = (SELECT b.available - coalesce(sum(t.available), 0) FROM taskex.transfers t WHERE t.login = 'exchange' AND t.kind = 'withdrawal') AS fees
+    FROM taskex.yearly_statements, taskex.balance('exchange') b GROUP BY b.available;
+
+-- every transfer has an act
+SELECT act, cause, kind, count(*), bool_and(explained) AS explained, count(reason) AS reasons,
+        bool_and(task_id IS NOT NULL) AS task, bool_and(assignment_id IS NOT NULL) AS assignment
+    FROM taskex.audit WHERE login LIKE 'fin\_%' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+SELECT count(*) = (SELECT count(*) FROM taskex.transfers) AS all_transfers FROM taskex.audit;
+-- one that has none is found
+BEGIN;
+UPDATE _taskex.bonus SET amount = amount + 1 WHERE bonus_id = :bonus;
+SELECT login, kind, explained FROM taskex.audit WHERE transfer_id = :bonus ORDER BY 1;
+SELECT check_name, detail FROM taskex.check_market() WHERE NOT ok ORDER BY 1;
+ROLLBACK;
+BEGIN;
+DELETE FROM _taskex.entry WHERE kind = 'reward' AND subject_id = :ann_1;
+SELECT check_name, detail FROM taskex.check_market() WHERE NOT ok ORDER BY 1;
+ROLLBACK;
+BEGIN;
+UPDATE _taskex.entry SET available = available - 100, held = held + 100 WHERE kind = 'release' AND account_id = _taskex.user_id('fin_req');
+UPDATE _taskex.entry SET available = available + 9000000000000, held = held - 9000000000000 WHERE kind = 'budget' AND counterparty = _taskex.user_id('fin_req');
+SELECT check_name FROM taskex.check_ledger() WHERE NOT ok;
+ROLLBACK;
+SET taskex.clock = '2206-03-01 00:00:00+00';
+SELECT count(*) FROM taskex.run_due();
+SELECT * FROM taskex.check_ledger() WHERE NOT ok;
+SELECT * FROM taskex.check_market() WHERE NOT ok;
