@@ -191,11 +191,13 @@ read_reliabilities(Ballot *ballot)
 }
 
 static OneCoinVotes
-one_coin_votes(const Ballot *ballot)
+one_coin_votes(Ballot *ballot)
 {
 	int		   *labels = palloc(sizeof(int) * (ballot->votes.count + 1));
 	OneCoinVotes votes = {.count = ballot->votes.count, .label = labels,
-	.reliability = ballot->reliability, .seen = ballot->votes.nlabels, .possible = 0};
+	.reliability = ballot->reliability, .seen = ballot->votes.nlabels};
+
+	votes.possible = task_type_get(Abs(child_int64(&ballot->tasks, TASK_TASK_TYPE_ID)))->labels;
 
 	for (int i = 0; i < ballot->votes.count; i++)
 		labels[i] = ballot->votes.votes[i].label;

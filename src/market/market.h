@@ -45,6 +45,7 @@ typedef struct TaskType
 	Interval	lease;
 	Interval	auto_approve;
 	bool		has_schema;		/* results must have a format */
+	int32		labels;			/* different results that it allows; 0: not known */
 	const struct Requirements *requirements;	/* of performers; NULL: none */
 } TaskType;
 

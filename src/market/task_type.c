@@ -52,7 +52,9 @@ static Statement select_by_hash = {
 	1, {BYTEAOID}
 };
 
-#define TYPE_COLUMNS "task_type_id, reward, lease, auto_approve, result_schema IS NOT NULL, qualifications"
+#define TYPE_COLUMNS "task_type_id, reward, lease, auto_approve, result_schema IS NOT NULL, qualifications," \
+	" CASE WHEN jsonb_typeof(result_schema -> 'enum') = 'array' THEN jsonb_array_length(result_schema -> 'enum')" \
+	" WHEN result_schema ->> 'type' = 'boolean' THEN 2 ELSE 0 END"
 
 static Statement select_type = {
 	"SELECT " TYPE_COLUMNS " FROM _taskex.task_type WHERE task_type_id = $1",
@@ -132,6 +134,7 @@ read_type(TaskType *type, uint64 row, MemoryContext context)
 	type->auto_approve = *DatumGetIntervalP(spi_value(row, 4, &isnull));
 	type->has_schema = DatumGetBool(spi_value(row, 5, &isnull));
 	requirements = DatumGetJsonbP(spi_value(row, 6, &isnull));
+	type->labels = spi_int32(row, 7);
 	old = MemoryContextSwitchTo(context);
 	type->requirements = requirements_parse(requirements);
 	MemoryContextSwitchTo(old);

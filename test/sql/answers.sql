@@ -162,6 +162,11 @@ SELECT DISTINCT reliability FROM _taskex.result WHERE task_id = :t;
 SELECT min_performers, target FROM _taskex.task WHERE task_id = :t;
 SELECT taskex.create_task('an_req', :type, '1', 2, consensus => 'one_coin', confidence => 0.9) AS t2 \gset
 SELECT min_performers, target FROM _taskex.task WHERE task_id = :t2;
+-- a format tells how many answers are possible
+SELECT taskex.create_task_type('an_req', 'Four', 0, result_schema => '{"enum": ["n", "e", "s", "w"]}') AS four \gset
+SELECT taskex.create_task('an_req', :four, '1', 10, consensus => 'one_coin') AS t \gset
+SELECT pg_temp.answer(:t, i, '"n"') FROM generate_series(1, 2) i;
+SELECT round(confidence::numeric, 4) = round(144 / 147.0, 4) AS of_four FROM taskex.task_answer('an_req', :t);
 -- without a confidence all are asked
 SELECT taskex.create_task('an_req', :type, '1', 5, consensus => 'one_coin') AS t \gset
 SELECT pg_temp.answer(:t, i, '1') FROM generate_series(1, 5) i;
