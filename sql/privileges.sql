@@ -68,6 +68,7 @@ GRANT EXECUTE ON FUNCTION
     taskex.qualification_holders(text, bigint, text, bigint, int),
     taskex.qualification_requests(text, bigint, text, bigint, int),
     taskex.qualification_score(text, bigint, text),
+    taskex.read_events(text, bigint, int),
     taskex.reject_assignment(text, bigint, text, boolean),
     taskex.reject_request(text, bigint, text),
     taskex.request_qualification(text, bigint, jsonb),
@@ -81,12 +82,15 @@ GRANT EXECUTE ON FUNCTION
     taskex.statement(text, timestamptz, int),
     taskex.submit_assignment(text, bigint, jsonb, bigint),
     taskex.submit_assignments(text, bigint[], jsonb[]),
+    taskex.subscribe(text, text[], text),
     taskex.task_answer(text, bigint),
     taskex.task_answers(text, bigint, bigint, int),
     taskex.task_consensus(text, bigint),
     taskex.task_results(text, bigint),
     taskex.unblock_performer(text, text),
     taskex.update_qualification(text, bigint, jsonb),
+    taskex.test_event(text),
+    taskex.unsubscribe(text),
     taskex.update_user(text, jsonb),
     taskex.validate_result(bigint, jsonb),
     taskex.withdraw(text, numeric, text),
@@ -112,10 +116,12 @@ GRANT SELECT ON
     taskex.blocks,
     taskex.disputes,
     taskex.errors,
+    taskex.event_kinds,
     taskex.golden_tasks,
     taskex.inferences,
     taskex.qualifications,
     taskex.ratings,
+    taskex.subscriptions,
     taskex.task_types,
     taskex.tasks,
     taskex.transfers,
@@ -154,6 +160,7 @@ GRANT EXECUTE ON FUNCTION
 
 -- what their views call
 GRANT EXECUTE ON FUNCTION
+    _taskex.journal_lag(),
     _taskex.loaded(),
     _taskex.workers()
     TO taskex_admin;

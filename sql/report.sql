@@ -120,6 +120,10 @@ CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT det
         WHERE coalesce(n.needed, 0) <> coalesce(h.held, 0)
         UNION ALL
         SELECT a.check_name, a.wrong, a.what FROM _taskex.audit_checks() a
+        UNION ALL
+        SELECT 'journal', sum(j.wrong), coalesce(string_agg(j.what, ', ') FILTER (WHERE j.wrong > 0), 'summaries')
+            || ' differ from the tables'
+        FROM _taskex.check_journal() j
     )
     SELECT check_name, wrong = 0,
         CASE WHEN wrong = 0 THEN 'no ' ELSE wrong || ' ' END || what
@@ -143,5 +147,11 @@ CREATE VIEW taskex.health AS
     UNION ALL
     SELECT 'partitions', p.n > 0, CASE WHEN p.n > 0 THEN p.n || ' active' ELSE 'no active storage partition' END
     FROM (SELECT count(*) AS n FROM _taskex.partition p JOIN _taskex.node n USING (node_id)
-        WHERE p.state = 'active' AND n.state = 'active' AND node_id = 0) p;
+        WHERE p.state = 'active' AND n.state = 'active' AND node_id = 0) p
+    UNION ALL
+    SELECT 'journal', coalesce(l.seconds, 0) < 60 AND l.failing = 0,
+        CASE WHEN l.failing > 0 THEN format('consumers failed with %s acts; %s', l.failing, l.message)
+            WHEN l.acts > 0 THEN format('%s acts are not dispatched, the oldest since %s s', l.acts, l.seconds)
+            ELSE 'all acts are dispatched' END
+    FROM _taskex.journal_lag() l;
 COMMENT ON VIEW taskex.health IS 'One row per check: ok, or what is wrong.';

@@ -15,6 +15,7 @@ bool		guc_conductor = true;
 int			guc_conductor_interval = 1000;
 int			guc_directory_cache_size = 64 * 1024;
 int			guc_dispute_period = 30 * 86400;
+int			guc_event_retention = 7 * 86400;
 double		guc_exchange_fee = 0.2;
 int			guc_feed_size = 4096;
 int			guc_max_databases = 16;
@@ -105,6 +106,13 @@ guc_define(void)
 							&guc_dispute_period,
 							30 * 86400, 0, INT_MAX,
 							PGC_SUSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.event_retention",
+							"How long events are kept for those who read them.",
+							"They are given up in segments, so they may be kept for half as long again.",
+							&guc_event_retention,
+							7 * 86400, 1, 3660 * 86400,
+							PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
 	DefineCustomRealVariable("taskex.exchange_fee",
 							 "The exchange's fee, as a share of the reward.",

@@ -34,16 +34,22 @@ extern void journal_write(const JournalAct *act);
 /* a detail of whole numbers: names and values */
 extern Jsonb *journal_numbers(int count, const char *const *names, const int64 *values);
 
+/* the detail of an act that gave up slots of a closed task */
+extern Jsonb *journal_slots(int64 count);
+
 /*
  * wanted.c: does anybody want to hear of this user's or that user's accepts?
  * They are the one kind that is not written unless somebody does.
  */
 extern bool journal_wants_accepted(int64 requester_id, int64 performer_id);
 
-/* dispatch.c: the conductor's part: hands over what was committed */
-extern void journal_maintain(void);
+/*
+ * dispatch.c: the conductor's part: hands over what was committed, outside any
+ * transaction; returns whether there is more to do at once.
+ */
+extern bool journal_maintain(void);
 
-/* the same, once, in the caller's transaction; returns the number of acts */
+/* the same in the caller's transaction; returns the number of acts */
 extern int64 journal_dispatch(void);
 
 #endif							/* TASKEX_JOURNAL_H */

@@ -19,6 +19,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
@@ -107,6 +108,14 @@ journal_numbers(int count, const char *const *names, const int64 *values)
 	return JsonbValueToJsonb(result);
 }
 
+Jsonb *
+journal_slots(int64 count)
+{
+	static const char *const names[1] = {"slots"};
+
+	return journal_numbers(1, names, &count);
+}
+
 PG_FUNCTION_INFO_V1(taskex_journal);
 
 /* journal(kind, requester_id, performer_id, task_type_id, task_id, assignment_id, amount, detail) */
@@ -116,6 +125,7 @@ taskex_journal(PG_FUNCTION_ARGS)
 	JournalAct	act;
 
 	require_arg(fcinfo, 0, "kind");
+	PreventCommandIfReadOnly("journal()");
 	act.kind = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	act.requester_id = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
 	act.performer_id = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2);

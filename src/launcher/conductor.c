@@ -8,6 +8,7 @@
 #include "base/guc.h"
 #include "infra/realm.h"
 #include "infra/worker.h"
+#include "journal/journal.h"
 #include "launcher/internal.h"
 #include "ledger/ledger.h"
 #include "market/market.h"
@@ -75,7 +76,7 @@ conductor_round(void)
 	due_work(true, counts);
 	(void) worker_try_transaction("looking after the feed", maintain_feed, NULL);
 	ledger_maintain();
-	return until_next();
+	return journal_maintain() ? 0 : until_next();
 }
 
 static void

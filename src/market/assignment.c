@@ -97,16 +97,19 @@ lock_held(Holder *holder, int64 assignment_id, const int64 *token)
 				 errdetail("Another lease has taken its place, or it never was one.")));
 }
 
+/* amount: what the slot of a closed task gave back to the requester, else -1 */
 static void
 journal_end(Child *assignment, const char *kind, int64 amount)
 {
-	JournalAct	act = {.kind = kind,.amount = amount};
+	JournalAct	act = {.kind = kind,.amount = Max(amount, 0)};
 
 	act.requester_id = child_int64(assignment, ASSIGNMENT_REQUESTER_ID);
 	act.performer_id = child_int64(assignment, ASSIGNMENT_PERFORMER_ID);
 	act.task_type_id = child_int64(assignment, ASSIGNMENT_TASK_TYPE_ID);
 	act.task_id = child_int64(assignment, ASSIGNMENT_TASK_ID);
 	act.assignment_id = child_int64(assignment, ASSIGNMENT_ASSIGNMENT_ID);
+	if (amount >= 0)
+		act.detail = journal_slots(1);
 	journal_write(&act);
 }
 
@@ -259,7 +262,7 @@ submit(Holder *holder, int64 assignment_id, Datum result, const int64 *token)
 						assignment_id, result);
 	finish(holder, "submitted");
 	forward_result(holder, result);
-	journal_end(&holder->assignments, "submitted", 0);
+	journal_end(&holder->assignments, "submitted", -1);
 }
 
 PG_FUNCTION_INFO_V1(taskex_submit_assignment);

@@ -107,6 +107,9 @@ abandon(const DueBatch *batch, const DueItem *item)
 		act.task_type_id = slot.task_type;
 		act.task_id = slot.task_id;
 		act.amount = slot_free(&slot);
+		if (act.amount >= 0)
+			act.detail = journal_slots(1);
+		act.amount = Max(act.amount, 0);
 		journal_write(&act);
 	}
 	spi_end(&scope);
@@ -394,6 +397,7 @@ taskex_run_due(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	due_work(false, counts);
 	feed_maintain();
+	journal_dispatch();
 	for (int kind = 0; kind < DUE_KINDS; kind++)
 	{
 		Datum		values[2] = {CStringGetTextDatum(what[kind]), Int64GetDatum(counts[kind])};

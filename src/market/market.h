@@ -89,7 +89,7 @@ typedef struct FreedSlot
 
 /*
  * slot.c: gives the slot to the next performer or, when the task is closed,
- * its money back to the requester, and returns how much that is.  The
+ * its money back to the requester, and returns how much that is, or -1.  The
  * assignment's row is locked already.
  */
 extern int64 slot_free(const FreedSlot *slot);

@@ -55,5 +55,5 @@ slot_free(const FreedSlot *slot)
 		journal_write(&act);
 	}
 	spi_end(&scope);
-	return open ? 0 : amount;
+	return open ? -1 : amount;
 }

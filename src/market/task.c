@@ -59,7 +59,7 @@ static Statement select_supply = {
 static Statement close_task = {
 	"UPDATE _taskex.task_%p SET state = $2, released = released + performers - live"
 	" WHERE task_id = $1 AND state = 'open' AND requester_id = $3 AND expires_at <= $4"
-	" RETURNING (reward + fee) * (performers - live), task_type_id",
+	" RETURNING (reward + fee) * (performers - live), task_type_id, performers - live",
 	4, {INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID}
 };
 
@@ -457,6 +457,7 @@ task_close(const UserHome *requester, int64 task_id, const char *state, bool onl
 
 		act.task_type_id = spi_int64(0, 2);
 		act.amount = amount;
+		act.detail = journal_slots(spi_int32(0, 3));
 		feed_took(act.task_type_id, requester->partition, task_id, 0);
 		if (amount > 0)
 			ledger_release(requester, amount, task_id);

@@ -104,6 +104,12 @@ insert into expected values
     ('suspend_performer', 'performer text, reason text, until timestamp with time zone DEFAULT NULL::timestamp with time zone', 'void', true),
     ('unblock_performer', 'requester text, performer text', 'boolean', true),
     ('update_qualification', 'requester text, qualification bigint, changes jsonb', 'void', true);
+-- events
+insert into expected values
+    ('subscribe', 'login text, kinds text[] DEFAULT NULL::text[], channel text DEFAULT NULL::text', 'bigint', true),
+    ('unsubscribe', 'login text', 'void', true),
+    ('read_events', 'login text, after bigint DEFAULT 0, max_rows integer DEFAULT 100', 'TABLE(event bigint, kind text, at timestamp with time zone, task_id bigint, task_type_id bigint, assignment_id bigint, requester text, performer text, amount numeric, detail jsonb)', true),
+    ('test_event', 'login text', 'void', true);
 
 select bag_eq($$ select proname::text from pg_proc where pronamespace = 'taskex'::regnamespace $$,
     'select name from expected', 'schema taskex has these functions, one of each name');
@@ -121,8 +127,8 @@ select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace 
     'each SECURITY DEFINER function has this search_path and no other setting');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace = '_taskex'::regnamespace
         and prolang in (select oid from pg_language where lanname in ('sql', 'plpgsql')) and prosecdef
-        and proname <> 'workers' $$,
-    'of the internal functions only workers() is SECURITY DEFINER');
+        and proname not in ('workers', 'journal_lag') $$,
+    'of the internal functions only those that views of operators call are SECURITY DEFINER');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace in ('taskex'::regnamespace, '_taskex'::regnamespace)
         and coalesce(obj_description(p.oid, 'pg_proc'), '') = '' $$,
     'every function has a comment, also the internal ones');
@@ -159,6 +165,9 @@ insert into expected_column values
 insert into expected_column values
     ('blocks', 'requester text, performer text, reason text, blocked_at timestamp with time zone, until timestamp with time zone, active boolean'),
     ('qualifications', 'qualification_id bigint, requester text, name text, description text, keywords text[], state text, requestable boolean, is_public boolean, auto_grant boolean, test_duration interval, retry_delay interval, has_test boolean, test jsonb, answer_key jsonb, auto_grant_score integer, created_at timestamp with time zone, changed_at timestamp with time zone');
+insert into expected_column values
+    ('event_kinds', 'kind text, to_requester boolean, to_performer boolean, by_default boolean, description text, amount text, detail text'),
+    ('subscriptions', 'login text, kinds text[], channel text, subscribed_at timestamp with time zone');
 select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' order by attnum)
         from pg_class c join pg_attribute a on a.attrelid = c.oid
         where c.relnamespace = 'taskex'::regnamespace and attnum > 0 and not attisdropped group by c.relname $$,
@@ -166,7 +175,7 @@ select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_typ
 select is(c.relkind::text, case c.relname when 'assignment' then 'c' else 'v' end, c.relname || ' is a view or a row type')
 from pg_class c where c.relnamespace = 'taskex'::regnamespace order by c.relname;
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
-        and c.relname in ('blocks', 'qualifications', 'disputes', 'inferences', 'ratings', 'users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
+        and c.relname in ('blocks', 'subscriptions', 'qualifications', 'disputes', 'inferences', 'ratings', 'users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
     'views that hide rows are security barriers');
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
         and c.relname in ('audit', 'bonuses', 'budgets', 'fee_rules', 'payout_items', 'yearly_statements') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
@@ -175,7 +184,7 @@ select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'task
 -- settings
 select results_eq($$ select name::text, vartype::text, context::text, coalesce(unit, '') from pg_settings where name like 'taskex.%' order by name collate "C" $$,
     $$ values ('taskex.async_accept', 'bool', 'user', ''), ('taskex.clock', 'string', 'superuser', ''), ('taskex.conductor', 'bool', 'sighup', ''), ('taskex.conductor_interval', 'integer', 'sighup', 'ms'),
-        ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.dispute_period', 'integer', 'superuser', 's'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.feed_size', 'integer', 'postmaster', ''),
+        ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.dispute_period', 'integer', 'superuser', 's'), ('taskex.event_retention', 'integer', 'sighup', 's'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.feed_size', 'integer', 'postmaster', ''),
         ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_inference_memory', 'integer', 'superuser', 'kB'), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
         ('taskex.plan_cache_size', 'integer', 'user', ''), ('taskex.purse_cache_size', 'integer', 'postmaster', '') $$,
     'the settings, who may change them, and their units (wait_point is not shown)');

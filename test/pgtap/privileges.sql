@@ -21,11 +21,14 @@ insert into may_execute select unnest(array['add_performers', 'annotate_task', '
     'get_task', 'list_assignments', 'list_tasks', 'reviewable_results', 'reviewable_tasks', 'set_expiry', 'set_review_status', 'validate_result']), 'taskex_user';
 -- truth
 insert into may_execute select unnest(array['infer_performers', 'infer_truth']), 'taskex_user';
+-- events
+insert into may_execute select unnest(array['read_events', 'subscribe', 'test_event', 'unsubscribe']), 'taskex_user';
 create temporary table may_execute_internal (name text, role text);
 insert into may_execute_internal
     select unnest(array['amount', 'caller_admin', 'caller_ids', 'caller_trusted', 'errors', 'inferences', 'now']), 'taskex_user'
     union all select unnest(array['loaded', 'workers']), 'taskex_admin';
 insert into may_execute_internal values ('task_state', 'taskex_user');
+insert into may_execute_internal values ('journal_lag', 'taskex_admin');
 create temporary table may_read (name text, role text);
 insert into may_read
     select unnest(array['assignments', 'disputes', 'errors', 'inferences', 'ratings', 'task_types', 'tasks', 'transfers', 'users']), 'taskex_user'
@@ -40,6 +43,7 @@ insert into may_read select unnest(array['audit', 'bonuses', 'budgets', 'fee_rul
 
 -- answers and golden tasks
 insert into may_read values ('golden_tasks', 'taskex_user');
+insert into may_read values ('event_kinds', 'taskex_user'), ('subscriptions', 'taskex_user');
 
 -- qualifications and blocks
 insert into may_execute

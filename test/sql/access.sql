@@ -50,6 +50,8 @@ INSERT INTO thing VALUES ('public qualification', taskex.create_qualification('a
 SELECT count(taskex.block_performer(u, 'a_third', 'Access')) FROM unnest(ARRAY['a_own', 'a_oth']) u;
 INSERT INTO thing VALUES ('free', taskex.create_task('a_third', taskex.create_task_type('a_third', 'Free', 0), '1', 9));
 
+SELECT taskex.subscribe('a_own') AS own, taskex.subscribe('a_oth') AS oth;
+
 -- what a role gets when it tries a statement, which is undone
 CREATE FUNCTION pg_temp.try(role name, statement text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -97,6 +99,8 @@ INSERT INTO call VALUES
     ('resume_node', 'resume_node(''local'')'), ('resume_partition', 'resume_partition(''access_1'')'),
     ('expire_task', 'expire_task(''%1$s'', pg_temp.id(''open of %1$s''))'),
     ('extend_assignment', 'extend_assignment(''%1$s'', pg_temp.id(''accepted by %1$s''), ''1 s'')'),
+    ('read_events', 'read_events(''%1$s'')'), ('subscribe', 'subscribe(''%1$s'')'),
+    ('test_event', 'test_event(''%1$s'')'), ('unsubscribe', 'unsubscribe(''%1$s'')'),
     ('register_user', 'register_user(''a_new'')'),
     ('reject_assignment', 'reject_assignment(''%1$s'', pg_temp.id(''submitted to %1$s''), ''no'')'),
     ('return_assignment', 'return_assignment(''%1$s'', pg_temp.id(''accepted by %1$s''))'),
@@ -193,6 +197,8 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('task_types', 'SELECT count(*) FROM taskex.task_types WHERE title = ''Access'''),
     ('qualifications', 'SELECT string_agg(requester || '':'' || (test IS NOT NULL) || (answer_key IS NOT NULL), '' '' ORDER BY requester) FROM taskex.qualifications WHERE name = ''Access'' AND has_test'),
     ('blocks', 'SELECT string_agg(requester || ''>'' || performer, '' '' ORDER BY requester) FROM taskex.blocks WHERE requester LIKE ''a\_%'''),
+    ('subscriptions', 'SELECT string_agg(login, '' '' ORDER BY login) FROM taskex.subscriptions WHERE login LIKE ''a\_%'''),
+    ('event_kinds', 'SELECT count(*) > 10 FROM taskex.event_kinds'),
     ('errors', 'SELECT count(*) > 10 FROM taskex.errors'),
     ('nodes', 'SELECT count(*) FROM taskex.nodes WHERE name = ''local'''),
     ('partitions', 'SELECT count(*) FROM taskex.partitions WHERE name = ''access_1'''),
@@ -202,7 +208,8 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
 SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex'::regnamespace AND c.relkind = 'v'
     AND c.relname NOT IN ('disputes', 'golden_tasks', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'health', 'inferences', 'activity')
     AND c.relname NOT IN ('blocks', 'qualifications')
-    AND c.relname NOT IN ('audit', 'bonuses', 'budgets', 'fee_rules', 'payouts', 'payout_items', 'yearly_statements');
+    AND c.relname NOT IN ('audit', 'bonuses', 'budgets', 'fee_rules', 'payouts', 'payout_items', 'yearly_statements')
+    AND c.relname NOT IN ('event_kinds', 'subscriptions');
 -- a condition of his own is not shown the others' rows
 CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN RAISE WARNING 'leaked: %', $1; RETURN true; END $$;
 SET ROLE regress_access_user;

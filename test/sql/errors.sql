@@ -11,6 +11,7 @@ SELECT taskex.register_user('e_req', partition => 'errors_1') > 0 AS req,
     taskex.register_user('e_per', partition => 'errors_1') > 0 AS per,
     taskex.register_user('e_oth', partition => 'errors_1') > 0 AS oth;
 SELECT taskex.deposit('e_req', 100, 'start') > 0 AS deposited;
+SELECT taskex.subscribe('e_req') AS events;
 
 -- what the statements below refer to
 CREATE TEMP TABLE thing (name text PRIMARY KEY, id bigint);
@@ -129,6 +130,7 @@ INSERT INTO good_call VALUES
     ('resolve_dispute', ARRAY['pg_temp.id(''dispute'')', 'false', '''no''']),
     ('withdraw_dispute', ARRAY['''e_per''', 'pg_temp.id(''dispute'')']),
     ('quote', ARRAY['''e_req''', 'pg_temp.id(''type'')', '1', '1']),
+    ('read_events', ARRAY['''e_req''', '0', '10']),
     ('register_user', ARRAY['''e_new''', '''{}''', '''errors_1''']),
     ('reject_assignment', ARRAY['''e_req''', 'pg_temp.id(''submitted'')', '''bad''', 'false']),
     ('resume_node', ARRAY['''local''']), ('resume_partition', ARRAY['''errors_1''']),
@@ -141,12 +143,14 @@ INSERT INTO good_call VALUES
     ('statement', ARRAY['''e_req''', '''2000-01-01''', '10']),
     ('submit_assignment', ARRAY['''e_per''', 'pg_temp.id(''accepted'')', '''1''', 'pg_temp.id(''token'')']),
     ('submit_assignments', ARRAY['''e_per''', 'ARRAY[pg_temp.id(''accepted'')]', 'ARRAY[''1''::jsonb]']),
+    ('subscribe', ARRAY['''e_req''', 'NULL', 'NULL']),
     ('task_answer', ARRAY['''e_req''', 'pg_temp.id(''counted'')']),
     ('task_answers', ARRAY['''e_req''', 'pg_temp.id(''type'')', '0', '10']),
     ('infer_performers', ARRAY['''SELECT 1 AS worker, 2 AS task, 3 AS label''', '''majority''', '''{}''']),
     ('infer_truth', ARRAY['''SELECT 1 AS worker, 2 AS task, 3 AS label''', '''majority''', '''{}''']),
     ('task_consensus', ARRAY['''e_req''', 'pg_temp.id(''open'')']),
     ('task_results', ARRAY['''e_req''', 'pg_temp.id(''open'')']),
+    ('test_event', ARRAY['''e_req''']), ('unsubscribe', ARRAY['''e_req''']),
     ('update_user', ARRAY['''e_req''', '''{}''']),
     ('add_performers', ARRAY['''e_req''', 'pg_temp.id(''open'')', '1', '''more''']),
     ('annotate_task', ARRAY['''e_req''', 'pg_temp.id(''open'')', '''note''']),
@@ -190,6 +194,13 @@ SELECT g.name, who, pg_temp.try(format('SELECT * FROM taskex.%I(%L%s)', g.name, 
 -- values
 CREATE TEMP TABLE bad_call (number int GENERATED ALWAYS AS IDENTITY, call text);
 INSERT INTO bad_call (call) VALUES
+    -- events
+    ('subscribe(''e_req'', ''{}'')'), ('subscribe(''e_req'', ''{created, nothing}'')'), ('subscribe(''e_req'', ''{created, NULL}'')'),
+    ('subscribe(''e_req'', ''{{created}, {test}}'')'), ('subscribe(''e_req'', NULL, '''')'), ('subscribe(''e_req'', NULL, ''Upper'')'),
+    ('subscribe(''e_req'', NULL, ''1st'')'), ('subscribe(''e_req'', NULL, ''a b'')'), ('subscribe(''e_req'', NULL, ''a'' || chr(10))'),
+    ('subscribe(''e_req'', NULL, repeat(''x'', 64))'), ('subscribe(''e_req'', NULL, repeat(''x'', 63))'),
+    ('read_events(''e_req'', -1)'), ('read_events(''e_req'', 9223372036854775807)'), ('read_events(''e_req'', 0, 0)'), ('read_events(''e_req'', 0, -1)'),
+    ('read_events(''e_req'', 0, 10001)'), ('read_events(''e_per'')'), ('unsubscribe(''e_per'')'), ('test_event(''e_per'')'),
     -- amounts
     ('create_task_type(''e_req'', ''t'', -1)'), ('create_task_type(''e_req'', ''t'', ''NaN'')'),
     ('create_task_type(''e_req'', ''t'', ''Infinity'')'), ('create_task_type(''e_req'', ''t'', ''-Infinity'')'),

@@ -1,0 +1,219 @@
+-- The journal: acts, their dispatch, summaries, events. The conductor dispatches
+-- too, so all that is told here is what is there after run_due().
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+SET timezone = 'UTC';
+SET datestyle = 'ISO, YMD';
+SET taskex.exchange_fee = 0.2;
+SET taskex.clock = '2106-01-01 10:00:00+00';
+SELECT count(*) FROM taskex.run_due();
+SELECT taskex.add_partition('journal_p1') > 0 AS first, taskex.add_partition('journal_p2') > 0 AS second;
+SELECT taskex.register_user('j_req', partition => 'journal_p1') > 0 AS req, taskex.register_user('j_one', partition => 'journal_p2') > 0 AS one,
+    taskex.register_user('j_two', partition => 'journal_p1') > 0 AS two;
+SELECT taskex.deposit('j_req', 100, 'start') > 0 AS deposited;
+CREATE TEMP TABLE thing (name text PRIMARY KEY, id bigint);
+CREATE FUNCTION pg_temp.id(which text) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT id FROM thing WHERE name = which';
+-- what the users of this test did, with ids that have names instead
+CREATE FUNCTION pg_temp.events(login text, after bigint = 0) RETURNS TABLE (event bigint, kind text, task text, assignment text,
+        requester text, performer text, amount numeric, detail jsonb) LANGUAGE sql AS $$
+    SELECT e.event, e.kind, t.name, a.name, e.requester, e.performer, e.amount, e.detail - 'last_task_id'
+    FROM taskex.read_events(login, after) e LEFT JOIN thing t ON t.id = e.task_id AND t.name LIKE 'task%'
+        LEFT JOIN thing a ON a.id = e.assignment_id AND a.name LIKE 'assignment%' ORDER BY e.event $$;
+CREATE FUNCTION pg_temp.dispatch() RETURNS bigint LANGUAGE sql AS 'SELECT sum(count) FROM taskex.run_due()';
+
+-- subscribing ---------------------------------------------------------------
+SELECT taskex.subscribe('j_req') AS events_so_far;
+SELECT taskex.subscribe('j_one', '{accepted, submitted, approved, test}', 'j_channel') AS events_so_far;
+SELECT login, kinds, channel, subscribed_at FROM taskex.subscriptions WHERE login LIKE 'j\_%' ORDER BY 1;
+SELECT * FROM taskex.read_events('j_req');
+SELECT * FROM taskex.read_events('j_two');
+SELECT kind, to_requester, to_performer, by_default FROM taskex.event_kinds WHERE kind IN ('accepted', 'created', 'found', 'submitted') ORDER BY 1;
+
+-- one of each act -----------------------------------------------------------
+INSERT INTO thing VALUES ('type', taskex.create_task_type('j_req', 'Journal', 1));
+INSERT INTO thing VALUES ('task 1', taskex.create_task('j_req', pg_temp.id('type'), '1', 2));
+INSERT INTO thing SELECT 'task ' || 1 + n, id FROM taskex.create_tasks('j_req', pg_temp.id('type'), ARRAY['2', '3', '4']::jsonb[]) WITH ORDINALITY u (id, n);
+INSERT INTO thing SELECT 'assignment 1', assignment_id FROM taskex.accept_task('j_one', pg_temp.id('task 1'));
+INSERT INTO thing SELECT 'assignment 2', assignment_id FROM taskex.accept_task('j_two', pg_temp.id('task 1'));
+INSERT INTO thing SELECT 'assignment 3', assignment_id FROM taskex.accept_task('j_one', pg_temp.id('task 2'));
+INSERT INTO thing SELECT 'assignment 4', assignment_id FROM taskex.accept_task('j_two', pg_temp.id('task 3'));
+SELECT taskex.submit_assignment('j_one', pg_temp.id('assignment 1'), '1');
+SELECT taskex.return_assignment('j_one', pg_temp.id('assignment 3'));
+SELECT pg_temp.dispatch() >= 0 AS done;
+SELECT * FROM pg_temp.events('j_req');
+SELECT taskex.submit_assignment('j_two', pg_temp.id('assignment 2'), '1');
+SELECT pg_temp.dispatch() >= 0 AS done;
+SELECT * FROM pg_temp.events('j_req', 4);
+SELECT taskex.approve_assignment('j_req', pg_temp.id('assignment 1'));
+SELECT taskex.reject_assignment('j_req', pg_temp.id('assignment 2'), 'no', true);
+SELECT taskex.expire_task('j_req', pg_temp.id('task 4'));
+SELECT taskex.test_event('j_one');
+SET taskex.clock = '2106-01-01 11:30:00+00';
+SELECT pg_temp.dispatch() >= 0 AS done, pg_temp.dispatch() >= 0 AS again;
+SELECT pg_temp.dispatch() >= 0 AS done;
+SELECT * FROM pg_temp.events('j_req', 6);
+SELECT * FROM pg_temp.events('j_one');
+SELECT max_rows, array_agg(event) FROM (VALUES (1), (2)) m (max_rows), taskex.read_events('j_one', 1, max_rows) GROUP BY 1 ORDER BY 1;
+SELECT count(*) FROM taskex.read_events('j_one', 1000);
+
+-- what comes of it ----------------------------------------------------------
+SELECT login, submitted, approved, rejected, returned, abandoned FROM _taskex.standing JOIN _taskex.directory ON user_id = performer_id
+    WHERE login LIKE 'j\_%' ORDER BY 1;
+SELECT login, day, approved, _taskex.amount(reward) AS reward, bonus FROM _taskex.earning JOIN _taskex.directory ON user_id = performer_id
+    WHERE login LIKE 'j\_%' ORDER BY 1;
+SELECT tasks, slots, submitted, approved, rejected, released_slots, returned, abandoned, _taskex.amount(held) AS held, _taskex.amount(paid) AS paid,
+    _taskex.amount(fees) AS fees, _taskex.amount(released) AS released, round(rate::numeric, 4) AS rate, rate_at, first_at, last_at
+    FROM _taskex.progress WHERE requester_id = _taskex.user_id('j_req');
+SELECT p.held - p.paid - p.fees - p.released = b.held * 1000000000 AS held_adds_up
+    FROM _taskex.progress p, taskex.balance('j_req') b WHERE requester_id = _taskex.user_id('j_req');
+SELECT p.login, submitted, approved, rejected, returned, abandoned, _taskex.amount(paid) AS paid FROM _taskex.working JOIN _taskex.directory p ON p.user_id = performer_id
+    WHERE requester_id = _taskex.user_id('j_req') ORDER BY 1;
+SELECT * FROM taskex.check_market() WHERE check_name = 'journal';
+-- the check sees what is wrong
+BEGIN;
+UPDATE _taskex.standing SET approved = approved + 1 WHERE performer_id = _taskex.user_id('j_one');
+UPDATE _taskex.working SET paid = paid + 1, submitted = submitted - 1 WHERE performer_id = _taskex.user_id('j_one');
+SELECT * FROM taskex.check_market() WHERE check_name = 'journal';
+ROLLBACK;
+-- a rate decays by its time constant, and does not grow when a clock goes back
+SELECT round(_taskex.decayed(8, interval '1 hour')::numeric, 4) AS hour, _taskex.decayed(8, interval '-1 hour') AS back, _taskex.decayed(8, interval '1 year') AS year;
+
+-- one transaction -----------------------------------------------------------
+BEGIN;
+SELECT taskex.create_task('j_req', pg_temp.id('type'), '"undone"') > 0 AS created;
+SAVEPOINT s;
+SELECT taskex.test_event('j_req');
+ROLLBACK TO s;
+SELECT count(*) FROM taskex.run_due();
+-- own acts are not dispatched before they are committed
+SELECT count(*) FROM pg_temp.events('j_req', 10);
+SELECT count(*) FROM _taskex.journal_tail() WHERE requester_id = _taskex.user_id('j_req');
+COMMIT;
+SELECT pg_temp.dispatch() >= 0 AS done;
+SELECT kind, performer FROM pg_temp.events('j_req', 10);
+BEGIN;
+SELECT taskex.test_event('j_req');
+ROLLBACK;
+SELECT pg_temp.dispatch() >= 0 AS done;
+SELECT taskex.subscribe('j_req', '{test}') AS events_so_far;
+
+-- subscriptions change what comes after them --------------------------------
+SELECT taskex.test_event('j_req');
+INSERT INTO thing VALUES ('task 5', taskex.create_task('j_req', pg_temp.id('type'), '5'));
+SELECT pg_temp.dispatch() >= 0 AS done;
+SELECT * FROM pg_temp.events('j_req', 11);
+SELECT taskex.unsubscribe('j_req');
+SELECT taskex.test_event('j_req');
+SELECT taskex.read_events('j_req');
+SELECT taskex.subscribe('j_req') AS events_so_far;
+-- an accept is on record only for those who asked
+INSERT INTO thing SELECT 'assignment 5', assignment_id FROM taskex.accept_task('j_two', pg_temp.id('task 5'));
+SELECT count(*) FROM _taskex.journal_tail() WHERE kind = 'accepted' AND performer_id = _taskex.user_id('j_two');
+SELECT taskex.subscribe('j_two', '{accepted}') AS events_so_far;
+INSERT INTO thing VALUES ('task 6', taskex.create_task('j_req', pg_temp.id('type'), '6'));
+INSERT INTO thing SELECT 'assignment 6', assignment_id FROM taskex.accept_task('j_two', pg_temp.id('task 6'));
+SELECT pg_temp.dispatch() >= 0 AS done;
+SELECT * FROM pg_temp.events('j_two');
+
+-- batches -------------------------------------------------------------------
+SELECT count(taskex.test_event('j_req')) FROM generate_series(1, 25);
+-- more than fit into one: the rest comes next, in order, also of one transaction
+BEGIN;
+SELECT _taskex.dispatch(10) <= 10 AS dispatched;
+SELECT _taskex.dispatch(10) <= 10 AS dispatched;
+SELECT * FROM taskex.check_market() WHERE check_name = 'journal';
+COMMIT;
+SELECT pg_temp.dispatch() >= 0 AS done;
+SELECT count(*), max(event) - min(event) AS span FROM taskex.read_events('j_req', 12) WHERE kind = 'test';
+SELECT * FROM taskex.check_market() WHERE check_name = 'journal';
+-- nothing is left, and a look changes nothing
+SELECT count(*) FROM _taskex.journal_tail() WHERE requester_id = _taskex.user_id('j_req');
+
+-- a consumer that fails -----------------------------------------------------
+CREATE FUNCTION _taskex.fold_bad(batch _taskex.journal_act[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM unnest(batch) b WHERE b.detail @> '{"bad": true}') THEN
+        RAISE 'cannot do this';
+    END IF;
+    INSERT INTO public.journal_seen SELECT b.id, b.detail FROM unnest(batch) b WHERE b.kind = 'test';
+END $$;
+CREATE TABLE public.journal_seen (id bigint PRIMARY KEY, detail jsonb);
+INSERT INTO _taskex.journal_consumer VALUES (5, 'fold_bad');
+SELECT _taskex.journal('test', _taskex.user_id('j_req'), NULL, NULL, NULL, NULL, NULL, jsonb_build_object('n', n, 'bad', n = 3))
+    FROM generate_series(1, 5) n;
+SELECT pg_temp.dispatch() >= 0 AS done;
+-- the others have had it all
+SELECT array_agg(detail ORDER BY event) FROM pg_temp.events('j_req', 12) WHERE detail ? 'n';
+SELECT count(*) FROM public.journal_seen;
+SELECT check_name, ok, regexp_replace(detail, '\d+ acts', 'N acts') AS detail FROM taskex.health WHERE check_name = 'journal';
+-- tried again in ever smaller parts, until only what it cannot do is left
+DO $$
+BEGIN
+    LOCK TABLE _taskex.journal_consumer IN SHARE UPDATE EXCLUSIVE MODE;
+    FOR i IN 1 .. 60 LOOP
+        UPDATE _taskex.journal_trouble SET next_try = '-infinity';
+        PERFORM _taskex.journal_retry();
+    END LOOP;
+END $$;
+SELECT detail FROM public.journal_seen ORDER BY id;
+SELECT (act).detail, given_up FROM _taskex.journal_failed WHERE consumer = 'fold_bad';
+SELECT check_name, ok FROM taskex.health WHERE check_name = 'journal';
+-- mended
+CREATE OR REPLACE FUNCTION _taskex.fold_bad(batch _taskex.journal_act[]) RETURNS void LANGUAGE sql AS
+    'INSERT INTO public.journal_seen SELECT b.id, b.detail FROM unnest(batch) b WHERE b.kind = ''test''';
+UPDATE _taskex.journal_failed SET given_up = false;
+INSERT INTO _taskex.journal_trouble VALUES ('fold_bad', now(), 0, 100, '-infinity', 'mended');
+SELECT pg_temp.dispatch() >= 0 AS done;
+SELECT detail FROM public.journal_seen WHERE detail @> '{"bad": true}';
+SELECT count(*) FROM _taskex.journal_failed;
+DELETE FROM _taskex.journal_consumer WHERE name = 'fold_bad';
+DROP FUNCTION _taskex.fold_bad(_taskex.journal_act[]);
+DROP TABLE public.journal_seen;
+SELECT * FROM taskex.check_market() WHERE check_name = 'journal';
+
+SET taskex.clock = '2106-01-01 14:00:00+00';
+SELECT count(taskex.expire_task(requester, task_id)) AS closed FROM taskex.tasks WHERE requester = 'j_req' AND state = 'available';
+SELECT pg_temp.dispatch() >= 0 AS done;
+SELECT pg_temp.dispatch() >= 0 AS done;
+
+-- retention -----------------------------------------------------------------
+-- what was here: events of before; then half the retention, and again
+SELECT taskex.subscribe('j_req') AS events_so_far \gset
+INSERT INTO _taskex.event_turn SELECT 0, _taskex.now() WHERE NOT EXISTS (SELECT FROM _taskex.event_turn);
+UPDATE _taskex.event_turn SET started_at = '2106-01-01 11:30:00+00';
+CREATE PROCEDURE pg_temp.turn() LANGUAGE plpgsql AS $$
+DECLARE
+    before bigint := (SELECT turn FROM _taskex.event_turn);
+BEGIN
+    FOR i IN 1 .. 1000 LOOP
+        PERFORM taskex.run_due();
+        COMMIT;
+        EXIT WHEN (SELECT turn FROM _taskex.event_turn) > before;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END $$;
+SET taskex.clock = '2106-01-05 12:00:00+00';
+CALL pg_temp.turn();
+SELECT taskex.test_event('j_req');
+SELECT pg_temp.dispatch() >= 0 AS done;
+SELECT count(*) = :events_so_far + 1 AS all_there FROM taskex.read_events('j_req', 0, 10000);
+SET taskex.clock = '2106-01-09 12:00:00+00';
+CALL pg_temp.turn();
+SELECT count(*) = :events_so_far + 1 AS all_there FROM taskex.read_events('j_req', 0, 10000);
+SET taskex.clock = '2106-01-13 12:00:00+00';
+CALL pg_temp.turn();
+SELECT count(*) FROM taskex.read_events('j_req', 0);
+SELECT kind FROM taskex.read_events('j_req', :events_so_far);
+-- numbers go on after all are gone
+SET taskex.clock = '2106-01-17 12:00:00+00';
+CALL pg_temp.turn();
+SET taskex.clock = '2106-01-21 12:00:00+00';
+CALL pg_temp.turn();
+SELECT count(*) FROM _taskex.event WHERE user_id = _taskex.user_id('j_req');
+SELECT taskex.subscribe('j_req') = :events_so_far + 1 AS same;
+SELECT taskex.test_event('j_req');
+SELECT pg_temp.dispatch() >= 0 AS done;
+SELECT event = :events_so_far + 2 AS next, kind FROM taskex.read_events('j_req', :events_so_far + 1);
+SELECT * FROM taskex.check_market() WHERE check_name = 'journal';
+
+SELECT count(taskex.unsubscribe(login)) FROM taskex.subscriptions WHERE login LIKE 'j\_%';
