@@ -19,6 +19,7 @@
 #include "ledger/ledger.h"
 #include "market/consensus.h"
 #include "market/rows.h"
+#include "qualification/requirement.h"
 
 #include "catalog/pg_type.h"
 #include "common/int.h"
@@ -545,7 +546,10 @@ taskex_change_task_type(PG_FUNCTION_ARGS)
 	if (change.live > 0)
 		wrong_state(&change, "is under way", "Its type is what those performers agreed to.");
 	if (type.task_type != change.task_type && type.task_type != -change.task_type)
+	{
+		requirements_check_supply(type.requirements, change.requester.user_id);
 		move_to_type(&change, &type);
+	}
 	child_close(&change.tasks);
 	PG_RETURN_VOID();
 }

@@ -369,15 +369,25 @@ eligibility_require(Eligibility *eligibility, const Requirements *requirements, 
 
 /* ---- blocks ---- */
 
+static int
+compare_block(const void *key, const void *element)
+{
+	int64		requester = *(const int64 *) key;
+	const Block *block = element;
+
+	return requester < block->requester ? -1 : requester > block->requester;
+}
+
 const Block *
 eligibility_block(Eligibility *eligibility, int64 requester)
 {
 	if (eligibility->blocks == NULL)
 		read_blocks(eligibility);
-	for (int i = 0; i < eligibility->block_count; i++)
-		if (eligibility->blocks[i].requester == 0 || eligibility->blocks[i].requester == requester)
-			return &eligibility->blocks[i];
-	return NULL;
+	if (likely(eligibility->block_count == 0))
+		return NULL;
+	if (eligibility->blocks[0].requester == 0)
+		return &eligibility->blocks[0];
+	return bsearch(&requester, eligibility->blocks, eligibility->block_count, sizeof(Block), compare_block);
 }
 
 void

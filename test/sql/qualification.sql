@@ -188,6 +188,7 @@ SELECT taskex.create_task_type('q_req', 'Public', 0, qualifications => jsonb_bui
 INSERT INTO thing VALUES ('type other', taskex.create_task_type('q_oth', 'Other', 0, qualifications => jsonb_build_array(jsonb_build_object('qualification', pg_temp.id('other'), 'comparator', 'exists'))));
 SELECT pg_temp.try($$SELECT taskex.create_task('q_req', pg_temp.id('type other'), '1')$$);
 SELECT pg_temp.try($$SELECT taskex.create_tasks('q_req', pg_temp.id('type other'), ARRAY['1']::jsonb[])$$);
+SELECT pg_temp.try($$SELECT taskex.change_task_type('q_req', taskex.create_task('q_req', pg_temp.type('[]'), '1'), pg_temp.id('type other'))$$);
 SELECT taskex.update_qualification('q_oth', pg_temp.id('other'), '{"is_public": true}');
 SELECT pg_temp.try($$SELECT taskex.create_task('q_req', pg_temp.id('type other'), '1')$$);
 
