@@ -78,24 +78,6 @@ COMMENT ON COLUMN _taskex.block.requester_id IS 'Whose tasks he may not accept; 
 INSERT INTO _taskex.child_table VALUES ('block', 230, 90, ARRAY['PRIMARY KEY (performer_id, requester_id)'],
     ARRAY['(requester_id, performer_id)']);
 
--- The journal's summary (until that makes it).
-DO $$
-BEGIN
-    IF to_regclass('_taskex.standing') IS NULL THEN
-        CREATE TABLE _taskex.standing (
-            partition_id int NOT NULL,
-            performer_id bigint NOT NULL,
-            submitted bigint NOT NULL,
-            approved bigint NOT NULL,
-            rejected bigint NOT NULL,
-            returned bigint NOT NULL,
-            abandoned bigint NOT NULL
-        ) PARTITION BY LIST (partition_id);
-        COMMENT ON TABLE _taskex.standing IS 'What performers have done in all.';
-        INSERT INTO _taskex.child_table VALUES ('standing', 290, 90, ARRAY['PRIMARY KEY (performer_id)'], '{}');
-    END IF;
-END $$;
-
 SELECT pg_catalog.pg_extension_config_dump('_taskex.qualification_type', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.qualification_type_qualification_type_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.qualification_request_id_seq', '');

@@ -14,6 +14,7 @@ SELECT taskex.register_user('q_req', partition => 'qualification_1') > 0 AS req,
     taskex.register_user('q_bob', '{"location": "USA", "devices": ["desktop", "tablet", 7, null]}', 'qualification_2') > 0 AS bob,
     taskex.register_user('q_cid', '{"device": {"odd": 1}, "devices": "odd"}', 'qualification_2') > 0 AS cid;
 SELECT taskex.deposit('q_req', 1000, 'start') > 0 AS deposited;
+SELECT taskex.subscribe('q_bob', ARRAY(SELECT kind FROM taskex.event_kinds WHERE kind ~ 'qualification|block'));
 
 -- an error, its detail and hint, with ids masked; what was done is undone
 CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -213,7 +214,20 @@ INSERT INTO case_of (requirement) SELECT jsonb_build_object('qualification', q, 
 SELECT subject, requirement, string_agg(met, ', ' ORDER BY who) AS "ann, bob, cid" FROM met GROUP BY number, subject, requirement ORDER BY number;
 SELECT taskex.update_user('q_cid', '{"location": "US", "devices": ["phone", "vr"], "device": "watch"}');
 SELECT subject, requirement, string_agg(met, ', ' ORDER BY who) AS cid FROM met WHERE who = 'q_cid' GROUP BY number, subject, requirement ORDER BY number;
--- counts: nothing done yet
+-- counts: what ann has done, as far as it has been added up
+INSERT INTO thing VALUES ('work', taskex.create_task_type('q_req', 'Work', 0, auto_approve => '30 days')),
+    ('short', taskex.create_task_type('q_req', 'Short', 0, lease => '1 ms'));
+SELECT count(*) FROM taskex.create_tasks('q_req', pg_temp.id('work'), array_fill('1'::jsonb, ARRAY[8]));
+SELECT count(*) FROM taskex.create_tasks('q_req', pg_temp.id('short'), array_fill('1'::jsonb, ARRAY[2]));
+CREATE TEMP TABLE work AS SELECT assignment_id, row_number() OVER () AS n FROM taskex.accept_next('q_ann', pg_temp.id('work'), 8);
+SELECT count(taskex.submit_assignment('q_ann', assignment_id, '1')) FROM work WHERE n <= 4;
+SELECT count(taskex.approve_assignment('q_req', assignment_id)) FROM work WHERE n <= 3;
+SELECT count(taskex.reject_assignment('q_req', assignment_id, 'no')) FROM work WHERE n = 4;
+SELECT count(taskex.return_assignment('q_ann', assignment_id)) FROM work WHERE n > 4;
+SELECT count(*) FROM taskex.accept_next('q_ann', pg_temp.id('short'), 2);
+SET taskex.clock = '2120-01-03 00:10:01+00';
+SELECT count(*) > 0 AS due FROM taskex.run_due();
+SELECT count(*) > 0 AS due FROM taskex.run_due();
 TRUNCATE case_of RESTART IDENTITY;
 INSERT INTO case_of (requirement) SELECT jsonb_build_object('qualification', q, 'comparator', c, 'value', v)
     FROM (VALUES ('assignments_submitted', '>=', 4), ('assignments_submitted', '<', 4), ('assignments_approved', '=', 3), ('approval_percent', '>=', 75), ('approval_percent', '>', 75),
@@ -221,7 +235,7 @@ INSERT INTO case_of (requirement) SELECT jsonb_build_object('qualification', q, 
 INSERT INTO case_of (requirement) SELECT jsonb_build_object('qualification', q, 'comparator', c)
     FROM unnest(ARRAY['assignments_submitted', 'approval_percent', 'return_percent', 'abandon_percent', 'member_since']) q, unnest(ARRAY['exists', 'not exists']) c;
 INSERT INTO case_of (requirement) VALUES ('{"qualification": "assignments_approved", "comparator": "in", "values": [3, 4]}'), ('{"qualification": "approval_percent", "comparator": "not in", "values": [75]}');
-SELECT subject, requirement, met FROM met WHERE who = 'q_ann' ORDER BY number;
+SELECT subject, requirement, string_agg(met, ', ' ORDER BY who) AS "ann, bob" FROM met WHERE who IN ('q_ann', 'q_bob') GROUP BY number, subject, requirement ORDER BY number;
 
 -- enforced ----------------------------------------------------------------------
 CREATE FUNCTION pg_temp.needs(subject jsonb, comparator text, value int, guard text = 'accept') RETURNS jsonb LANGUAGE sql AS
@@ -335,11 +349,10 @@ SELECT count(taskex.register_user('q_many_' || n, partition => 'qualification_1'
 SELECT count(*) FROM generate_series(1, 40) n WHERE _taskex.is_blocked(_taskex.user_id('q_ann'), _taskex.user_id('q_many_' || n));
 SELECT input FROM taskex.accept_next('q_ann', pg_temp.id('free'));
 
--- journal
-SELECT kind, performer, detail - 'qualification' - 'request' AS detail, count(*) FROM _taskex.journal_act j,
-        LATERAL (SELECT login AS performer FROM _taskex.directory d WHERE d.user_id = j.performer_id) p
-    WHERE (kind LIKE 'qualification%' OR kind LIKE '%block%') AND performer IN ('q_bob', 'q_cid', 'q_oth')
-    GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+-- what bob has heard of all this
+SELECT count(*) > 0 AS due FROM taskex.run_due();
+SELECT kind, coalesce(requester, 'exchange') AS requester, at, detail - 'qualification' - 'request' AS detail FROM taskex.read_events('q_bob') ORDER BY event;
+SELECT taskex.unsubscribe('q_bob');
 SELECT count(taskex.expire_task(requester, task_id)) > 0 AS closed FROM taskex.tasks WHERE requester LIKE 'q\_%' AND state = 'available';
 SET taskex.clock = '2122-01-01 00:00:00+00';
 SELECT count(*) FROM taskex.run_due();
