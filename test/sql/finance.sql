@@ -182,6 +182,32 @@ UPDATE _taskex.entry SET available = available - 100, held = held + 100 WHERE ki
 UPDATE _taskex.entry SET available = available + 9000000000000, held = held - 9000000000000 WHERE kind = 'budget' AND counterparty = _taskex.user_id('fin_req');
 SELECT check_name FROM taskex.check_ledger() WHERE NOT ok;
 ROLLBACK;
+-- a budget with many charges is folded like any account, and read the same
+SELECT taskex.create_task_type('fin_free', 'Finance: small', 0.01) AS small \gset
+SELECT taskex.set_budget('fin_free', 13.3);
+SELECT count(taskex.create_task('fin_free', :small, to_jsonb(i))) FROM generate_series(1, 1100) i;
+SELECT spent, remaining FROM taskex.budgets WHERE requester = 'fin_free';
+DO $$
+DECLARE
+    type bigint := (SELECT task_type_id FROM taskex.task_types WHERE title = 'Finance: small');
+BEGIN
+    FOR i IN 1..200 LOOP
+        -- too much: that reads the entries, and notes how many they are
+        BEGIN
+            PERFORM taskex.create_task('fin_free', type, '1', 100);
+        EXCEPTION WHEN SQLSTATE 'TX203' THEN
+            PERFORM _taskex.fold_ledger();
+        END;
+        EXIT WHEN EXISTS (SELECT FROM _taskex.balance b WHERE b.account_id < -1);
+        PERFORM pg_sleep(0.05);
+    END LOOP;
+END $$;
+SELECT count(*) AS folded, sum(b.available + b.held) AS sum FROM _taskex.balance b WHERE b.account_id < -1;
+SELECT spent, remaining FROM taskex.budgets WHERE requester = 'fin_free';
+SELECT taskex.create_task('fin_free', :small, '1', 9);
+SELECT taskex.create_task('fin_free', :small, '1', 8) > 0 AS created;
+SELECT spent, remaining FROM taskex.budgets WHERE requester = 'fin_free';
+
 SET taskex.clock = '2206-03-01 00:00:00+00';
 SELECT count(*) FROM taskex.run_due();
 SELECT * FROM taskex.check_ledger() WHERE NOT ok;
