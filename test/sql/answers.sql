@@ -4,9 +4,6 @@ SET client_min_messages = warning;
 SET timezone = 'UTC';
 SET taskex.exchange_fee = 0.2;
 SET taskex.clock = '2106-01-01 00:00:00+00';
--- the conductor counts what performers were compared by at moments of its own, which
--- would change the figures below; not while this test runs
-DELETE FROM _taskex.journal_consumer WHERE name = 'fold_reliability';
 SELECT taskex.add_partition('answers_' || i) > 0 AS added FROM generate_series(1, 2) i;
 SELECT count(taskex.register_user('an_' || i, partition => 'answers_' || 1 + i % 2)) FROM generate_series(1, 12) i;
 SELECT taskex.register_user('an_req', partition => 'answers_1') > 0 AS req, taskex.register_user('an_oth', partition => 'answers_1') > 0 AS oth;
@@ -148,8 +145,10 @@ ROLLBACK;
 SELECT * FROM pg_temp.look(:t);
 SELECT count(*) AS offered FROM taskex.accept_next('an_11', :type, 100) a WHERE a.task_id = :t;
 
--- one coin: performers of whom nothing is known are taken for 0.8 right
-SELECT taskex.create_task('an_req', :type, '1', 10, consensus => 'one_coin', confidence => 0.95) AS t \gset
+-- one coin: performers of whom nothing is known are taken for 0.8 right (what they have been compared by is
+-- counted by type: here, and below, a type for each task)
+SELECT taskex.create_task_type('an_req', 'Coin 1', 1) AS coin1, taskex.create_task_type('an_req', 'Coin 2', 1) AS coin2 \gset
+SELECT taskex.create_task('an_req', :coin1, '1', 10, consensus => 'one_coin', confidence => 0.95) AS t \gset
 SELECT pg_temp.answer(:t, 1, '"yes"');
 SELECT pg_temp.answer(:t, 2, '"no"');
 SELECT * FROM pg_temp.look(:t);
@@ -171,7 +170,7 @@ SELECT taskex.create_task('an_req', :four, '1', 10, consensus => 'one_coin') AS 
 SELECT pg_temp.answer(:t, i, '"n"') FROM generate_series(1, 2) i;
 SELECT round(confidence::numeric, 4) = round(144 / 147.0, 4) AS of_four FROM taskex.task_answer('an_req', :t);
 -- without a confidence all are asked
-SELECT taskex.create_task('an_req', :type, '1', 5, consensus => 'one_coin') AS t \gset
+SELECT taskex.create_task('an_req', :coin2, '1', 5, consensus => 'one_coin') AS t \gset
 SELECT pg_temp.answer(:t, i, '1') FROM generate_series(1, 5) i;
 SELECT * FROM pg_temp.look(:t);
 -- an idempotency key stands for the plurality too
@@ -199,4 +198,47 @@ SELECT pg_temp.try(format('SELECT * FROM taskex.task_answer(''an_req'', %s)', ta
 SELECT pg_temp.try(format('SELECT * FROM taskex.task_answers(''an_req'', %s, 0, %s)', :type, rows)) FROM unnest(ARRAY[0, 10001]) rows;
 SELECT pg_temp.try('SELECT * FROM taskex.task_answers(''an_req'', 0)');
 SELECT * FROM pg_temp.broken;
-INSERT INTO _taskex.journal_consumer VALUES (50, 'fold_reliability');
+
+-- how reliable performers are: what each is compared by, folded by the dispatch
+CREATE FUNCTION pg_temp.reliable(type bigint) RETURNS TABLE (performer text, agreed numeric, compared float8) LANGUAGE sql AS $$
+    SELECT d.login, round(r.agreed::numeric, 4), r.compared FROM _taskex.reliability r JOIN _taskex.directory d ON d.user_id = r.performer_id
+    WHERE r.task_type_id = type ORDER BY 1;
+$$;
+SELECT taskex.create_task_type('an_req', 'Reliable', 0) AS rel \gset
+-- a fixed plurality: all when the last result has come, nobody before
+SELECT taskex.create_task('an_req', :rel, '1', 3, consensus => 'majority') AS t \gset
+SELECT pg_temp.answer(:t, i, '"a"') FROM generate_series(1, 2) i;
+SELECT count(*) >= 0 AS done FROM taskex.run_due();
+SELECT * FROM pg_temp.reliable(:rel);
+SELECT pg_temp.answer(:t, 3, '"b"');
+SELECT count(*) >= 0 AS done FROM taskex.run_due();
+SELECT * FROM pg_temp.reliable(:rel);
+-- each as the others see him: of two newcomers one agrees and one does not; or both, at odds of 4 each, are against him
+SELECT 0.5 AS of_two, round(1 / (1 + 4 * 4.0), 4) AS contradicted;
+-- once: approving changes nothing, nor does a second dispatch; a rejection neither
+SELECT count(*) FROM (SELECT taskex.reject_assignment('an_req', assignment_id, 'no') FROM taskex.task_results('an_req', :t) WHERE performer = 'an_3') r;
+SELECT count(*) >= 0 AS done FROM taskex.run_due();
+SELECT sum(compared) FROM pg_temp.reliable(:rel);
+-- a dynamic one: when it is decided, and who comes later alone
+SELECT taskex.create_task('an_req', :rel, '2', 5, consensus => 'majority', min_performers => 1) AS t \gset
+SELECT (taskex.accept_task('an_5', :t)).assignment_id AS late \gset
+SELECT pg_temp.answer(:t, i, '"a"') FROM generate_series(1, 3) i;
+SELECT taskex.submit_assignment('an_5', :late, '"a"');
+SELECT count(*) >= 0 AS done FROM taskex.run_due();
+SELECT performer, compared, agreed > compared / 2 AS well FROM pg_temp.reliable(:rel);
+-- golden tasks by the known answer
+SELECT taskex.create_golden_task('an_req', :rel, '3', '"right"') AS g \gset
+SELECT pg_temp.answer(:g, i, CASE i WHEN 6 THEN '"right"' ELSE '"wrong"' END::jsonb) FROM generate_series(6, 7) i;
+SELECT count(*) >= 0 AS done FROM taskex.run_due();
+SELECT * FROM pg_temp.reliable(:rel) WHERE performer IN ('an_6', 'an_7');
+-- the next answers use it: one who was right outweighs a newcomer, who outweighs one who was wrong
+SELECT taskex.create_task('an_req', :rel, '4', 3, consensus => 'one_coin') AS t \gset
+SELECT pg_temp.answer(:t, 6, '"good"');
+SELECT pg_temp.answer(:t, 7, '"bad"');
+SELECT answer, round(confidence::numeric, 4) AS confidence, round(5 / (5 + 2.0), 4) AS odds_of_5_and_2 FROM taskex.task_answer('an_req', :t);
+SELECT performer, round(reliability::numeric, 4) AS reliability FROM _taskex.result JOIN taskex.assignments USING (assignment_id) WHERE _taskex.result.task_id = :t ORDER BY 1;
+-- numbers compare nobody
+SELECT taskex.create_task('an_req', :rel, '5', 2, consensus => 'mean') AS t \gset
+SELECT pg_temp.answer(:t, i, to_jsonb(i)) FROM generate_series(8, 9) i;
+SELECT count(*) >= 0 AS done FROM taskex.run_due();
+SELECT count(*) FROM pg_temp.reliable(:rel) WHERE performer IN ('an_8', 'an_9');
