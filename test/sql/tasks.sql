@@ -149,7 +149,7 @@ BEGIN;
 SELECT taskex.create_task('k_req', :two, '"mine"') AS mine \gset
 SELECT taskex.cancel_tasks('k_req', :two) AS own_of_this_transaction;
 ROLLBACK;
-SELECT pg_temp.try(s) AS says FROM unnest(ARRAY['SELECT taskex.cancel_tasks(''k_req'')', format('SELECT taskex.cancel_tasks(''k_req'', %s, ''{}'')', :two), 'SELECT taskex.cancel_tasks(''k_req'', 5)',
+SELECT pg_temp.try(s) AS says FROM unnest(ARRAY['SELECT taskex.cancel_tasks(''k_req'')', format('SELECT taskex.cancel_tasks(''k_req'', %s, ''{}'')', :two), 'SELECT taskex.cancel_tasks(''k_req'', 900000000)',
     'SELECT taskex.cancel_tasks(''k_req'', task_ids => ''{NULL}'')', 'SELECT taskex.cancel_tasks(''k_req'', task_ids => ''{5}'')', format('SELECT taskex.cancel_tasks(''k_other'', task_ids => %L)', :'many')]) s;
 SELECT * FROM money;
 SELECT * FROM broken;
@@ -166,7 +166,7 @@ SELECT taskex.change_task_type('k_req', :t, :one), pg_temp.look(:t);
 SELECT input, reward FROM taskex.accept_next('k_cid', :one);
 SELECT taskex.change_task_type('k_req', taskex.create_task('k_req', :two, '"same type"'), :two);
 SELECT input FROM taskex.accept_next('k_cid', :two);
-SELECT pg_temp.try(format('SELECT taskex.change_task_type(%L, %s, %s)', who, task, type)) AS says FROM (VALUES ('k_req', :later, :one), ('k_req', :t2, :one), ('k_req', :t, 5), ('k_other', :t, :two), ('k_req', 5, :two)) v (who, task, type);
+SELECT pg_temp.try(format('SELECT taskex.change_task_type(%L, %s, %s)', who, task, type)) AS says FROM (VALUES ('k_req', :later, :one), ('k_req', :t2, :one), ('k_req', :t, 900000000), ('k_req', :t, -:two), ('k_other', :t, :two), ('k_req', 5, :two)) v (who, task, type);
 BEGIN;
 SELECT taskex.create_task('k_req', :one, '"undone"') AS undone \gset
 SELECT taskex.change_task_type('k_req', :undone, :two);
@@ -223,7 +223,7 @@ SELECT taskex.submit_assignment('k_bob', (taskex.accept_task('k_bob', (:'listed'
 SELECT performer, state, submitted_at, judged_at, result FROM taskex.list_assignments('k_list', (:'listed'::bigint[])[3]);
 SELECT (SELECT count(*) FROM taskex.list_assignments('k_list', (:'listed'::bigint[])[1], 'approved')) AS approved, (SELECT count(*) FROM taskex.list_assignments('k_list', (:'listed'::bigint[])[1], 'rejected')) AS rejected,
     (SELECT string_agg(performer, ' ') FROM taskex.list_assignments('k_list', (:'listed'::bigint[])[3], after => (SELECT min(assignment_id) FROM taskex.list_assignments('k_list', (:'listed'::bigint[])[3])))) AS second_page;
-SELECT pg_temp.try('SELECT * FROM taskex.' || s) AS says FROM unnest(ARRAY['list_tasks(''k_list'', ''open'')', 'list_tasks(''k_list'', task_type => 5)', 'list_tasks(''k_list'', max_rows => 0)', 'list_tasks(''k_list'', max_rows => 10001)',
+SELECT pg_temp.try('SELECT * FROM taskex.' || s) AS says FROM unnest(ARRAY['list_tasks(''k_list'', ''open'')', 'list_tasks(''k_list'', task_type => 900000000)', 'list_tasks(''k_list'', max_rows => 0)', 'list_tasks(''k_list'', max_rows => 10001)',
     'reviewable_tasks(''k_list'', status => ''x'')', 'reviewable_tasks(''k_list'', after => 5)', 'reviewable_results(''k_list'', after => 5)', 'reviewable_results(''k_list'', max_rows => -1)',
     format('list_assignments(''k_list'', %s, ''accepted'')', (:'listed'::bigint[])[1]), format('list_assignments(''k_req'', %s)', (:'listed'::bigint[])[1])]) s;
 -- approved in time: not listed any more
