@@ -128,26 +128,11 @@ typedef struct Notice
 	int64		task_id;
 	bool		at_commit;		/* the task is offered again at commit */
 	bool		at_abort;		/* ... at abort */
-	bool		reopened;		/* a commit opens what was closed, or elsewhere */
 	bool		taken;			/* a commit takes a slot, or closes it */
 } Notice;
 
-/* mutex held */
 static void
-reopen(Shelf *shelf, const Notice *notice)
-{
-	shelf->retired = false;
-	shelf_lower_durable(shelf, notice->task_id - 1);
-
-	/* as if it were supplied: on this shelf it may be the last one */
-	if (notice->task_id <= shelf->high)
-		shelf_add_range(shelf, notice->task_id, notice->task_id);
-	shelf->high = Max(shelf->high, notice->task_id);
-	shelf_changed(shelf);
-}
-
-static void
-give_notice(Notice *notice, bool offer, bool reopened, bool taken)
+give_notice(Notice *notice, bool offer, bool taken)
 {
 	Shelf	   *shelf = shelf_pin_known(&notice->key);
 
@@ -156,8 +141,6 @@ give_notice(Notice *notice, bool offer, bool reopened, bool taken)
 	SpinLockAcquire(&shelf->mutex);
 	if (offer)
 		shelf_add_range(shelf, notice->task_id, notice->task_id);
-	if (reopened)
-		reopen(shelf, notice);
 	if (taken)
 	{
 		shelf->taken++;
@@ -172,7 +155,7 @@ notice_commit(void *record)
 {
 	Notice	   *notice = record;
 
-	give_notice(notice, notice->at_commit, notice->reopened, notice->taken);
+	give_notice(notice, notice->at_commit, notice->taken);
 }
 
 static void
@@ -181,7 +164,7 @@ notice_abort(void *record)
 	Notice	   *notice = record;
 
 	if (notice->at_abort)
-		give_notice(notice, true, false, false);
+		give_notice(notice, true, false);
 }
 
 static const XactKind notice_kind = {notice_commit, notice_abort};
@@ -202,18 +185,6 @@ feed_reoffer(int64 task_type, int32 partition, int64 task_id)
 	add_notice(task_type, partition, task_id)->at_commit = true;
 }
 
-/*
- * The stored low may be past the task.  The offer itself is not written: who
- * holds his transaction open would hold up the conductor and others who
- * reopen.  The conductor lowers the offer by the note, before it raises any.
- */
-void
-feed_reopen(int64 task_type, int32 partition, int64 task_id)
-{
-	note_offer(task_type, partition, task_id - 1);
-	add_notice(task_type, partition, task_id)->reopened = true;
-}
-
 void
 feed_took(int64 task_type, int32 partition, int64 task_id, int32 left)
 {
@@ -222,6 +193,60 @@ feed_took(int64 task_type, int32 partition, int64 task_id, int32 left)
 	notice->at_commit = left > 0;	/* somebody may have gone past it */
 	notice->at_abort = true;
 	notice->taken = true;
+}
+
+/* ---- opening again ---- */
+
+typedef struct Reopening
+{
+	Shelf	   *shelf;			/* pinned: nobody would make it, to look there */
+	int64		task_id;
+} Reopening;
+
+static void
+reopening_commit(void *record)
+{
+	Reopening  *reopening = record;
+	Shelf	   *shelf = reopening->shelf;
+
+	SpinLockAcquire(&shelf->mutex);
+	shelf->retired = false;
+	shelf_lower_durable(shelf, reopening->task_id - 1);
+
+	/* as if it were supplied: on this shelf it may be the last one */
+	if (reopening->task_id <= shelf->high)
+		shelf_add_range(shelf, reopening->task_id, reopening->task_id);
+	shelf->high = Max(shelf->high, reopening->task_id);
+	shelf_changed(shelf);
+	shelf->pins--;
+	SpinLockRelease(&shelf->mutex);
+}
+
+static void
+reopening_abort(void *record)
+{
+	Reopening  *reopening = record;
+
+	if (reopening->shelf)		/* it was made */
+		shelf_unpin(reopening->shelf);
+}
+
+static const XactKind reopening_kind = {reopening_commit, reopening_abort};
+
+/*
+ * The stored low may be past the task.  The offer itself is not written: who
+ * holds his transaction open would hold up the conductor and others who
+ * reopen.  The conductor lowers the offer by the note, before it raises any.
+ */
+void
+feed_reopen(int64 task_type, int32 partition, int64 task_id)
+{
+	Reopening  *reopening;
+
+	note_offer(task_type, partition, task_id - 1);
+	reopening = xact_add(&reopening_kind, sizeof(Reopening));
+	reopening->task_id = task_id;
+	reopening->shelf = shelf_get(task_type, partition);
 }
 
 /* ---- claiming ---- */
