@@ -497,7 +497,7 @@ COMMENT ON FUNCTION _taskex.became_reviewable(_taskex.journal_act[], bigint[]) I
     'Tasks of these requesters that are reviewable now and became so by an act of the batch, as acts of the kind reviewable.';
 
 CREATE FUNCTION _taskex.fold_events(batch _taskex.journal_act[]) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     subscribers _taskex.subscription[];
     acts _taskex.journal_act[];
@@ -524,14 +524,20 @@ BEGIN
         '   JOIN unnest($2) s ON s.user_id = a.performer_id'
         '   WHERE CASE WHEN s.kinds IS NULL THEN k.by_default ELSE a.kind = ANY (s.kinds) END'
         '    AND NOT (k.to_requester AND a.performer_id IS NOT DISTINCT FROM a.requester_id)'
+        -- the last number of each, looked for once and not once for each event
+        ' ), latest AS MATERIALIZED ('
+        '  SELECT u.user_id, greatest(0, (SELECT f.number FROM _taskex.event_floor f WHERE f.user_id = u.user_id),'
+        '   (SELECT e.number FROM _taskex.event_0 e WHERE e.user_id = u.user_id ORDER BY e.number DESC LIMIT 1),'
+        '   (SELECT e.number FROM _taskex.event_1 e WHERE e.user_id = u.user_id ORDER BY e.number DESC LIMIT 1),'
+        '   (SELECT e.number FROM _taskex.event_2 e WHERE e.user_id = u.user_id ORDER BY e.number DESC LIMIT 1)) AS number'
+        '  FROM (SELECT DISTINCT user_id FROM heard) u'
         ' ), added AS ('
         '  INSERT INTO _taskex.event_%s (user_id, number, at, requester_id, performer_id, task_type_id, task_id,'
         '   assignment_id, amount, kind, detail)'
         '  SELECT h.user_id, l.number + row_number() OVER (PARTITION BY h.user_id ORDER BY h.id, k.position), h.at,'
         '   h.requester_id, h.performer_id, h.task_type_id, h.task_id, h.assignment_id, h.amount, h.kind, h.detail'
         '  FROM heard h JOIN _taskex.event_kind k USING (kind)'
-        '   JOIN (SELECT u.user_id, _taskex.last_event(u.user_id) AS number'
-        '    FROM (SELECT DISTINCT user_id FROM heard) u) l USING (user_id)'
+        '   JOIN latest l USING (user_id)'
         '  RETURNING user_id, number)'
         ' SELECT s.channel, d.login, max(a.number) AS number FROM added a JOIN unnest($2) s USING (user_id)'
         '  JOIN _taskex.directory d USING (user_id) WHERE s.channel IS NOT NULL GROUP BY 1, 2',
