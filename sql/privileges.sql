@@ -132,6 +132,19 @@ GRANT SELECT ON
     taskex.audit, taskex.bonuses, taskex.budgets, taskex.fee_rules, taskex.payout_items, taskex.yearly_statements
     TO taskex_user;
 
+-- review policies, messages to performers
+GRANT EXECUTE ON FUNCTION
+    taskex.create_policy(text, text, jsonb, bigint),
+    taskex.delete_policy(text, bigint),
+    taskex.notify_performers(text, text[], text, text),
+    taskex.pause_policy(text, bigint),
+    taskex.resume_policy(text, bigint),
+    taskex.update_policy(text, bigint, jsonb)
+    TO taskex_user;
+GRANT SELECT ON
+    taskex.policies, taskex.policy_actions, taskex.policy_results, taskex.policy_tallies, taskex.requester_ratings
+    TO taskex_user;
+
 -- trusted applications
 GRANT EXECUTE ON FUNCTION taskex.register_user(text, jsonb, text) TO taskex_app;
 

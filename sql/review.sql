@@ -60,6 +60,38 @@ INSERT INTO _taskex.child_table VALUES ('message', 412, 80, ARRAY['PRIMARY KEY (
 INSERT INTO _taskex.event_kind VALUES
     ('rated', 460, true, false, true, 'a performer rated the requester', NULL, 'stars, comment');
 
+-- A summary as those of journal.sql.
+CREATE TABLE _taskex.rating_total (
+    partition_id int NOT NULL,
+    requester_id bigint NOT NULL,
+    version bigint NOT NULL,
+    ratings bigint NOT NULL,
+    stars bigint NOT NULL,
+    last_at timestamptz NOT NULL
+) PARTITION BY LIST (partition_id);
+COMMENT ON TABLE _taskex.rating_total IS 'Number and sum of the ratings of a requester, on his partition.';
+INSERT INTO _taskex.child_table VALUES ('rating_total', 413, 100, ARRAY['PRIMARY KEY (requester_id, version)'], '{}');
+
+CREATE FUNCTION _taskex.fold_ratings(batch _taskex.journal_act[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    home int;
+    deltas _taskex.rating_total[];
+BEGIN
+    FOR home, deltas IN
+        SELECT n.partition_id, array_agg(n::_taskex.rating_total) FROM (
+            SELECT d.partition_id, b.requester_id, 0::bigint AS version, count(*) AS ratings,
+                sum((b.detail ->> 'stars')::bigint)::bigint AS stars, max(b.at) AS last_at
+            FROM unnest(batch) b JOIN _taskex.directory d ON d.user_id = b.requester_id
+            WHERE b.kind = 'rated' GROUP BY 1, 2) n
+        GROUP BY 1
+    LOOP
+        PERFORM _taskex.add_to_summary('rating_total', home, '{requester_id}', '{ratings,stars}', '{last_at}', deltas);
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION _taskex.fold_ratings(_taskex.journal_act[]) IS 'Consumer of the journal: fills _taskex.rating_total.';
+INSERT INTO _taskex.journal_consumer VALUES (61, 'fold_ratings');
+
 -- judging -------------------------------------------------------------------
 
 CREATE FUNCTION taskex.approve_assignments(requester text, assignment_ids bigint[], feedback text = NULL)
@@ -86,7 +118,7 @@ CREATE FUNCTION _taskex.override(requester bigint, assignment_id bigint, feedbac
 COMMENT ON FUNCTION _taskex.override(bigint, bigint, text) IS
 'Approves and pays what was rejected, however long ago; false: the assignment is not rejected (any more).';
 
-CREATE FUNCTION _taskex.check_text(value text, name text, low int, high int) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION _taskex.check_length(value text, name text, low int, high int) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF length(value) NOT BETWEEN low AND high THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
@@ -94,7 +126,7 @@ BEGIN
             DETAIL = format('It has %s.', length(value));
     END IF;
 END $$;
-COMMENT ON FUNCTION _taskex.check_text(text, text, int, int) IS
+COMMENT ON FUNCTION _taskex.check_length(text, text, int, int) IS
     'Raises invalid_parameter_value unless a text has so many characters; NULL passes.';
 
 -- An assignment of the performer's, wherever the requester lives.
@@ -130,7 +162,7 @@ DECLARE
     home int;
     id bigint;
 BEGIN
-    PERFORM _taskex.check_text(reason, 'reason', 1, 4000);
+    PERFORM _taskex.check_length(reason, 'reason', 1, 4000);
     a := _taskex.own_assignment(performer, assignment_id);
     home := _taskex.home(a.requester_id);
     -- the result's lock keeps an override out until the dispute is there
@@ -212,7 +244,7 @@ Errors: unknown_dispute (TX119), wrong_state (TX109) if it is decided or withdra
 CREATE FUNCTION _taskex.answer_dispute(requester bigint, dispute_id bigint, answer text)
     RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM _taskex.check_text(answer, 'answer', 1, 4000);
+    PERFORM _taskex.check_length(answer, 'answer', 1, 4000);
     PERFORM _taskex.move_dispute(dispute_id, requester, NULL, '{open,answered}', 'answered', answer);
 END $$;
 COMMENT ON FUNCTION _taskex.answer_dispute(bigint, bigint, text) IS 'Body of taskex.answer_dispute.';
@@ -238,7 +270,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
             MESSAGE = CASE WHEN dispute_id IS NULL THEN 'dispute_id' ELSE 'upheld' END || ' must not be null';
     END IF;
-    PERFORM _taskex.check_text(resolution, 'resolution', 1, 4000);
+    PERFORM _taskex.check_length(resolution, 'resolution', 1, 4000);
     d := _taskex.move_dispute(dispute_id, NULL, NULL, '{open,answered}',
         CASE WHEN upheld THEN 'upheld' ELSE 'denied' END, resolution);
     IF upheld AND NOT _taskex.override(d.requester_id, d.assignment_id,
@@ -282,7 +314,7 @@ BEGIN
     IF stars NOT BETWEEN 1 AND 5 THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'stars must be between 1 and 5';
     END IF;
-    PERFORM _taskex.check_text(comment, 'comment', 1, 4000);
+    PERFORM _taskex.check_length(comment, 'comment', 1, 4000);
     a := _taskex.own_assignment(performer, assignment_id);
     IF a.state NOT IN ('submitted', 'approved', 'rejected') THEN
         PERFORM _taskex.fail('wrong_state', format('assignment %s has no result', assignment_id),
@@ -311,6 +343,12 @@ CREATE VIEW taskex.ratings WITH (security_barrier) AS
 COMMENT ON VIEW taskex.ratings IS
 'What performers think of requesters, for those of both for whom the caller may act. Averages: taskex.requester_ratings.';
 
+CREATE VIEW taskex.requester_ratings AS
+    SELECT d.login AS requester, t.ratings, round(t.stars::numeric / t.ratings, 2) AS stars, t.last_at
+    FROM _taskex.rating_total t JOIN _taskex.directory d ON d.user_id = t.requester_id;
+COMMENT ON VIEW taskex.requester_ratings IS
+    'How performers rate each requester on average, and how many have. What was rated moments ago follows.';
+
 -- messages ------------------------------------------------------------------
 
 CREATE FUNCTION _taskex.send_message(user_id bigint, sender bigint, subject text, message text)
@@ -325,6 +363,51 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _taskex.send_message(bigint, bigint, text, text) IS
     'Puts a message of a user, or of the exchange (0), into another user''s box.';
+
+CREATE FUNCTION taskex.notify_performers(requester text, performers text[], subject text, message text)
+    RETURNS TABLE (performer text, notified boolean, reason text)
+    LANGUAGE C VOLATILE ROWS 10 AS 'MODULE_PATHNAME', 'taskex_act';
+COMMENT ON FUNCTION taskex.notify_performers(text, text[], text, text) IS
+'Sends a message to performers who have worked for the requester. performers: at most 100 logins.
+subject: 1 to 200 characters. message: 1 to 4096 characters.
+Result: a row for each performer; notified false: he was not, for the reason given (unknown user, or never
+worked for the requester). What was done moments ago counts as soon as the conductor has seen it.';
+CREATE FUNCTION _taskex.notify_performers(requester bigint, performers text[], subject text, message text)
+    RETURNS TABLE (performer text, notified boolean, reason text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    id bigint;
+    home int := _taskex.home(requester);
+BEGIN
+    PERFORM _taskex.check_length(subject, 'subject', 1, 200);
+    PERFORM _taskex.check_length(message, 'message', 1, 4096);
+    IF array_position(performers, NULL) IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'performers must not contain nulls';
+    ELSIF cardinality(performers) > 100 THEN
+        RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded',
+            MESSAGE = format('too many performers: %s', cardinality(performers)),
+            HINT = 'Notify at most 100 with one call.';
+    END IF;
+    FOR performer IN SELECT u.login FROM unnest(performers) WITH ORDINALITY u (login, n) GROUP BY 1 ORDER BY min(u.n) LOOP
+        id := (SELECT d.user_id FROM _taskex.directory d WHERE d.login = performer COLLATE "C");
+        notified := false;
+        IF id IS NULL THEN
+            reason := 'unknown user';
+        ELSE
+            EXECUTE format('SELECT true FROM _taskex.working_%s WHERE requester_id = $1 AND performer_id = $2', home)
+                INTO notified USING requester, id;
+            notified := coalesce(notified, false);
+            reason := CASE WHEN NOT notified THEN 'has not worked for the requester' END;
+        END IF;
+        IF notified THEN
+            PERFORM _taskex.send_message(id, requester, subject, message);
+            PERFORM _taskex.journal('message', requester, id, NULL, NULL, NULL, NULL,
+                jsonb_build_object('subject', subject, 'text', message));
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION _taskex.notify_performers(bigint, text[], text, text) IS 'Body of taskex.notify_performers.';
 
 CREATE FUNCTION taskex.messages(login text, unread boolean = false, before bigint = NULL, max_rows int = 100)
     RETURNS TABLE (message_id bigint, sender text, subject text, message text, sent_at timestamptz, read_at timestamptz)

@@ -12,6 +12,7 @@
 #include "launcher/internal.h"
 #include "ledger/ledger.h"
 #include "market/market.h"
+#include "market/policy.h"
 
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -50,6 +51,7 @@ static long
 conductor_round(void)
 {
 	bool		found;
+	bool		more;
 	int64		counts[DUE_KINDS];
 
 	if (!begun)
@@ -76,7 +78,9 @@ conductor_round(void)
 	due_work(true, counts);
 	(void) worker_try_transaction("looking after the feed", maintain_feed, NULL);
 	ledger_maintain();
-	return journal_maintain() ? 0 : until_next();
+	more = journal_maintain();
+	more |= policy_maintain();
+	return more ? 0 : until_next();
 }
 
 static void

@@ -69,13 +69,14 @@ static Statement select_submitted = {
 static void
 journal_override(const UserHome *requester, const Payment *payment, int64 task_type, int64 task_id)
 {
-	static const char *const names[] = {"fee"};
+	static const char *const names[] = {"fee", "held"};
+	int64		numbers[2] = {payment->fee, payment->reward + payment->fee};
 	JournalAct	act = {.kind = "overridden",.requester_id = requester->user_id,
 		.performer_id = payment->performer.user_id,.task_type_id = task_type,.task_id = task_id,
 	.assignment_id = payment->assignment_id,.amount = payment->reward};
 
-	if (payment->fee > 0)
-		act.detail = journal_numbers(1, names, &payment->fee);
+	if (numbers[1] > 0)
+		act.detail = journal_numbers(2, names, numbers);
 	journal_write(&act);
 }
 

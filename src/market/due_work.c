@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "market/market.h"
+#include "market/policy.h"
 #include "base/clock.h"
 #include "infra/spi.h"
 #include "infra/worker.h"
@@ -398,6 +399,7 @@ taskex_run_due(PG_FUNCTION_ARGS)
 	due_work(false, counts);
 	feed_maintain();
 	journal_dispatch();
+	policy_run();
 	for (int kind = 0; kind < DUE_KINDS; kind++)
 	{
 		Datum		values[2] = {CStringGetTextDatum(what[kind]), Int64GetDatum(counts[kind])};

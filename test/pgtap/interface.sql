@@ -111,6 +111,14 @@ insert into expected values
     ('read_events', 'login text, after bigint DEFAULT 0, max_rows integer DEFAULT 100', 'TABLE(event bigint, kind text, at timestamp with time zone, task_id bigint, task_type_id bigint, assignment_id bigint, requester text, performer text, amount numeric, detail jsonb)', true),
     ('test_event', 'login text', 'void', true);
 
+insert into expected values
+    ('create_policy', 'requester text, kind text, parameters jsonb, task_type bigint DEFAULT NULL::bigint', 'bigint', true),
+    ('update_policy', 'requester text, policy_id bigint, parameters jsonb', 'void', true),
+    ('pause_policy', 'requester text, policy_id bigint', 'void', true),
+    ('resume_policy', 'requester text, policy_id bigint', 'void', true),
+    ('delete_policy', 'requester text, policy_id bigint', 'void', true),
+    ('notify_performers', 'requester text, performers text[], subject text, message text', 'TABLE(performer text, notified boolean, reason text)', true);
+
 select bag_eq($$ select proname::text from pg_proc where pronamespace = 'taskex'::regnamespace $$,
     'select name from expected', 'schema taskex has these functions, one of each name');
 select unnest(array[is(pg_get_function_arguments(p.oid), e.arguments, 'parameters of ' || e.name),
@@ -168,6 +176,13 @@ insert into expected_column values
 insert into expected_column values
     ('event_kinds', 'kind text, to_requester boolean, to_performer boolean, by_default boolean, description text, amount text, detail text'),
     ('subscriptions', 'login text, kinds text[], channel text, subscribed_at timestamp with time zone');
+-- review policies
+insert into expected_column values
+    ('policies', 'policy_id bigint, requester text, kind text, task_type_id bigint, parameters jsonb, state text, created_at timestamp with time zone, changed_at timestamp with time zone'),
+    ('policy_actions', 'action_id bigint, policy_id bigint, kind text, requester text, act text, task_id bigint, assignment_id bigint, performer text, measure numeric, action jsonb, state text, error text, created_at timestamp with time zone, finished_at timestamp with time zone'),
+    ('policy_results', 'policy_id bigint, kind text, requester text, task_id bigint, assignment_id bigint, performer text, score numeric, scored_at timestamp with time zone'),
+    ('policy_tallies', 'policy_id bigint, kind text, requester text, performer text, counted bigint, measure numeric, period timestamp with time zone'),
+    ('requester_ratings', 'requester text, ratings bigint, stars numeric, last_at timestamp with time zone');
 select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' order by attnum)
         from pg_class c join pg_attribute a on a.attrelid = c.oid
         where c.relnamespace = 'taskex'::regnamespace and attnum > 0 and not attisdropped group by c.relname $$,
@@ -175,7 +190,7 @@ select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_typ
 select is(c.relkind::text, case c.relname when 'assignment' then 'c' else 'v' end, c.relname || ' is a view or a row type')
 from pg_class c where c.relnamespace = 'taskex'::regnamespace order by c.relname;
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
-        and c.relname in ('blocks', 'subscriptions', 'qualifications', 'disputes', 'inferences', 'ratings', 'users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
+        and c.relname in ('blocks', 'subscriptions', 'qualifications', 'disputes', 'policies', 'policy_actions', 'policy_results', 'policy_tallies', 'inferences', 'ratings', 'users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
     'views that hide rows are security barriers');
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
         and c.relname in ('audit', 'bonuses', 'budgets', 'fee_rules', 'payout_items', 'yearly_statements') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,

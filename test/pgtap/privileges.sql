@@ -16,6 +16,7 @@ insert into may_execute
 insert into may_execute select unnest(array['answer_dispute', 'approve_assignments', 'approve_task', 'mark_messages', 'messages', 'open_dispute',
         'rate_requester', 'withdraw_dispute']), 'taskex_user';
 insert into may_execute values ('resolve_dispute', 'taskex_admin');
+insert into may_execute select unnest(array['create_policy', 'delete_policy', 'notify_performers', 'pause_policy', 'resume_policy', 'update_policy']), 'taskex_user';
 -- formats and changes of tasks
 insert into may_execute select unnest(array['add_performers', 'annotate_task', 'cancel_task', 'cancel_tasks', 'change_task_type', 'dispose_task', 'get_assignment',
     'get_task', 'list_assignments', 'list_tasks', 'reviewable_results', 'reviewable_tasks', 'set_expiry', 'set_review_status', 'validate_result']), 'taskex_user';
@@ -52,6 +53,8 @@ insert into may_execute
         'revoke_qualification', 'start_qualification_test', 'unblock_performer', 'update_qualification']), 'taskex_user'
     union all select unnest(array['resume_performer', 'suspend_performer']), 'taskex_admin';
 insert into may_read select unnest(array['blocks', 'qualifications']), 'taskex_user';
+
+insert into may_read select unnest(array['policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings']), 'taskex_user';
 
 create function pg_temp.least(can_user boolean, can_app boolean, can_admin boolean) returns text language sql as $$
     select case when can_user and can_app and can_admin then 'taskex_user' when can_app and can_admin and not can_user then 'taskex_app'

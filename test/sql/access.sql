@@ -48,6 +48,7 @@ INSERT INTO thing SELECT 'request to ' || u, (taskex.request_qualification('a_th
 INSERT INTO thing VALUES ('public qualification', taskex.create_qualification('a_third', 'Access')),
     ('test', taskex.create_qualification('a_third', 'Test', test => '{"questions": [{"id": "a"}]}', test_duration => '1 hour'));
 SELECT count(taskex.block_performer(u, 'a_third', 'Access')) FROM unnest(ARRAY['a_own', 'a_oth']) u;
+INSERT INTO thing SELECT 'policy of ' || u, taskex.create_policy(u, 'agreement', '{"thresholds": [{"less_than": 0, "action": {"do": "suspend"}}]}') FROM unnest(ARRAY['a_own', 'a_oth']) u;
 INSERT INTO thing VALUES ('free', taskex.create_task('a_third', taskex.create_task_type('a_third', 'Free', 0), '1', 9));
 
 SELECT taskex.subscribe('a_own') AS own, taskex.subscribe('a_oth') AS oth;
@@ -85,6 +86,9 @@ INSERT INTO call VALUES
     ('approve_assignments', 'approve_assignments(''%1$s'', ARRAY[pg_temp.id(''submitted to %1$s'')])'),
     ('approve_task', 'approve_task(''%1$s'', pg_temp.id(''judged of %1$s''))'),
     ('answer_dispute', 'answer_dispute(''%1$s'', pg_temp.id(''dispute with %1$s''), ''no'')'),
+    ('create_policy', 'create_policy(''%1$s'', ''agreement'', ''{"thresholds": [{"less_than": 0, "action": {"do": "suspend"}}]}'')'),
+    ('update_policy', 'update_policy(''%1$s'', 0, ''{}'')'), ('pause_policy', 'pause_policy(''%1$s'', 0)'), ('resume_policy', 'resume_policy(''%1$s'', 0)'),
+    ('delete_policy', 'delete_policy(''%1$s'', pg_temp.id(''policy of %1$s''))'), ('notify_performers', 'notify_performers(''%1$s'', ''{}'', ''x'', ''x'')'),
     ('mark_messages', 'mark_messages(''%1$s'')'), ('messages', 'messages(''%1$s'')'),
     ('open_dispute', 'open_dispute(''%1$s'', 0, ''why'')'), ('rate_requester', 'rate_requester(''%1$s'', 0, 1)'),
     ('resolve_dispute', 'resolve_dispute(0, true)'), ('withdraw_dispute', 'withdraw_dispute(''%1$s'', 0)'),
@@ -179,6 +183,9 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     pg_temp.sees('regress_access_app', query) AS app, pg_temp.sees('regress_access_admin', query) AS admin
     FROM (VALUES
     ('disputes', 'SELECT string_agg(requester, '' '' ORDER BY requester) FROM taskex.disputes WHERE performer = ''a_third'''),
+    ('policies', 'SELECT string_agg(requester, '' '' ORDER BY requester) FROM taskex.policies WHERE requester LIKE ''a\_%'''),
+    ('policy_actions', 'SELECT count(*) >= 0 FROM taskex.policy_actions'), ('policy_results', 'SELECT count(*) >= 0 FROM taskex.policy_results'),
+    ('policy_tallies', 'SELECT count(*) >= 0 FROM taskex.policy_tallies'), ('requester_ratings', 'SELECT count(*) >= 0 FROM taskex.requester_ratings'),
     ('ratings', 'SELECT string_agg(requester, '' '' ORDER BY requester) FROM taskex.ratings WHERE performer = ''a_third'''),
     ('users', 'SELECT string_agg(login, '' '' ORDER BY login) FROM taskex.users WHERE login LIKE ''a\_%'''),
     ('golden_tasks', 'SELECT string_agg(DISTINCT requester, '' '') FROM taskex.golden_tasks WHERE requester LIKE ''a\_%'''),
@@ -207,6 +214,7 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('activity', 'SELECT count(*) >= 0 FROM taskex.activity')) v (what, query);
 SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex'::regnamespace AND c.relkind = 'v'
     AND c.relname NOT IN ('disputes', 'golden_tasks', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'health', 'inferences', 'activity')
+    AND c.relname NOT IN ('policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings')
     AND c.relname NOT IN ('blocks', 'qualifications')
     AND c.relname NOT IN ('audit', 'bonuses', 'budgets', 'fee_rules', 'payouts', 'payout_items', 'yearly_statements')
     AND c.relname NOT IN ('event_kinds', 'subscriptions');

@@ -46,6 +46,7 @@ INSERT INTO thing SELECT 'dispute', taskex.open_dispute('e_per', pg_temp.id('rej
 INSERT INTO thing VALUES ('qualification', taskex.create_qualification('e_req', 'Errors', test => '{"questions": [{"id": "a"}]}', retry_delay => '0')),
     ('timed', taskex.create_qualification('e_req', 'Timed', test => '{"questions": [{"id": "a"}]}', test_duration => '1 hour'));
 INSERT INTO thing SELECT 'request', request_id FROM taskex.request_qualification('e_per', pg_temp.id('qualification'), '{"a": 1}');
+INSERT INTO thing SELECT 'policy', taskex.create_policy('e_req', 'agreement', '{"thresholds": [{"less_than": 0, "action": {"do": "suspend"}}]}');
 INSERT INTO thing SELECT 'late', (taskex.accept_task('e_oth', id)).assignment_id FROM thing WHERE name = 'submitted task';
 
 -- tries a statement and undoes it: what it says, with numbers of ids left out
@@ -71,7 +72,7 @@ DECLARE
     one text;
     all_of_it text := '';
 BEGIN
-    FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'entry', 'partition', 'node',
+    FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'review_policy', 'entry', 'partition', 'node',
         'qualification_type', 'qualification', 'qualification_request', 'block',
         'budget', 'budget_charge', 'fee_rule', 'bonus', 'payout', 'payout_item'] LOOP
         EXECUTE format('SELECT md5(string_agg(r::text, chr(10) ORDER BY r::text)) FROM _taskex.%I r', t) INTO one;
@@ -125,6 +126,10 @@ INSERT INTO good_call VALUES
     ('expire_task', ARRAY['''e_req''', 'pg_temp.id(''open'')']),
     ('extend_assignment', ARRAY['''e_per''', 'pg_temp.id(''accepted'')', '''1 hour''']),
     ('mark_messages', ARRAY['''e_per''', '''{}''']), ('messages', ARRAY['''e_per''', 'false', '1', '10']),
+    ('create_policy', ARRAY['''e_req''', '''agreement''', '''{"thresholds": [{"less_than": 0, "action": {"do": "suspend"}}]}''', 'pg_temp.id(''type'')']),
+    ('update_policy', ARRAY['''e_req''', 'pg_temp.id(''policy'')', '''{"thresholds": [{"less_than": 0, "action": {"do": "suspend"}}]}''']),
+    ('pause_policy', ARRAY['''e_req''', 'pg_temp.id(''policy'')']), ('resume_policy', ARRAY['''e_req''', 'pg_temp.id(''policy'')']),
+    ('delete_policy', ARRAY['''e_req''', 'pg_temp.id(''policy'')']), ('notify_performers', ARRAY['''e_req''', '''{e_nobody}''', '''x''', '''x''']),
     ('open_dispute', ARRAY['''e_per''', 'pg_temp.id(''other rejected'')', '''why''']),
     ('rate_requester', ARRAY['''e_per''', 'pg_temp.id(''submitted'')', '5', '''good''']),
     ('resolve_dispute', ARRAY['pg_temp.id(''dispute'')', 'false', '''no''']),

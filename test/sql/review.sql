@@ -130,7 +130,7 @@ SET taskex.clock = '2126-01-02 00:00:00+00';
 SELECT available AS before FROM taskex.balance('r_ann') \gset
 SELECT taskex.resolve_dispute(pg_temp.id('d ann'), true, 'it is not blurred');
 SELECT available - :before AS paid FROM taskex.balance('r_ann');
-SELECT requester, performer, state, reason, answer, resolution, opened_at, answered_at, resolved_at FROM taskex.disputes ORDER BY performer;
+SELECT requester, performer, state, reason, answer, resolution, opened_at, answered_at, resolved_at FROM taskex.disputes WHERE requester = 'r_req' ORDER BY performer;
 SELECT * FROM pg_temp.look('five');
 SELECT kind, detail - 'dispute' AS detail FROM _taskex.journal_act WHERE task_id = pg_temp.id('five') AND kind ~ 'dispute|overr' ORDER BY id;
 -- too late to begin one
@@ -157,7 +157,7 @@ INSERT INTO thing SELECT 'six ann', assignment_id FROM taskex.accept_task('r_ann
 SELECT pg_temp.try($$taskex.rate_requester('r_ann', pg_temp.id('six ann'), 3)$$);
 SELECT taskex.return_assignment('r_ann', pg_temp.id('six ann'));
 SELECT pg_temp.try($$taskex.rate_requester('r_ann', pg_temp.id('six ann'), 3)$$);
-SELECT requester, performer, stars, comment, rated_at FROM taskex.ratings ORDER BY performer;
+SELECT requester, performer, stars, comment, rated_at FROM taskex.ratings WHERE requester = 'r_req' ORDER BY performer;
 
 -- the end
 SELECT count(taskex.expire_task('r_req', task_id)) FROM taskex.tasks WHERE requester = 'r_req' AND state = 'available';
