@@ -106,6 +106,17 @@ COMMENT ON FUNCTION _taskex.replace_policy_cursor() IS 'Lets the restored row ta
 CREATE TRIGGER replace_policy_cursor BEFORE INSERT ON _taskex.policy_cursor
     FOR EACH ROW EXECUTE FUNCTION _taskex.replace_policy_cursor();
 
+CREATE FUNCTION _taskex.forget_policy_actions() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM _taskex.policy_pending p WHERE p.partition_id = OLD.partition_id;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION _taskex.forget_policy_actions() IS
+    'Removes the pending actions of a storage partition that is dropped.';
+CREATE TRIGGER forget_policy_actions AFTER DELETE ON _taskex.partition
+    FOR EACH ROW EXECUTE FUNCTION _taskex.forget_policy_actions();
+ALTER TABLE _taskex.partition ENABLE ALWAYS TRIGGER forget_policy_actions;
+
 SELECT pg_catalog.pg_extension_config_dump('_taskex.policy_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.policy_action_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.review_policy', '');
@@ -863,14 +874,15 @@ DECLARE
     problem text;
     waiting boolean;
 BEGIN
+    -- while a dump is restored its tables come one by one
     IF to_regclass(format('_taskex.policy_action_%s', home)) IS NULL THEN
-        RETURN 'gone';      -- with its storage partition
+        RETURN 'busy';
     END IF;
     EXECUTE format('SELECT * FROM _taskex.policy_action_%s WHERE action_id = $1 AND state = ''pending'''
         ' FOR NO KEY UPDATE SKIP LOCKED', home) INTO a USING action;
     IF a.action_id IS NULL THEN
         EXECUTE format('SELECT state = ''pending'' FROM _taskex.policy_action_%s WHERE action_id = $1', home) INTO waiting USING action;
-        RETURN CASE WHEN waiting THEN 'busy' ELSE 'gone' END;
+        RETURN CASE WHEN waiting IS FALSE THEN 'gone' ELSE 'busy' END;
     END IF;
     BEGIN
         outcome := CASE WHEN _taskex.do_for_policy(a) THEN 'done' ELSE 'void' END;
@@ -891,7 +903,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _taskex.carry_out(int, bigint) IS
 'Does an action of a review policy that is pending, in the caller''s transaction. Result: done; void (there was nothing to
-do); failed (for good; the error is on record); busy (something was locked: later); gone (it is done already).';
+do); failed (for good; the error is on record); busy (something is locked, or missing: later); gone (it is done already).';
 
 -- views ---------------------------------------------------------------------
 

@@ -288,6 +288,13 @@ SELECT count(*) AS not_pending FROM taskex.policy_actions WHERE requester = 'p_r
 SELECT count(*) AS pending FROM taskex.policy_actions WHERE requester = 'p_req' AND state = 'pending';
 SELECT kind, act, state, count(*) FROM taskex.policy_actions WHERE requester = 'p_req' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 
+-- what is not there, as while a dump is restored, is waited for; a storage partition takes its own along
+SELECT _taskex.carry_out(0, 1), _taskex.carry_out(partition_id, -1) FROM taskex.partitions WHERE name = 'policies_1';
+SELECT taskex.add_partition('policies_3') AS third \gset
+INSERT INTO _taskex.policy_pending VALUES (-1, :third);
+SELECT taskex.drop_partition('policies_3');
+SELECT count(*) FROM _taskex.policy_pending WHERE action_id = -1;
+
 -- messages
 SELECT taskex.mark_messages('p_req', ARRAY[(SELECT min(message_id) FROM taskex.messages('p_req')), -1]);
 SELECT count(*) FROM taskex.messages('p_req', unread => true);
