@@ -25,6 +25,15 @@ GRANT USAGE ON SCHEMA taskex TO taskex_user;
 GRANT EXECUTE ON FUNCTION
     taskex.add_performers(text, bigint, int, text),
     taskex.annotate_task(text, bigint, text),
+    taskex.attach(text, text, text, bigint, bigint, text, bigint, bytea),
+    taskex.attachment_url(text, bigint, text),
+    taskex.attachments(text, bigint, bigint),
+    taskex.create_task_from_template(text, text, bigint, jsonb, int, interval, text, text, int, float8, text, int),
+    taskex.create_tasks_from_template(text, text, bigint, jsonb[], int, interval, text, text, int, float8, text, int),
+    taskex.create_template(text, text, jsonb, jsonb, text),
+    taskex.detach(text, text, bigint, bigint),
+    taskex.drop_template(text, text),
+    taskex.render_template(text, text, jsonb, int),
     taskex.cancel_task(text, bigint),
     taskex.cancel_tasks(text, bigint, bigint[]),
     taskex.change_task_type(text, bigint, bigint),
@@ -110,6 +119,8 @@ GRANT EXECUTE ON FUNCTION
     TO taskex_user;
 
 GRANT EXECUTE ON FUNCTION _taskex.task_state(text, timestamptz, int, int, int, int, boolean) TO taskex_user;
+
+GRANT SELECT ON taskex.templates TO taskex_user;
 
 GRANT SELECT ON
     taskex.assignments,

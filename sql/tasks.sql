@@ -306,7 +306,7 @@ CREATE FUNCTION _taskex.list_assignments(requester bigint, task bigint, wanted t
         judged_at timestamptz, feedback text, result jsonb)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    found boolean;
+    is_his boolean;
 BEGIN
     PERFORM _taskex.check_page(max_rows);
     IF wanted NOT IN ('submitted', 'approved', 'rejected') THEN
@@ -314,8 +314,8 @@ BEGIN
             MESSAGE = format('result state "%s" is unknown', wanted), HINT = 'It is submitted, approved or rejected.';
     END IF;
     EXECUTE format('SELECT true FROM _taskex.task_%s WHERE task_id = $1 AND requester_id = $2 AND state <> ''disposed''',
-        _taskex.home(requester)) INTO found USING task, requester;
-    IF found IS NULL THEN
+        _taskex.home(requester)) INTO is_his USING task, requester;
+    IF is_his IS NULL THEN
         PERFORM _taskex.fail('unknown_task', format('the requester has no task %s', task));
     END IF;
     RETURN QUERY EXECUTE format('SELECT r.assignment_id, d.login, r.state, r.submitted_at, r.auto_approve_at, r.judged_at, r.feedback, r.result

@@ -1,7 +1,7 @@
 /*
  * change.c
  *	  What a requester changes about a task that he has supplied: more
- *	  performers, another expiry, another type; cancelling and disposing.
+ *	  performers, another expiry, another type; cancelling.
  *
  * Each act locks the task's row and then looks whether it may happen.  What a
  * task needs in escrow follows from its row (README.md), so each act knows
@@ -9,7 +9,7 @@
  */
 #include "postgres.h"
 
-#include "market/market.h"
+#include "market/change.h"
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/errcodes.h"
@@ -33,34 +33,8 @@
 
 #define EXPIRES_IN_MAX_DAYS 3660
 #define CANCEL_MAX 100000
-#define CHANGES_MAX 8
 
-/* one call's task: its row is locked and in tasks.slot */
-typedef struct Change
-{
-	UserHome	requester;
-	TimestampTz now;
-	int64		task_id;
-	Child		tasks;
-	char	   *state;
-	int32		performers;
-	int32		live;
-	int32		judged;
-	int32		released;
-	int64		task_type;		/* negative: golden */
-	int64		each;			/* reward and fee for one performer */
-	TimestampTz expires_at;
-	bool		counted;		/* its results are combined */
-	bool		dynamic;		/* ... until they are sure enough */
-	/* what is to be changed */
-	int			count;
-	int			columns[CHANGES_MAX];
-	Datum		values[CHANGES_MAX];
-	bool		nulls[CHANGES_MAX];
-} Change;
-
-/* raises unknown_task unless the row, now locked, is the requester's */
-static void
+void
 change_lock(Change *change, int64 task_id)
 {
 	Child	   *tasks = &change->tasks;
@@ -88,7 +62,7 @@ change_lock(Change *change, int64 task_id)
 	change->count = 0;
 }
 
-static void
+void
 change_open(Change *change, FunctionCallInfo fcinfo, const char *function)
 {
 	PreventCommandIfReadOnly(function);
@@ -126,26 +100,25 @@ change_store(Change *change)
 	child_update(&change->tasks, change->count, change->columns, change->values, change->nulls);
 }
 
-static bool
-in_state(const Change *change, const char *state)
+bool
+change_in_state(const Change *change, const char *state)
 {
 	return strcmp(change->state, state) == 0;
 }
 
-static void
-wrong_state(const Change *change, const char *what, const char *hint)
+void
+change_wrong_state(const Change *change, const char *what, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_TX_WRONG_STATE),
 			 errmsg("task %lld %s", (long long) change->task_id, what),
 			 errdetail("Its state is \"%s\", and %d of %d slots are taken, %d of them judged.",
-					   in_state(change, "open") ? change->expires_at <= change->now ? "expired" : "available" : change->state,
+					   change_in_state(change, "open") ? change->expires_at <= change->now ? "expired" : "available" : change->state,
 					   change->live, change->performers, change->judged),
 			 hint ? errhint("%s", hint) : 0));
 }
 
-/* what all of them have in the journal */
-static void
+void
 change_journal(const Change *change, const char *kind, int64 amount, Jsonb *detail)
 {
 	JournalAct	act = {.kind = kind, .requester_id = change->requester.user_id,
@@ -217,7 +190,7 @@ performers_hash(int64 task_id, int32 count)
 static int32
 add_to(Change *change, int32 count)
 {
-	bool		open = in_state(change, "open");
+	bool		open = change_in_state(change, "open");
 	int32		performers = (open ? change->performers : change->live) + count;
 	int64		amount = ledger_multiply(change->each, count, "total reward");
 	int32		most = change->counted ? CONSENSUS_MAX_PERFORMERS : PERFORMERS_MAX;
@@ -283,9 +256,9 @@ taskex_add_performers(PG_FUNCTION_ARGS)
 	else
 	{
 		if (change.expires_at <= change.now)
-			wrong_state(&change, "has expired", "taskex.set_expiry() gives it more time.");
-		if (in_state(&change, "cancelled") || in_state(&change, "disposed"))
-			wrong_state(&change, "is closed for good", "Supply a new task.");
+			change_wrong_state(&change, "has expired", "taskex.set_expiry() gives it more time.");
+		if (change_in_state(&change, "cancelled") || change_in_state(&change, "disposed"))
+			change_wrong_state(&change, "is closed for good", "Supply a new task.");
 		performers = add_to(&change, count);
 	}
 	child_close(&change.tasks);
@@ -309,7 +282,7 @@ static void
 move_expiry(Change *change, TimestampTz expires_at)
 {
 	int32		partition = change->requester.partition;
-	bool		expired = in_state(change, "expired");
+	bool		expired = change_in_state(change, "expired");
 	bool		complete = change->judged == change->performers;
 	int64		amount = expired ? ledger_multiply(change->each, change->released, "total reward") : 0;
 
@@ -320,7 +293,7 @@ move_expiry(Change *change, TimestampTz expires_at)
 	change_store(change);
 	if (expired && !complete)
 		reopen_end(change);
-	else if (in_state(change, "open") && change->expires_at <= change->now)
+	else if (change_in_state(change, "open") && change->expires_at <= change->now)
 		feed_reoffer(change->task_type, partition, change->task_id);	/* performers have passed it */
 	due_note(partition, DUE_EXPIRY, expires_at);
 	change_journal(change, "extended", amount, expiry_detail(expires_at));
@@ -344,11 +317,11 @@ taskex_set_expiry(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("expires_at is out of range"),
 				 errdetail("It must be at most %d days from now.", EXPIRES_IN_MAX_DAYS)));
-	if (in_state(&change, "cancelled") || in_state(&change, "disposed"))
-		wrong_state(&change, "is closed for good", "Supply a new task.");
+	if (change_in_state(&change, "cancelled") || change_in_state(&change, "disposed"))
+		change_wrong_state(&change, "is closed for good", "Supply a new task.");
 	if (expires_at > change.now)
 		move_expiry(&change, expires_at);
-	else if (in_state(&change, "open"))
+	else if (change_in_state(&change, "open"))
 		task_close(&change.requester, change.task_id, "expired", false);
 	child_close(&change.tasks);
 	PG_RETURN_VOID();
@@ -359,13 +332,13 @@ taskex_set_expiry(PG_FUNCTION_ARGS)
 static void
 cancel(Change *change)
 {
-	int32		free = in_state(change, "open") ? change->performers - change->live : 0;
+	int32		free = change_in_state(change, "open") ? change->performers - change->live : 0;
 	int64		amount = change->each * free;
 
 	change_column(change, TASK_RELEASED, Int32GetDatum(change->released + free));
 	change_column(change, TASK_STATE, CStringGetTextDatum("cancelled"));
 	change_store(change);
-	if (in_state(change, "open"))
+	if (change_in_state(change, "open"))
 		feed_took(change->task_type, change->requester.partition, change->task_id, 0);
 	change_release(change, amount);
 	change_journal(change, "cancelled", amount, NULL);
@@ -382,8 +355,8 @@ taskex_cancel_task(PG_FUNCTION_ARGS)
 
 	require_args(fcinfo, names);
 	change_begin(&change, fcinfo, "cancel_task()");
-	if (!in_state(&change, "open") && !in_state(&change, "expired") && !in_state(&change, "decided"))
-		wrong_state(&change, "is closed for good already", NULL);
+	if (!change_in_state(&change, "open") && !change_in_state(&change, "expired") && !change_in_state(&change, "decided"))
+		change_wrong_state(&change, "is closed for good already", NULL);
 	cancel(&change);
 	child_close(&change.tasks);
 	PG_RETURN_VOID();
@@ -486,7 +459,7 @@ taskex_cancel_tasks(PG_FUNCTION_ARGS)
 	{
 		CHECK_FOR_INTERRUPTS();
 		change_lock(&change, ids[i]);
-		if (in_state(&change, "open"))
+		if (change_in_state(&change, "open"))
 		{
 			cancel(&change);
 			cancelled++;
@@ -541,78 +514,15 @@ taskex_change_task_type(PG_FUNCTION_ARGS)
 	require_args(fcinfo, names);
 	type = *task_type_get(PG_GETARG_INT64(2));
 	change_begin(&change, fcinfo, "change_task_type()");
-	if (!in_state(&change, "open") || change.expires_at <= change.now)
-		wrong_state(&change, "is closed", "taskex.set_expiry() opens a task that has expired.");
+	if (!change_in_state(&change, "open") || change.expires_at <= change.now)
+		change_wrong_state(&change, "is closed", "taskex.set_expiry() opens a task that has expired.");
 	if (change.live > 0)
-		wrong_state(&change, "is under way", "Its type is what those performers agreed to.");
+		change_wrong_state(&change, "is under way", "Its type is what those performers agreed to.");
 	if (type.task_type != change.task_type && type.task_type != -change.task_type)
 	{
 		requirements_check_supply(type.requirements, change.requester.user_id);
 		move_to_type(&change, &type);
 	}
-	child_close(&change.tasks);
-	PG_RETURN_VOID();
-}
-
-/* ---- disposing ---- */
-
-static Statement lock_results = {
-	"SELECT 1 FROM _taskex.result_%p WHERE task_id = $1 AND requester_id = $2 ORDER BY assignment_id FOR UPDATE",
-	2, {INT8OID, INT8OID}
-};
-
-static Statement erase_results = {
-	"UPDATE _taskex.result_%p SET result = 'null', feedback = NULL WHERE task_id = $1 AND requester_id = $2",
-	2, {INT8OID, INT8OID}
-};
-
-/* the columns that become NULL, and those that get another value */
-static void
-erase_task(Change *change)
-{
-	static const int columns[] = {TASK_STATE, TASK_INPUT, TASK_ANSWER, TASK_TALLY, TASK_KNOWN_ANSWER,
-	TASK_ANNOTATION, TASK_REVIEWING};
-	Datum		values[lengthof(columns)] = {CStringGetTextDatum("disposed"),
-		DirectFunctionCall1(jsonb_in, CStringGetDatum("null")), (Datum) 0, (Datum) 0, (Datum) 0, (Datum) 0,
-	BoolGetDatum(false)};
-	bool		nulls[lengthof(columns)] = {false, false, true, true, true, true, false};
-
-	child_update(&change->tasks, lengthof(columns), columns, values, nulls);
-}
-
-static void
-run_on_task(Statement *statement, const Change *change, int64 task_id)
-{
-	Datum		values[2] = {Int64GetDatum(task_id), Int64GetDatum(change->requester.user_id)};
-	SpiScope	scope;
-
-	spi_begin(&scope);
-	spi_run(statement, change->requester.partition, values, NULL, SPI_VIEW_CURRENT, 0);
-	spi_end(&scope);
-}
-
-PG_FUNCTION_INFO_V1(taskex_dispose_task);
-
-/* dispose_task(requester, task_id) */
-Datum
-taskex_dispose_task(PG_FUNCTION_ARGS)
-{
-	static const char *const names[] = {"requester", "task_id", NULL};
-	Change		change;
-
-	require_args(fcinfo, names);
-	change_open(&change, fcinfo, "dispose_task()");
-	run_on_task(&lock_results, &change, PG_GETARG_INT64(1));	/* results before tasks */
-	change_lock(&change, PG_GETARG_INT64(1));
-	if (in_state(&change, "disposed"))
-		wrong_state(&change, "is disposed already", NULL);
-	if (in_state(&change, "open"))
-		wrong_state(&change, "is still open", "taskex.cancel_task() closes it.");
-	if (change.live > change.judged)
-		wrong_state(&change, "has work that is not judged yet", "Wait for what is under way, and approve or reject the results.");
-	run_on_task(&erase_results, &change, change.task_id);
-	erase_task(&change);
-	change_journal(&change, "disposed", 0, NULL);
 	child_close(&change.tasks);
 	PG_RETURN_VOID();
 }

@@ -28,6 +28,15 @@ insert into expected values
     ('expire_task', 'requester text, task_id bigint', 'void', true),
     ('add_performers', 'requester text, task_id bigint, count integer, idempotency_key text DEFAULT NULL::text', 'integer', true),
     ('annotate_task', 'requester text, task_id bigint, annotation text DEFAULT NULL::text', 'void', true),
+    ('attach', 'login text, name text, uri text, task_id bigint DEFAULT NULL::bigint, assignment_id bigint DEFAULT NULL::bigint, media_type text DEFAULT NULL::text, size bigint DEFAULT NULL::bigint, sha256 bytea DEFAULT NULL::bytea', 'void', true),
+    ('attachment_url', 'requester text, assignment_id bigint, name text', 'text', true),
+    ('attachments', 'login text, task_id bigint DEFAULT NULL::bigint, assignment_id bigint DEFAULT NULL::bigint', 'TABLE(name text, uri text, media_type text, size bigint, sha256 bytea, created_at timestamp with time zone)', true),
+    ('create_task_from_template', 'requester text, template text, task_type bigint, parameters jsonb DEFAULT ''{}''::jsonb, performers integer DEFAULT 1, expires_in interval DEFAULT ''7 days''::interval, consensus text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, min_performers integer DEFAULT NULL::integer, confidence double precision DEFAULT NULL::double precision, annotation text DEFAULT NULL::text, version integer DEFAULT NULL::integer', 'bigint', true),
+    ('create_tasks_from_template', 'requester text, template text, task_type bigint, parameters jsonb[], performers integer DEFAULT 1, expires_in interval DEFAULT ''7 days''::interval, consensus text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, min_performers integer DEFAULT NULL::integer, confidence double precision DEFAULT NULL::double precision, annotation text DEFAULT NULL::text, version integer DEFAULT NULL::integer', 'SETOF bigint', true),
+    ('create_template', 'requester text, name text, body jsonb, parameters jsonb DEFAULT NULL::jsonb, description text DEFAULT ''''::text', 'integer', true),
+    ('detach', 'login text, name text, task_id bigint DEFAULT NULL::bigint, assignment_id bigint DEFAULT NULL::bigint', 'void', true),
+    ('drop_template', 'requester text, name text', 'void', true),
+    ('render_template', 'requester text, template text, parameters jsonb DEFAULT ''{}''::jsonb, version integer DEFAULT NULL::integer', 'jsonb', true),
     ('cancel_task', 'requester text, task_id bigint', 'void', true),
     ('cancel_tasks', 'requester text, task_type bigint DEFAULT NULL::bigint, task_ids bigint[] DEFAULT NULL::bigint[]', 'integer', true),
     ('change_task_type', 'requester text, task_id bigint, task_type bigint', 'void', true),
@@ -168,6 +177,7 @@ insert into expected_column values
     ('yearly_statements', 'login text, year integer, rewards_earned numeric, bonuses_earned numeric, withdrawn numeric, deposited numeric, rewards_paid numeric, bonuses_paid numeric, fees_paid numeric'),
     ('golden_tasks', 'task_id bigint, requester text, task_type_id bigint, title text, state text, performers integer, free_slots integer, answered integer, answered_right integer, rate double precision, reward numeric, fee numeric, created_at timestamp with time zone, expires_at timestamp with time zone, annotation text, known_answer jsonb, input jsonb'),
     ('tasks', 'task_id bigint, requester text, task_type_id bigint, title text, state text, performers integer, free_slots integer, in_progress integer, submitted integer, judged integer, reward numeric, fee numeric, consensus text, created_at timestamp with time zone, expires_at timestamp with time zone, input jsonb, annotation text'),
+    ('templates', 'requester text, name text, version integer, description text, parameters jsonb, body jsonb, created_at timestamp with time zone'),
     ('transfers', 'transfer_id bigint, at timestamp with time zone, login text, kind text, available numeric, held numeric, counterparty text, subject_id bigint, reference text'),
     ('users', 'login text, user_id bigint, partition text, node text, epoch bigint, db_role regrole, tier text, location text, profile jsonb, registered_at timestamp with time zone');
 insert into expected_column values

@@ -18,7 +18,8 @@ insert into may_execute select unnest(array['answer_dispute', 'approve_assignmen
 insert into may_execute values ('resolve_dispute', 'taskex_admin');
 insert into may_execute select unnest(array['create_policy', 'delete_policy', 'notify_performers', 'pause_policy', 'resume_policy', 'update_policy']), 'taskex_user';
 -- formats and changes of tasks
-insert into may_execute select unnest(array['add_performers', 'annotate_task', 'cancel_task', 'cancel_tasks', 'change_task_type', 'dispose_task', 'get_assignment',
+insert into may_execute select unnest(array['add_performers', 'annotate_task', 'attach', 'attachment_url', 'attachments', 'create_task_from_template', 'create_tasks_from_template',
+    'create_template', 'detach', 'drop_template', 'render_template', 'cancel_task', 'cancel_tasks', 'change_task_type', 'dispose_task', 'get_assignment',
     'get_task', 'list_assignments', 'list_tasks', 'reviewable_results', 'reviewable_tasks', 'set_expiry', 'set_review_status', 'validate_result']), 'taskex_user';
 -- truth
 insert into may_execute select unnest(array['infer_performers', 'infer_truth']), 'taskex_user';
@@ -55,7 +56,7 @@ insert into may_execute
 insert into may_read select unnest(array['blocks', 'qualifications']), 'taskex_user';
 
 insert into may_read select unnest(array['policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings']), 'taskex_user';
-
+insert into may_read values ('templates', 'taskex_user');
 create function pg_temp.least(can_user boolean, can_app boolean, can_admin boolean) returns text language sql as $$
     select case when can_user and can_app and can_admin then 'taskex_user' when can_app and can_admin and not can_user then 'taskex_app'
         when can_admin and not can_app and not can_user then 'taskex_admin' when not can_admin and not can_app and not can_user then '' else 'odd' end $$;

@@ -49,6 +49,7 @@ INSERT INTO thing VALUES ('public qualification', taskex.create_qualification('a
     ('test', taskex.create_qualification('a_third', 'Test', test => '{"questions": [{"id": "a"}]}', test_duration => '1 hour'));
 SELECT count(taskex.block_performer(u, 'a_third', 'Access')) FROM unnest(ARRAY['a_own', 'a_oth']) u;
 INSERT INTO thing SELECT 'policy of ' || u, taskex.create_policy(u, 'agreement', '{"thresholds": [{"less_than": 0, "action": {"do": "suspend"}}]}') FROM unnest(ARRAY['a_own', 'a_oth']) u;
+SELECT count(taskex.create_template(u, 't of ' || u, '1')), count(taskex.attach(u, 'f of ' || u, 'https://x.example', pg_temp.id('open of ' || u))) FROM unnest(ARRAY['a_own', 'a_oth']) u;
 INSERT INTO thing VALUES ('free', taskex.create_task('a_third', taskex.create_task_type('a_third', 'Free', 0), '1', 9));
 
 SELECT taskex.subscribe('a_own') AS own, taskex.subscribe('a_oth') AS oth;
@@ -118,6 +119,10 @@ INSERT INTO call VALUES
     ('task_consensus', 'task_consensus(''%1$s'', pg_temp.id(''open of %1$s''))'),
     ('task_results', 'task_results(''%1$s'', pg_temp.id(''open of %1$s''))'),
     ('add_performers', 'add_performers(''%1$s'', pg_temp.id(''open of %1$s''), 1)'), ('annotate_task', 'annotate_task(''%1$s'', pg_temp.id(''open of %1$s''), ''x'')'),
+    ('attach', 'attach(''%1$s'', ''x'', ''https://x.example'', pg_temp.id(''open of %1$s''))'), ('attachment_url', 'attachment_url(''%1$s'', pg_temp.id(''submitted to %1$s''), ''x'')'),
+    ('attachments', 'attachments(''%1$s'', pg_temp.id(''open of %1$s''))'), ('create_task_from_template', 'create_task_from_template(''%1$s'', ''t of %1$s'', pg_temp.id(''type''))'),
+    ('create_tasks_from_template', 'create_tasks_from_template(''%1$s'', ''t of %1$s'', pg_temp.id(''type''), ARRAY[''{}'']::jsonb[])'), ('create_template', 'create_template(''%1$s'', ''new'', ''1'')'),
+    ('detach', 'detach(''%1$s'', ''f of %1$s'', pg_temp.id(''open of %1$s''))'), ('drop_template', 'drop_template(''%1$s'', ''t of %1$s'')'), ('render_template', 'render_template(''%1$s'', ''t of %1$s'')'),
     ('cancel_task', 'cancel_task(''%1$s'', pg_temp.id(''open of %1$s''))'), ('cancel_tasks', 'cancel_tasks(''%1$s'', pg_temp.id(''type''))'),
     ('change_task_type', 'change_task_type(''%1$s'', pg_temp.id(''open of %1$s''), pg_temp.id(''type''))'),
     ('dispose_task', 'dispose_task(''%1$s'', pg_temp.id(''open of %1$s''))'),
@@ -146,6 +151,8 @@ SELECT call, pg_temp.try('regress_access_user', 'SELECT taskex.' || call) AS him
     ('reject_request(''a_own'', pg_temp.id(''request to a_oth''))'), ('delete_qualification(''a_own'', pg_temp.id(''qualification of a_oth''))'),
     ('qualification_score(''a_own'', pg_temp.id(''qualification of a_oth''), ''a_third'')'),
     ('add_performers(''a_own'', pg_temp.id(''open of a_oth''), 1)'), ('annotate_task(''a_own'', pg_temp.id(''open of a_oth''), ''x'')'),
+    ('attach(''a_own'', ''x'', ''https://x.example'', pg_temp.id(''open of a_oth''))'), ('attachments(''a_own'', pg_temp.id(''open of a_oth''))'), ('attachment_url(''a_own'', pg_temp.id(''submitted to a_oth''), ''x'')'),
+    ('detach(''a_own'', ''f of a_oth'', pg_temp.id(''open of a_oth''))'), ('render_template(''a_own'', ''t of a_oth'')'), ('drop_template(''a_own'', ''t of a_oth'')'),
     ('cancel_task(''a_own'', pg_temp.id(''open of a_oth''))'), ('cancel_tasks(''a_own'', NULL, ARRAY[pg_temp.id(''open of a_oth'')])'),
     ('change_task_type(''a_own'', pg_temp.id(''open of a_oth''), pg_temp.id(''type''))'), ('dispose_task(''a_own'', pg_temp.id(''open of a_oth''))'),
     ('get_assignment(''a_own'', pg_temp.id(''accepted by a_oth''))'), ('get_task(''a_own'', pg_temp.id(''open of a_oth''))'),
@@ -190,6 +197,7 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('users', 'SELECT string_agg(login, '' '' ORDER BY login) FROM taskex.users WHERE login LIKE ''a\_%'''),
     ('golden_tasks', 'SELECT string_agg(DISTINCT requester, '' '') FROM taskex.golden_tasks WHERE requester LIKE ''a\_%'''),
     ('tasks', 'SELECT string_agg(DISTINCT requester, '' '') FROM taskex.tasks WHERE requester LIKE ''a\_%'''),
+    ('templates', 'SELECT string_agg(DISTINCT requester, '' '') FROM taskex.templates WHERE requester LIKE ''a\_%'''),
     ('assignments', 'SELECT string_agg(DISTINCT performer || ''<'' || requester, '' '') FROM taskex.assignments WHERE requester LIKE ''a\_%'''),
     ('transfers', 'SELECT string_agg(DISTINCT login || ''>'' || counterparty, '' '') FROM taskex.transfers WHERE login LIKE ''a\_%'''),
     ('transfers of the exchange', 'SELECT string_agg(DISTINCT login, '' '') FROM taskex.transfers WHERE counterparty LIKE ''a\_%'' AND login NOT LIKE ''a\_%'''),
@@ -215,6 +223,7 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
 SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex'::regnamespace AND c.relkind = 'v'
     AND c.relname NOT IN ('disputes', 'golden_tasks', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'health', 'inferences', 'activity')
     AND c.relname NOT IN ('policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings')
+    AND c.relname NOT IN ('templates')
     AND c.relname NOT IN ('blocks', 'qualifications')
     AND c.relname NOT IN ('audit', 'bonuses', 'budgets', 'fee_rules', 'payouts', 'payout_items', 'yearly_statements')
     AND c.relname NOT IN ('event_kinds', 'subscriptions');
