@@ -55,10 +55,10 @@ select results_eq($$ select task_id from taskex.tasks join taskex.task_types usi
     $$ select pg_temp.id('task') $$, 'ListHITsForQualificationType: the views tasks and task_types');
 select throws_ok($$ select taskex.accept_task('turk_bob', pg_temp.id('task')) $$, 'TX112', null, 'and the requirement holds');
 insert into thing values ('assignment', (taskex.accept_task('turk_ann', pg_temp.id('task'))).assignment_id);
+select taskex.attach('turk_ann', 'drawing', 'https://files.example/fox.png', assignment_id => pg_temp.id('assignment'));
 select taskex.submit_assignment('turk_ann', pg_temp.id('assignment'), '"fox"');
 select is((select result from taskex.list_assignments('turk_req', pg_temp.id('task'))), '"fox"', 'ListAssignmentsForHIT: list_assignments');
 select is(taskex.get_assignment('turk_req', pg_temp.id('assignment')) ->> 'state', 'submitted', 'GetAssignment: get_assignment');
-select taskex.attach('turk_ann', 'drawing', 'https://files.example/fox.png', assignment_id => pg_temp.id('assignment'));
 select is(taskex.attachment_url('turk_req', pg_temp.id('assignment'), 'drawing'), 'https://files.example/fox.png', 'GetFileUploadURL: attachment_url');
 select taskex.set_expiry('turk_req', pg_temp.id('task'), '2106-05-02 00:00:00+00');
 select is((select expires_at from taskex.tasks where task_id = pg_temp.id('task')), '2106-05-02 00:00:00+00', 'UpdateExpirationForHIT: set_expiry');
