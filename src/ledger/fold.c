@@ -261,7 +261,15 @@ look_round(void *arg)
 		return;
 	if (long_count == 0)
 		long_count = purse_take_long(realm_current()->serial, longs);
-	last = ids_next(ID_TRANSFER, 1);
+
+	/*
+	 * The conductor takes no id for a bound: in a database that is being
+	 * restored it would be from before the sequence is set.  All ids up to the
+	 * last one have been handed out, to writers who hold the lock already.
+	 */
+	last = round->eager ? ids_next(ID_TRANSFER, 1) : ids_peek(ID_TRANSFER);
+	if (last == 0)
+		return;
 	for (i = 0; i < count && round->ready_count < round->limit; i++)
 	{
 		Fold	   *fold = fold_of(partitions[(fold_next + i) % count]);
