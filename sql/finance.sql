@@ -490,6 +490,20 @@ CREATE VIEW taskex.payout_items WITH (security_barrier) AS
 COMMENT ON VIEW taskex.payout_items IS
 'What payouts paid to the performers for whom the caller may act: pending, paid or failed.';
 
+-- earnings --------------------------------------------------------------------
+
+-- From the summary that the journal's dispatch keeps: short whatever was earned.
+CREATE VIEW taskex.earnings WITH (security_barrier) AS
+    SELECT d.login AS performer, e.day, nullif(e.task_type_id, 0) AS task_type_id, y.title, e.approved,
+        _taskex.amount(e.reward) AS reward, _taskex.amount(e.bonus) AS bonus
+    FROM _taskex.earning e
+        JOIN _taskex.directory d ON d.user_id = e.performer_id
+        LEFT JOIN _taskex.task_type y ON y.task_type_id = e.task_type_id
+    WHERE (SELECT _taskex.caller_trusted()) OR e.performer_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+COMMENT ON VIEW taskex.earnings IS
+'What performers have earned by day (UTC) and task type: approved assignments, rewards, bonuses. It follows the work
+within moments, as the conductor gets round to it; taskex.transfers and taskex.yearly_statements are exact at once.';
+
 -- statements ------------------------------------------------------------------
 
 -- Two branches, as in taskex.transfers.

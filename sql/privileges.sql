@@ -140,7 +140,8 @@ GRANT SELECT ON
     TO taskex_user;
 
 GRANT SELECT ON
-    taskex.audit, taskex.bonuses, taskex.budgets, taskex.fee_rules, taskex.payout_items, taskex.yearly_statements
+    taskex.audit, taskex.bonuses, taskex.budgets, taskex.earnings, taskex.fee_rules, taskex.payout_items,
+    taskex.yearly_statements
     TO taskex_user;
 
 -- review policies, messages to performers

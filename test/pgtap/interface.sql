@@ -166,6 +166,7 @@ insert into expected_column values
     ('audit', 'transfer_id bigint, at timestamp with time zone, login text, kind text, available numeric, held numeric, counterparty text, act text, cause text, policy_id bigint, task_id bigint, task_type_id bigint, assignment_id bigint, reference text, reason text, explained boolean'),
     ('bonuses', 'bonus_id bigint, assignment_id bigint, task_id bigint, task_type_id bigint, requester text, performer text, amount numeric, fee numeric, reason text, sent_at timestamp with time zone'),
     ('budgets', 'requester text, task_type_id bigint, period text, amount numeric, spent numeric, remaining numeric, since timestamp with time zone'),
+    ('earnings', 'performer text, day date, task_type_id bigint, title text, approved bigint, reward numeric, bonus numeric'),
     ('fee_rules', 'rule_id bigint, kind text, requester text, task_type_id bigint, performers integer, share numeric, minimum numeric, valid_from timestamp with time zone'),
     ('health', 'check_name text, ok boolean, detail text'),
     ('inferences', 'pid integer, role name, method text, phase text, round integer, rounds integer, labels bigint, tasks bigint, performers bigint, started_at timestamp with time zone'),
@@ -203,7 +204,7 @@ select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'task
         and c.relname in ('blocks', 'subscriptions', 'qualifications', 'disputes', 'policies', 'policy_actions', 'policy_results', 'policy_tallies', 'inferences', 'ratings', 'users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
     'views that hide rows are security barriers');
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
-        and c.relname in ('audit', 'bonuses', 'budgets', 'fee_rules', 'payout_items', 'yearly_statements') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
+        and c.relname in ('audit', 'bonuses', 'budgets', 'earnings', 'fee_rules', 'payout_items', 'yearly_statements') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
     'so are those of money');
 
 -- settings

@@ -40,7 +40,7 @@ insert into may_read
 insert into may_execute select unnest(array['drop_budget', 'quote', 'send_bonus', 'set_budget']), 'taskex_user'
     union all select unnest(array['create_payout', 'drop_fee', 'set_fee', 'settle_payout_item']), 'taskex_admin';
 insert into may_execute_internal values ('budget_account', 'taskex_user');
-insert into may_read select unnest(array['audit', 'bonuses', 'budgets', 'fee_rules', 'payout_items', 'yearly_statements']), 'taskex_user'
+insert into may_read select unnest(array['audit', 'bonuses', 'budgets', 'earnings', 'fee_rules', 'payout_items', 'yearly_statements']), 'taskex_user'
     union all select 'payouts', 'taskex_admin';
 
 -- answers and golden tasks

@@ -170,6 +170,18 @@ SELECT taskex.send_bonus(u, pg_temp.id('submitted to ' || u), 1, 'good') > 0 AS 
 INSERT INTO _taskex.payout_item (partition_id, payout_id, performer_id, amount, transfer_id)
     SELECT _taskex.home(_taskex.user_id(u)), taskex.create_payout('a-payout', logins => '{}'), _taskex.user_id(u), 1, 0 FROM unnest(ARRAY['a_own', 'a_oth']) u;
 
+DO $$
+DECLARE
+    type bigint := taskex.create_task_type('a_third', 'Access earnings', 0.1);
+BEGIN
+    PERFORM taskex.deposit('a_third', 1, 'earnings');
+    PERFORM taskex.create_task('a_third', type, '1', 2);
+    PERFORM taskex.submit_assignment(u, (taskex.accept_task(u, task_id)).assignment_id, '1')
+        FROM taskex.tasks t, unnest(ARRAY['a_own', 'a_oth']) u WHERE t.task_type_id = type;
+    PERFORM taskex.approve_assignment('a_third', assignment_id) FROM taskex.assignments WHERE task_type_id = type;
+    PERFORM taskex.run_due();
+END $$;
+
 -- views: who sees whom
 CREATE FUNCTION pg_temp.sees(role name, what text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -205,6 +217,7 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('audit of the exchange', 'SELECT string_agg(DISTINCT login, '' '') FROM taskex.audit WHERE counterparty LIKE ''a\_%'' AND login NOT LIKE ''a\_%'''),
     ('bonuses', 'SELECT string_agg(requester || ''>'' || performer, '' '' ORDER BY requester) FROM taskex.bonuses WHERE requester LIKE ''a\_%'''),
     ('budgets', 'SELECT string_agg(requester, '' '' ORDER BY requester) FROM taskex.budgets WHERE requester LIKE ''a\_%'''),
+    ('earnings', 'SELECT string_agg(performer, '' '' ORDER BY performer) FROM taskex.earnings WHERE title = ''Access earnings'''),
     ('fee_rules', 'SELECT string_agg(requester, '' '' ORDER BY requester) FROM taskex.fee_rules WHERE requester LIKE ''a\_%'''),
     ('payouts', 'SELECT count(*) FROM taskex.payouts WHERE reference = ''a-payout'''),
     ('payout_items', 'SELECT string_agg(login, '' '' ORDER BY login) FROM taskex.payout_items WHERE reference = ''a-payout'''),
@@ -225,7 +238,7 @@ SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex
     AND c.relname NOT IN ('policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings')
     AND c.relname NOT IN ('templates')
     AND c.relname NOT IN ('blocks', 'qualifications')
-    AND c.relname NOT IN ('audit', 'bonuses', 'budgets', 'fee_rules', 'payouts', 'payout_items', 'yearly_statements')
+    AND c.relname NOT IN ('audit', 'bonuses', 'budgets', 'earnings', 'fee_rules', 'payouts', 'payout_items', 'yearly_statements')
     AND c.relname NOT IN ('event_kinds', 'subscriptions');
 -- a condition of his own is not shown the others' rows
 CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN RAISE WARNING 'leaked: %', $1; RETURN true; END $$;

@@ -162,6 +162,14 @@ SELECT sum(rewards_earned) = sum(rewards_paid) AS rewards, sum(bonuses_earned) =
     sum(fees_paid) = (SELECT b.available - coalesce(sum(t.available), 0) FROM taskex.transfers t WHERE t.login = 'exchange' AND t.kind = 'withdrawal') AS fees
     FROM taskex.yearly_statements, taskex.balance('exchange') b GROUP BY b.available;
 
+-- earnings by day and type, and equal to the ledger
+SELECT count(*) FROM taskex.run_due();
+SELECT performer, day, title, approved, reward, bonus FROM taskex.earnings WHERE performer LIKE 'fin\_%' ORDER BY 1, 2;
+SELECT e.performer, e.reward = y.rewards AND e.bonus = y.bonuses AS equal
+    FROM (SELECT performer, sum(reward) AS reward, sum(bonus) AS bonus FROM taskex.earnings GROUP BY 1) e
+        JOIN (SELECT login, sum(rewards_earned) AS rewards, sum(bonuses_earned) AS bonuses FROM taskex.yearly_statements GROUP BY 1) y ON y.login = e.performer
+    WHERE performer LIKE 'fin\_%' ORDER BY 1;
+
 -- every transfer has an act
 SELECT act, cause, kind, count(*), bool_and(explained) AS explained, count(reason) AS reasons,
         bool_and(task_id IS NOT NULL) AS task, bool_and(assignment_id IS NOT NULL) AS assignment
