@@ -170,11 +170,12 @@ offered_is('p2', $type, $tasks[0], '... found');
 
 # an opening that was not committed has not happened
 ($type, @tasks) = finished();
-my $open = { in => "begin; select taskex.add_performers('req', $tasks[0], 1);\n", out => '' };
-$open->{run} = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$open->{in}, '>', \$open->{out}, '2>', \my $ignored);
-$open->{run}->pump until $open->{out} =~ /2/;
+my ($in, $out, $err) = ("begin; select taskex.add_performers('req', $tasks[0], 1);\n", '', '');
+my $open = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$in, '>', \$out, '2>', \$err);
+$open->pump_nb;
+await($node, 'postgres', q{select count(*) = 1 from pg_stat_activity where state = 'idle in transaction'}, 'a task is open again, not committed');
 crash();
-eval { $open->{run}->finish };
+$open->kill_kill;
 offered_is('p2', $type, 'nothing', 'an opening that was not committed is forgotten');
 
 $node->stop;
