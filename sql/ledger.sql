@@ -277,7 +277,7 @@ COMMENT ON FUNCTION _taskex.purse(text) IS
 -- STABLE, so that all checks look at one snapshot.
 CREATE FUNCTION taskex.check_ledger(OUT check_name text, OUT ok boolean, OUT detail text)
     RETURNS SETOF record LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp AS $$
+    SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
     n bigint;
     total numeric;

@@ -71,7 +71,8 @@ COMMENT ON VIEW taskex.activity IS 'What each worker of this exchange is doing n
 
 -- One row per violated or kept promise of the market. Reads everything.
 CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT detail text)
-    RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET jit = off AS $$
     WITH counted AS (
         -- whose slot was offered again has none, even if the rejection was overridden
         SELECT a.task_id, count(*) FILTER (WHERE a.state IN ('accepted', 'submitted', 'approved')) AS live,

@@ -29,6 +29,7 @@
 #include "parser/parse_func.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
@@ -141,6 +142,7 @@ taskex_act(PG_FUNCTION_ARGS)
 	Face	   *face = fcinfo->flinfo->fn_extra;
 	UserHome	home;
 	Owner		owner;
+	int			settings;
 	Datum		result;
 
 	if (face == NULL)
@@ -151,6 +153,11 @@ taskex_act(PG_FUNCTION_ARGS)
 	directory_actor(PG_GETARG_TEXT_PP(0), &home);
 
 	become_owner(&owner);
+
+	/* a look at many partitions seems costly, and would be compiled for seconds */
+	settings = NewGUCNestLevel();
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+
 	InitFunctionCallInfoData(*inner, &face->body, PG_NARGS(), fcinfo->fncollation,
 							 fcinfo->context, fcinfo->resultinfo);
 	memcpy(inner->args, fcinfo->args, sizeof(NullableDatum) * PG_NARGS());
@@ -158,6 +165,7 @@ taskex_act(PG_FUNCTION_ARGS)
 	result = FunctionCallInvoke(inner);
 	fcinfo->isnull = inner->isnull;
 
+	AtEOXact_GUC(true, settings);
 	become_caller(&owner);
 	return result;
 }

@@ -14,7 +14,6 @@
 #include "infra/realm.h"
 
 #include "jit/jit.h"
-#include "jit/jit.h"
 #include "lib/ilist.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
