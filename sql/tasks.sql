@@ -6,7 +6,8 @@ CREATE FUNCTION taskex.add_performers(requester text, task_id bigint, count int,
 COMMENT ON FUNCTION taskex.add_performers(text, bigint, int, text) IS
 'Wants so many more performers of a task; reward and fee for them are held. A task that is complete, decided or
 was closed before its expires_at is opened again, for just these. count: 1 to 100000, of which a task has at
-most so many in all (1000 with a consensus). idempotency_key: a repeated call with the same key and arguments adds nothing.
+most so many in all (1000 with a consensus), and only as many as do not make the fee of an assignment higher by the rules
+of now: for more, supply a new task. idempotency_key: a repeated call with the same key and arguments adds nothing.
 Result: how many performers the task wants now. Errors: unknown_task (TX102), wrong_state (TX109) if it has expired or was
 cancelled, idempotency_mismatch (TX110), insufficient_funds (TX201), budget_exceeded (TX203).';
 
@@ -35,7 +36,8 @@ CREATE FUNCTION taskex.change_task_type(requester text, task_id bigint, task_typ
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_change_task_type';
 COMMENT ON FUNCTION taskex.change_task_type(text, bigint, bigint) IS
 'Gives an open task that nobody has another type: another reward, lease and so on. task_type: from create_task_type.
-What is held is adjusted; the fee is that of now. Errors: unknown_task_type (TX101), unknown_task (TX102), wrong_state (TX109),
+What is held is adjusted; the fee is that of now. Errors: unknown_task_type (TX101), unknown_task (TX102), wrong_state (TX109)
+also if it has results already, which were rejected,
 insufficient_funds (TX201), budget_exceeded (TX203).';
 
 CREATE FUNCTION taskex.dispose_task(requester text, task_id bigint)
@@ -47,17 +49,18 @@ Errors: unknown_task (TX102), wrong_state (TX109).';
 
 -- one task --------------------------------------------------------------------
 
--- what people are shown of the state of a task; waiting: results to be judged
+-- what people are shown of the state of a task; waiting: results to be judged.
+-- The view taskex.tasks has it, so it is parsed here and not by its readers, who
+-- have no rights on the schema.
 CREATE FUNCTION _taskex.task_state(state text, expires_at timestamptz, performers int, judged int, released int,
         waiting int, reviewing boolean)
-    RETURNS text LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN state IN ('open', 'expired', 'decided') AND waiting > 0
+    RETURNS text LANGUAGE sql STABLE
+    RETURN CASE WHEN state IN ('open', 'expired', 'decided') AND waiting > 0
                 AND (state <> 'open' OR waiting + judged + released = performers)
             THEN CASE WHEN reviewing THEN 'reviewing' ELSE 'reviewable' END
         WHEN state = 'open' AND expires_at <= _taskex.now() THEN 'expired'
         WHEN state = 'open' THEN 'available'
-        ELSE state END
-$$;
+        ELSE state END;
 COMMENT ON FUNCTION _taskex.task_state(text, timestamptz, int, int, int, int, boolean) IS
     'The state of a task as people are shown it.';
 

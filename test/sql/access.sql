@@ -247,6 +247,8 @@ SET ROLE regress_access_user;
 SELECT count(*) FROM taskex.users WHERE pg_temp.leak(login);
 SELECT count(*) > 0 AS some FROM taskex.tasks WHERE requester <> 'a_own' OR NOT pg_temp.leak('tasks of ' || requester);
 SELECT DISTINCT true AS none FROM taskex.transfers WHERE login <> 'a_own';
+-- all columns of the view, for one who has no rights on the schema behind it
+SELECT count(state) > 0 AS some FROM (SELECT * FROM taskex.tasks) t;
 SELECT count(*) FROM taskex.payout_items WHERE pg_temp.leak(login);
 RESET ROLE;
 
