@@ -399,6 +399,9 @@ BEGIN
         asked.logins := '{}';
     END IF;
 
+    -- one at a time: two that run at once would both pay what was earned once, the
+    -- second out of what was deposited
+    LOCK TABLE _taskex.payout IN SHARE ROW EXCLUSIVE MODE;
     INSERT INTO _taskex.payout AS p (reference, minimum, logins, max_items, created_at)
         VALUES (create_payout.reference, asked.minimum, asked.logins, create_payout.max_items, _taskex.now())
         ON CONFLICT ON CONSTRAINT payout_reference_key DO NOTHING RETURNING p.* INTO payout;

@@ -95,7 +95,25 @@ static Statement insert_charge = {
 	4, {INT4OID, INT8OID, INT8OID, INT8ARRAYOID}
 };
 
-/* ids of the tasks of one call stand together, so ranges do not overlap */
+/*
+ * $2: one task, taken out of the range that it was supplied with: the rest of
+ * that begins behind it.
+ */
+static Statement move_charge = {
+	"WITH rest AS (INSERT INTO _taskex.budget_charge_%p (partition_id, first_task_id, last_task_id, accounts)"
+	"  SELECT $1, $2 + 1, c.last_task_id, c.accounts FROM (SELECT * FROM _taskex.budget_charge_%p"
+	"   WHERE first_task_id <= $2 ORDER BY first_task_id DESC LIMIT 1) c WHERE c.last_task_id > $2"
+	"  ON CONFLICT (first_task_id) DO NOTHING)"
+	" INSERT INTO _taskex.budget_charge_%p (partition_id, first_task_id, last_task_id, accounts)"
+	" VALUES ($1, $2, $2, $3)"
+	" ON CONFLICT (first_task_id) DO UPDATE SET last_task_id = excluded.last_task_id, accounts = excluded.accounts",
+	3, {INT4OID, INT8OID, INT8ARRAYOID}
+};
+
+/*
+ * Ids of the tasks of one call stand together, so ranges do not overlap, but for
+ * those of tasks that were moved: of two that have a task the later one counts.
+ */
 static Statement select_charge = {
 	"SELECT last_task_id, accounts FROM _taskex.budget_charge_%p"
 	" WHERE first_task_id <= $1 ORDER BY first_task_id DESC LIMIT 1",
@@ -301,24 +319,48 @@ budget_charge(const UserHome *requester, int64 task_type, int64 amount, int64 su
 	(void) charge_budgets(requester, task_type, amount, subject, accounts);
 }
 
+static Datum
+account_array(const int64 *accounts, int count)
+{
+	Datum		elements[HITS_MAX];
+
+	for (int i = 0; i < count; i++)
+		elements[i] = Int64GetDatum(accounts[i]);
+	return PointerGetDatum(construct_array(elements, count, INT8OID, sizeof(int64),
+										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
 void
 budget_charge_tasks(const UserHome *requester, int64 task_type, int64 amount,
 					int64 first, int64 last)
 {
 	int64		accounts[HITS_MAX];
-	Datum		elements[HITS_MAX];
 	int			count = charge_budgets(requester, task_type, amount, first, accounts);
 	SpiScope	scope;
 	Datum		values[4] = {Int32GetDatum(requester->partition), Int64GetDatum(first), Int64GetDatum(last)};
 
 	if (count == 0)
 		return;
-	for (int i = 0; i < count; i++)
-		elements[i] = Int64GetDatum(accounts[i]);
 	spi_begin(&scope);
-	values[3] = PointerGetDatum(construct_array(elements, count, INT8OID, sizeof(int64),
-												FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[3] = account_array(accounts, count);
 	spi_run(&insert_charge, requester->partition, values, NULL, SPI_VIEW_CURRENT, 0);
+	spi_end(&scope);
+}
+
+void
+budget_charge_moved(const UserHome *requester, int64 task_type, int64 amount, int64 task)
+{
+	int64		accounts[HITS_MAX];
+	int			count = charge_budgets(requester, task_type, amount, task, accounts);
+	SpiScope	scope;
+	Datum		values[3] = {Int32GetDatum(requester->partition), Int64GetDatum(task)};
+
+	/* whose budgets are all dropped gets nothing back anyway */
+	if (budgets_of(requester->user_id) == NULL)
+		return;
+	spi_begin(&scope);
+	values[2] = account_array(accounts, count);
+	spi_run(&move_charge, requester->partition, values, NULL, SPI_VIEW_CURRENT, 0);
 	spi_end(&scope);
 }
 

@@ -25,6 +25,12 @@ extern void budget_charge(const UserHome *requester, int64 task_type, int64 amou
 extern void budget_charge_tasks(const UserHome *requester, int64 task_type, int64 amount,
 								int64 first, int64 last);
 
+/*
+ * budget_charge for a task whose money has come back and which has another
+ * type now: what is returned from now on goes where this was taken from.
+ */
+extern void budget_charge_moved(const UserHome *requester, int64 task_type, int64 amount, int64 task);
+
 /* gives an amount of a task back to those budgets that it was taken from */
 extern void budget_return(const UserHome *requester, int64 amount, int64 task);
 

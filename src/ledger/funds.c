@@ -294,6 +294,8 @@ funds_take(int64 account, int32 partition, int64 amount, int64 floor, int64 *ava
 	/* a standby's purses would not hear of the changes that it replays */
 	PreventCommandIfReadOnly("a transfer of money");
 	PreventCommandDuringRecovery("a transfer of money");
+	if (amount < 0)
+		elog(ERROR, "cannot take " INT64_FORMAT " from account " INT64_FORMAT, amount, account);
 
 	local = local_purse(account);
 	change = change_of(local);

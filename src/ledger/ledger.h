@@ -57,6 +57,9 @@ extern void ledger_hold(const UserHome *requester, int64 task_type, int64 amount
 /* the same, more for a task that there is already */
 extern void ledger_hold_more(const UserHome *requester, int64 task_type, int64 amount, int64 task);
 
+/* the same for one that got another type: later releases go to the budgets of that */
+extern void ledger_hold_moved(const UserHome *requester, int64 task_type, int64 amount, int64 task);
+
 /* gives held funds of a task back, also to the budgets that it was charged to */
 extern void ledger_release(const UserHome *requester, int64 amount, int64 task);
 

@@ -14,6 +14,7 @@
 #include "ledger/funds.h"
 #include "ledger/ledger.h"
 
+#include "common/int.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 
@@ -56,6 +57,17 @@ ledger_hold_more(const UserHome *requester, int64 task_type, int64 amount, int64
 	if (amount == 0)
 		return;
 	budget_charge(requester, task_type, amount, task);
+	funds_spend(requester->user_id, requester->partition, amount);
+	move(requester, ENTRY_HOLD, -amount, amount, task);
+}
+
+void
+ledger_hold_moved(const UserHome *requester, int64 task_type, int64 amount, int64 task)
+{
+	Assert(amount >= 0);
+	budget_charge_moved(requester, task_type, amount, task);
+	if (amount == 0)
+		return;
 	funds_spend(requester->user_id, requester->partition, amount);
 	move(requester, ENTRY_HOLD, -amount, amount, task);
 }
@@ -148,11 +160,15 @@ ledger_bonus(const UserHome *requester, int64 task_type, int64 id, const Payment
 {
 	Entry		entries[4];
 	SpiScope	scope;
+	int64		total;
 	int			used;
 
 	Assert(bonus->reward > 0 && bonus->fee >= 0);
-	budget_charge(requester, task_type, bonus->reward + bonus->fee, bonus->assignment_id);
-	funds_spend(requester->user_id, requester->partition, bonus->reward + bonus->fee);
+	if (pg_add_s64_overflow(bonus->reward, bonus->fee, &total))
+		total = PG_INT64_MAX;	/* for ledger_multiply to refuse */
+	total = ledger_multiply(total, 1, "the bonus with its fee");
+	budget_charge(requester, task_type, total, bonus->assignment_id);
+	funds_spend(requester->user_id, requester->partition, total);
 	spi_begin(&scope);
 	used = pay(entries, requester, id, ENTRY_BONUS, bonus->reward,
 			   bonus->performer.partition, bonus->performer.user_id, bonus->assignment_id);

@@ -53,7 +53,8 @@ change_lock(Change *change, int64 task_id)
 	change->judged = child_int32(tasks, TASK_JUDGED);
 	change->released = child_int32(tasks, TASK_RELEASED);
 	change->task_type = child_int64(tasks, TASK_TASK_TYPE_ID);
-	change->each = child_int64(tasks, TASK_REWARD) + child_int64(tasks, TASK_FEE);
+	change->reward = child_int64(tasks, TASK_REWARD);
+	change->each = change->reward + child_int64(tasks, TASK_FEE);
 	change->expires_at = child_int64(tasks, TASK_EXPIRES_AT);
 	(void) slot_getattr(tasks->slot, TASK_CONSENSUS, &isnull);
 	change->counted = !isnull;
@@ -184,6 +185,25 @@ performers_hash(int64 task_id, int32 count)
 }
 
 /*
+ * The task's fee is that of its plurality when it was supplied: nobody gets the
+ * fee of few performers for many by asking for them one after another.
+ */
+static void
+check_fee(const Change *change, int32 before, int32 performers)
+{
+	int64		requester = change->requester.user_id;
+	int64		fee = ledger_fee(FEE_REWARD, requester, change->task_type, performers, change->reward);
+
+	if (fee > change->each - change->reward &&
+		fee > ledger_fee(FEE_REWARD, requester, change->task_type, before, change->reward))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("task %lld cannot have so many performers", (long long) change->task_id),
+				 errdetail("The exchange's fee is higher for tasks with %d performers.", performers),
+				 errhint("Supply a new task.")));
+}
+
+/*
  * A task that was closed with slots to spare is opened for just so many as are
  * added: it then wants those who have it, or had it to the end, and these.
  */
@@ -204,6 +224,7 @@ add_to(Change *change, int32 count)
 						change->counted ? " with a consensus" : "", most),
 				 errdetail("It would have %d.", performers)));
 
+	check_fee(change, change->performers, performers);
 	change_hold(change, amount);
 	change_column(change, TASK_PERFORMERS, Int32GetDatum(performers));
 	if (!open)
@@ -471,6 +492,25 @@ taskex_cancel_tasks(PG_FUNCTION_ARGS)
 
 /* ---- another type ---- */
 
+static Statement select_result = {
+	"SELECT 1 FROM _taskex.result_%p WHERE task_id = $1 LIMIT 1",
+	1, {INT8OID}
+};
+
+/* one that was rejected and may yet be paid what the task says */
+static bool
+has_result(const Change *change)
+{
+	Datum		value = Int64GetDatum(change->task_id);
+	SpiScope	scope;
+	bool		found;
+
+	spi_begin(&scope);
+	found = spi_run(&select_result, change->requester.partition, &value, NULL, SPI_VIEW_CURRENT, 1) > 0;
+	spi_end(&scope);
+	return found;
+}
+
 static void
 move_to_type(Change *change, const TaskType *type)
 {
@@ -497,7 +537,7 @@ move_to_type(Change *change, const TaskType *type)
 
 	/* budgets can be of a type, so the money goes all the way */
 	change_release(change, needed);
-	change_hold(change, amount);
+	ledger_hold_moved(&change->requester, type->task_type, amount, change->task_id);
 	change_journal(change, "type_changed", amount - needed, journal_numbers(1, names, &from));
 }
 
@@ -518,6 +558,8 @@ taskex_change_task_type(PG_FUNCTION_ARGS)
 		change_wrong_state(&change, "is closed", "taskex.set_expiry() opens a task that has expired.");
 	if (change.live > 0)
 		change_wrong_state(&change, "is under way", "Its type is what those performers agreed to.");
+	if (has_result(&change))
+		change_wrong_state(&change, "has results already", "They may be approved yet, for the reward of the type.");
 	if (type.task_type != change.task_type && type.task_type != -change.task_type)
 	{
 		requirements_check_supply(type.requirements, change.requester.user_id);

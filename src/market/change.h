@@ -28,6 +28,7 @@ typedef struct Change
 	int32		released;
 	int64		task_type;		/* negative: golden */
 	int64		each;			/* reward and fee for one performer */
+	int64		reward;
 	TimestampTz expires_at;
 	bool		counted;		/* its results are combined */
 	bool		dynamic;		/* ... until they are sure enough */

@@ -104,6 +104,8 @@ SELECT taskex.send_bonus('fin_req', :ann_1, 4.9, 'too much for the type');
 SELECT taskex.drop_budget('fin_req', 'none', :one), taskex.drop_budget('fin_req'), taskex.drop_budget('fin_req', 'day'), taskex.drop_budget('fin_req', 'month');
 -- without funds
 SELECT taskex.send_bonus('fin_req', :ann_1, 2000, 'too much');
+-- with its fee, more than can be counted
+SELECT taskex.send_bonus('fin_req', :ann_1, 8999999999.999999999, 'too much');
 -- a rule of its own
 SELECT taskex.set_fee(0.5, 1, kind => 'bonus') AS rule \gset
 BEGIN;
@@ -215,6 +217,22 @@ SELECT spent, remaining FROM taskex.budgets WHERE requester = 'fin_free';
 SELECT taskex.create_task('fin_free', :small, '1', 9);
 SELECT taskex.create_task('fin_free', :small, '1', 8) > 0 AS created;
 SELECT spent, remaining FROM taskex.budgets WHERE requester = 'fin_free';
+
+-- a task with another type is another budget's from then on; those beside it are not
+BEGIN;
+SELECT taskex.set_budget('fin_req', 10, task_type => :one), taskex.set_budget('fin_req', 100, task_type => :ten);
+CREATE TEMP TABLE moved AS SELECT t, row_number() OVER (ORDER BY t) FROM taskex.create_tasks('fin_req', :one, ARRAY['1', '2', '3']::jsonb[]) t;
+CREATE FUNCTION pg_temp.spent() RETURNS text LANGUAGE sql AS
+    $$ SELECT string_agg(t.title || ' ' || b.spent, ', ' ORDER BY b.since, t.task_type_id) FROM taskex.budgets b JOIN taskex.task_types t USING (task_type_id) WHERE requester = 'fin_req' $$;
+SELECT pg_temp.spent();
+SELECT taskex.change_task_type('fin_req', t, :ten), pg_temp.spent() FROM moved WHERE row_number = 2;
+SELECT taskex.change_task_type('fin_req', t, :ten), pg_temp.spent() FROM moved WHERE row_number = 1;
+SELECT taskex.change_task_type('fin_req', t, :one), pg_temp.spent() FROM moved WHERE row_number = 1;
+SELECT taskex.cancel_task('fin_req', t), pg_temp.spent() FROM moved WHERE row_number = 3;
+SELECT taskex.cancel_task('fin_req', t), pg_temp.spent() FROM moved WHERE row_number = 2;
+SELECT taskex.cancel_task('fin_req', t), pg_temp.spent() FROM moved WHERE row_number = 1;
+SELECT * FROM taskex.check_ledger() WHERE NOT ok;
+ROLLBACK;
 
 SET taskex.clock = '2206-03-01 00:00:00+00';
 SELECT count(*) FROM taskex.run_due();

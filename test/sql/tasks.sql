@@ -173,6 +173,20 @@ SELECT taskex.change_task_type('k_req', :undone, :two);
 ROLLBACK;
 SELECT * FROM taskex.accept_next('k_cid', :two);
 SELECT * FROM broken;
+-- not while somebody may yet be paid what the old type promised
+BEGIN;
+SELECT taskex.create_task('k_req', :one, '"overridden"') AS overridden \gset
+SELECT assignment_id AS a FROM taskex.accept_task('k_ann', :overridden) \gset
+SELECT taskex.submit_assignment('k_ann', :a, '1'), taskex.reject_assignment('k_req', :a, 'no', true);
+SELECT pg_temp.try(format('SELECT taskex.change_task_type(''k_req'', %s, %s)', :overridden, :two)) AS rejected;
+-- nobody has many performers for the fee of few
+SELECT taskex.set_fee(0.2) > 0 AS few, taskex.set_fee(0.4, performers => 3) > 0 AS many;
+SELECT taskex.create_task('k_req', :one, '"fee"') AS fee \gset
+SELECT taskex.add_performers('k_req', :fee, 1) AS two, pg_temp.try(format('SELECT taskex.add_performers(''k_req'', %s, 1)', :fee)) AS three;
+-- ... but what became dearer for all does not for this task
+SELECT taskex.set_fee(0.4) > 0 AS few;
+SELECT taskex.add_performers('k_req', :fee, 1) AS three;
+ROLLBACK;
 
 -- annotations, review status
 SELECT taskex.annotate_task('k_req', :t, 'batch 7'), taskex.get_task('k_req', :t) ->> 'annotation' AS annotation, (SELECT annotation FROM taskex.tasks WHERE task_id = :t);
