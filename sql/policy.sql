@@ -173,9 +173,10 @@ BEGIN
     ELSIF jsonb_typeof(object -> key) = 'number' THEN
         number := (object ->> key)::numeric;
     END IF;
-    IF number IS NULL OR number NOT BETWEEN low AND high OR (whole AND number <> trunc(number)) OR scale(number) > 9 THEN
+    IF number IS NULL OR number NOT BETWEEN low AND high OR (whole AND scale(number) > 0) OR scale(number) > 9 THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = format('%s.%s must be a %s between %s and %s', what, key, CASE WHEN whole THEN 'whole number' ELSE 'number' END, low, high);
+            MESSAGE = format('%s.%s must be a %s between %s and %s', what, key, CASE WHEN whole THEN 'whole number' ELSE 'number' END, low, high),
+            DETAIL = format('It is %s.', left((object -> key)::text, 60));
     END IF;
     RETURN number;
 END $$;
@@ -459,18 +460,24 @@ CREATE TYPE _taskex.policy_fact AS (
 );
 COMMENT ON TYPE _taskex.policy_fact IS 'One thing that counts for a review policy; reset: a run ends here.';
 
+-- Results can be as large as numeric can be, and must not make the evaluation fail.
+CREATE FUNCTION _taskex.nearly_equal(a jsonb, b jsonb, tolerance numeric) RETURNS boolean
+    LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN a = b THEN true
+        WHEN jsonb_typeof(a) <> 'number' OR jsonb_typeof(b) <> 'number' THEN false
+        WHEN greatest(abs(a::numeric), abs(b::numeric)) > 1e1000 THEN false
+        ELSE abs(a::numeric - b::numeric) <= tolerance END
+$$;
+COMMENT ON FUNCTION _taskex.nearly_equal(jsonb, jsonb, numeric) IS
+    'Are they equal, or numbers that differ by at most tolerance? Of numbers beyond 1e1000 none is near another.';
+
 -- 100 where they are equal. Objects: the share of the right answer's keys that are answered right.
 CREATE FUNCTION _taskex.answer_score(result jsonb, answer jsonb, tolerance numeric)
     RETURNS numeric LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE
-        WHEN result = answer THEN 100
-        WHEN jsonb_typeof(result) = 'number' AND jsonb_typeof(answer) = 'number'
-            THEN CASE WHEN abs((result #>> '{}')::numeric - (answer #>> '{}')::numeric) <= tolerance THEN 100 ELSE 0 END
+        WHEN _taskex.nearly_equal(result, answer, tolerance) THEN 100
         WHEN jsonb_typeof(result) = 'object' AND jsonb_typeof(answer) = 'object' AND answer <> '{}'
-            THEN (SELECT avg(CASE WHEN result -> k = v THEN 100
-                    WHEN jsonb_typeof(result -> k) = 'number' AND jsonb_typeof(v) = 'number'
-                        AND abs((result ->> k)::numeric - (v #>> '{}')::numeric) <= tolerance THEN 100
-                    ELSE 0 END)
+            THEN (SELECT avg(CASE WHEN _taskex.nearly_equal(result -> k, v, tolerance) THEN 100 ELSE 0 END)
                 FROM jsonb_each(answer) a (k, v))
         ELSE 0 END::numeric
 $$;
@@ -887,6 +894,8 @@ BEGIN
     BEGIN
         outcome := CASE WHEN _taskex.do_for_policy(a) THEN 'done' ELSE 'void' END;
     EXCEPTION
+        WHEN query_canceled THEN
+            RAISE;          -- else the next line has it
         WHEN lock_not_available OR deadlock_detected OR insufficient_resources OR operator_intervention OR system_error THEN
             RETURN 'busy';  -- not the action's fault: later
         WHEN transaction_rollback THEN

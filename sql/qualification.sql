@@ -240,16 +240,16 @@ DECLARE
     result numeric;
 BEGIN
     SELECT coalesce(sum(coalesce(
-            (SELECT (o ->> 'score')::int FROM jsonb_array_elements(q -> 'options') WITH ORDINALITY AS u (o, n)
+            (SELECT (o ->> 'score')::numeric FROM jsonb_array_elements(q -> 'options') WITH ORDINALITY AS u (o, n)
                 WHERE _taskex.as_set(o -> 'answer') = _taskex.as_set(answers -> (q ->> 'id')) ORDER BY n LIMIT 1),
-            (q ->> 'default')::int, 0)), 0)
+            (q ->> 'default')::numeric, 0)), 0)
         INTO total FROM jsonb_array_elements(key -> 'questions') q;
     result := total;
     IF key ? 'percent_of' THEN
-        result := floor(100.0 * total / (key ->> 'percent_of')::int);
+        result := floor(100.0 * total / (key ->> 'percent_of')::numeric);
     ELSIF key ? 'ranges' THEN
-        result := coalesce((SELECT (r ->> 'score')::int FROM jsonb_array_elements(key -> 'ranges') WITH ORDINALITY AS u (r, n)
-            WHERE total BETWEEN (r ->> 'from')::int AND (r ->> 'to')::int ORDER BY n LIMIT 1), 0);
+        result := coalesce((SELECT (r ->> 'score')::numeric FROM jsonb_array_elements(key -> 'ranges') WITH ORDINALITY AS u (r, n)
+            WHERE total BETWEEN (r ->> 'from')::numeric AND (r ->> 'to')::numeric ORDER BY n LIMIT 1), 0);
     END IF;
     RETURN greatest(least(result, 2147483647), -2147483648)::int;
 END $$;

@@ -90,6 +90,8 @@ SELECT kind, parameters, pg_temp.bad(kind, parameters) AS says FROM (VALUES
     ('minimum_time', '{"thresholds": []}'), ('minimum_time', '{"seconds": 0, "thresholds": [1]}'), ('minimum_time', '{"seconds": "5", "thresholds": [1]}'),
     ('minimum_time', '{"seconds": 1e-12, "thresholds": [1]}'), ('minimum_time', '{"seconds": 86401, "thresholds": [1]}'),
     ('known_answer', '{"rate": 0.1, "thresholds": [1]}'), ('known_answer', '{"history_size": 0, "thresholds": [1]}'),
+    -- a whole number is one as it is written: it is read as such
+    ('known_answer', '{"history_size": 10.0, "thresholds": [1]}'),
     ('known_answer', '{"history_size": 1.5, "thresholds": [1]}'), ('known_answer', '{"history_size": 1001, "thresholds": [1]}'),
     ('agreement', '{"tolerance": -1, "thresholds": [1]}'), ('agreement', '{"tolerance": true, "thresholds": [1]}'),
     ('income_cap', '{"thresholds": [1]}'), ('income_cap', '{"period": "year", "thresholds": [1]}'), ('income_cap', '{"period": 1, "thresholds": [1]}'),
@@ -115,6 +117,9 @@ SELECT pg_temp.bad('agreement', '{"thresholds": [{"of": "task", "at_least": 1, "
     '{"period": "day", "thresholds": [{"at_least": 1, "action": {"do": "reject", "reason": "x"}}]}') AS nothing_to_reject;
 SELECT pg_temp.bad('agreement', format('{"thresholds": [%s]}', repeat('{"at_least": 1, "action": {"do": "suspend"}},', 20) || '{"at_least": 1, "action": {"do": "suspend"}}')) AS many;
 SELECT pg_temp.try(format('taskex.create_policy(''p_req'', ''agreement'', %L)', jsonb_build_object('thresholds', repeat('x', 70000)))) AS large;
+-- what performers submit makes no evaluation fail, however large
+SELECT a, b, _taskex.answer_score(a::jsonb, b::jsonb, 1) FROM (VALUES ('1', '2'), ('1', '2.5'), ('9e131071', '-9e131071'), ('9e131071', '9e131071'),
+    ('{"x": 9e131071, "y": "1"}', '{"x": -9e131071, "y": "1"}'), ('null', '1'), ('[]', '1'), ('"a"', '1'), ('{}', '{"x": 1}')) v (a, b);
 SELECT pg_temp.try($$taskex.create_policy('p_req', 'agreement', '{"thresholds": [{"at_least": 1, "action": {"do": "suspend"}}]}', 0)$$) AS no_such_type;
 DO $$ BEGIN PERFORM taskex.create_policy('p_oth', 'submitted_count', '{"thresholds": [{"at_least": 5, "action": {"do": "suspend"}}]}') FROM generate_series(1, 94); END $$;
 SELECT pg_temp.try($$taskex.create_policy('p_oth', 'submitted_count', '{"thresholds": [{"at_least": 5, "action": {"do": "suspend"}}]}')$$) AS too_many;

@@ -133,6 +133,9 @@ SELECT answers, pg_temp.try(format('SELECT taskex.request_qualification(''q_cid'
 SELECT pg_temp.try($$SELECT taskex.request_qualification('q_cid', pg_temp.id('plain'), '{}')$$) AS no_test;
 SELECT answers, _taskex.test_score(q.answer_key, answers) FROM taskex.qualifications q, (VALUES ('{}'::jsonb), ('{"a": 2}'), ('{"a": 2, "b": ["y", "x", "x"]}'), ('{"a": "two", "b": ["x"]}'),
     ('{"a": 3, "b": ["x", "y", "z"], "c": 1}'), ('{"a": [2], "b": "x"}')) v (answers) WHERE qualification_id = pg_temp.id('test');
+-- numbers that are whole, however they are written
+SELECT _taskex.test_score('{"questions": [{"id": "a", "options": [{"answer": 1, "score": 10.0}], "default": 1.0}], "percent_of": 20.0}', '{"a": 1}') AS percent,
+    _taskex.test_score('{"questions": [{"id": "a", "options": [], "default": 1.0}], "ranges": [{"from": 1.0, "to": 2.0, "score": 3.0}]}', '{}') AS range;
 SELECT total, _taskex.test_score('{"questions": [{"id": "a", "options": [{"answer": 1, "score": 10}, {"answer": 2, "score": 25}]}], "ranges": [{"from": 0, "to": 10, "score": 1}, {"from": 11, "to": 30, "score": 2}]}',
     jsonb_build_object('a', total)) FROM generate_series(0, 3) total;
 SELECT state, score FROM taskex.request_qualification('q_cid', pg_temp.id('test'), '{"a": 2, "b": ["y", "x"]}');
