@@ -947,6 +947,10 @@ BEGIN
             DETAIL = 'It has 1 to 63 lower-case letters, digits and underscores, and does not begin with a digit.',
             HINT = 'Give a name that can be used with LISTEN as it is.';
     END IF;
+    -- each kind once: the dispatch goes through them for each act
+    IF kinds IS NOT NULL THEN
+        kinds := array(SELECT e.kind FROM _taskex.event_kind e WHERE e.kind = ANY (kinds) ORDER BY e.position);
+    END IF;
     INSERT INTO _taskex.subscription AS s VALUES (subscribe.user_id, subscribe.kinds, subscribe.channel, _taskex.now())
         ON CONFLICT ON CONSTRAINT subscription_pkey DO UPDATE SET kinds = excluded.kinds, channel = excluded.channel;
     RETURN _taskex.last_event(subscribe.user_id);

@@ -53,6 +53,7 @@ BEGIN
     ELSIF length(description) > 10000 THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'description must have at most 10000 characters';
     END IF;
+    PERFORM _taskex.check_size(body, 'body'), _taskex.check_size(parameters, 'parameters');
     parameters := coalesce(parameters, (SELECT coalesce(jsonb_object_agg(n, '{}'::jsonb), '{}') FROM unnest(names) n));
     IF jsonb_typeof(parameters) <> 'object' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'parameters must be a JSON object',

@@ -109,6 +109,9 @@ SELECT taskex.subscribe('j_req') AS events_so_far;
 -- an accept is on record only for those who asked
 INSERT INTO thing SELECT 'assignment 5', assignment_id FROM taskex.accept_task('j_two', pg_temp.id('task 5'));
 SELECT count(*) FROM _taskex.journal_tail() WHERE kind = 'accepted' AND performer_id = _taskex.user_id('j_two');
+-- each kind is kept once
+SELECT taskex.subscribe('j_two', array_fill('test'::text, ARRAY[10000]) || '{accepted}') AS events_so_far;
+SELECT kinds FROM taskex.subscriptions WHERE login = 'j_two';
 SELECT taskex.subscribe('j_two', '{accepted}') AS events_so_far;
 INSERT INTO thing VALUES ('task 6', taskex.create_task('j_req', pg_temp.id('type'), '6'));
 INSERT INTO thing SELECT 'assignment 6', assignment_id FROM taskex.accept_task('j_two', pg_temp.id('task 6'));

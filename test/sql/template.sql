@@ -43,6 +43,7 @@ SELECT parameters, pg_temp.try(format('SELECT taskex.render_template(''l_req'', 
     FROM unnest(ARRAY['{}', '{"url": "no"}', '{"url": 1}', '{"url": "https://x.example", "max": 0}', '{"url": "https://x.example", "max": "5"}', '{"url": "https://x.example", "other": 1}', '[]', '1', 'null']) parameters;
 SELECT taskex.create_template('l_req', 'picture', '"${url}"') AS second, taskex.render_template('l_req', 'picture', '{"url": 1}'), taskex.render_template('l_req', 'picture', '{"url": "https://x.example"}', 1);
 SELECT requester, name, version, description, parameters FROM taskex.templates WHERE name = 'picture' ORDER BY 1, 3;
+SELECT pg_temp.try($$SELECT taskex.create_template('l_req', 'large', to_jsonb(repeat('x', 2000000)))$$) AS large;
 SELECT pg_temp.try('SELECT taskex.create_template(' || s || ')') AS says FROM unnest(ARRAY['''l_req'', '''', ''1''', '''l_req'', repeat(''x'', 101), ''1''', '''l_req'', ''x'', ''1'', ''[]''', '''l_req'', ''x'', ''"${a}"'', ''{}''',
     '''l_req'', ''x'', ''"${a}"'', ''{"a": {}, "b": {}}''', '''l_req'', ''x'', ''"${a}"'', ''{"a": {"typ": 1}}''', '''l_req'', ''x'', ''"${a}"'', ''{"a": {"type": "string", "default": 1}}''', '''l_req'', ''x'', ''"${a}"'', ''{"a": 1}''']) s;
 
