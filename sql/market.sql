@@ -95,8 +95,9 @@ COMMENT ON TABLE _taskex.assignment IS
     'Assignments, on their performers'' partitions: one for ever for each performer and task.';
 COMMENT ON COLUMN _taskex.assignment.counted IS
     'What is submitted goes into the answer of the task, or is compared with a known one, at once.';
+-- by performer and id: his history and his queue
 INSERT INTO _taskex.child_table VALUES ('assignment', 130, 60, ARRAY['PRIMARY KEY (assignment_id)'],
-    ARRAY['UNIQUE (performer_id, task_id)', '(lease_until)']);
+    ARRAY['UNIQUE (performer_id, task_id)', '(performer_id, assignment_id)', '(lease_until)']);
 
 CREATE TABLE _taskex.result (
     partition_id int NOT NULL,

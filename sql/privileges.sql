@@ -32,7 +32,11 @@ GRANT EXECUTE ON FUNCTION
     taskex.create_tasks_from_template(text, text, bigint, jsonb[], int, interval, text, text, int, float8, text, int),
     taskex.create_template(text, text, jsonb, jsonb, text),
     taskex.detach(text, text, bigint, bigint),
+    taskex.drop_search(text, text),
     taskex.drop_template(text, text),
+    taskex.history(text, bigint, int),
+    taskex.preview_task(text, bigint),
+    taskex.queue(text),
     taskex.render_template(text, text, jsonb, int),
     taskex.cancel_task(text, bigint),
     taskex.cancel_tasks(text, bigint, bigint[]),
@@ -44,6 +48,9 @@ GRANT EXECUTE ON FUNCTION
     taskex.list_tasks(text, text, bigint, bigint, int),
     taskex.reviewable_results(text, bigint, bigint, int),
     taskex.reviewable_tasks(text, bigint, text, bigint, int),
+    taskex.run_search(text, text, int, int),
+    taskex.save_search(text, text, text, jsonb, boolean),
+    taskex.search_tasks(text, text, int, numeric, numeric, text, bigint[], boolean, text, text, text, int),
     taskex.set_expiry(text, bigint, timestamptz),
     taskex.set_review_status(text, bigint, text),
     taskex.accept_next(text, bigint, int),
@@ -113,9 +120,12 @@ GRANT EXECUTE ON FUNCTION
     _taskex.caller_admin(),
     _taskex.caller_ids(),
     _taskex.caller_trusted(),
+    _taskex.decayed(float8, interval),
     _taskex.errors(),
+    _taskex.glance(bigint, int, bigint, bigint),
     _taskex.inferences(),
-    _taskex.now()
+    _taskex.now(),
+    _taskex.shelf_is_live(bigint, int)
     TO taskex_user;
 
 GRANT EXECUTE ON FUNCTION _taskex.task_state(text, timestamptz, int, int, int, int, boolean) TO taskex_user;
@@ -124,19 +134,26 @@ GRANT SELECT ON taskex.templates TO taskex_user;
 
 GRANT SELECT ON
     taskex.assignments,
+    taskex.batches,
     taskex.blocks,
     taskex.disputes,
     taskex.errors,
     taskex.event_kinds,
     taskex.golden_tasks,
     taskex.inferences,
+    taskex.performer_profile,
     taskex.qualifications,
     taskex.ratings,
+    taskex.requester_performers,
+    taskex.reviewable,
+    taskex.saved_searches,
     taskex.subscriptions,
+    taskex.task_catalogue,
     taskex.task_types,
     taskex.tasks,
     taskex.transfers,
-    taskex.users
+    taskex.users,
+    taskex.work_history
     TO taskex_user;
 
 GRANT SELECT ON

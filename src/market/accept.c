@@ -402,8 +402,8 @@ take_from_shelf(Taker *taker, Shelf *shelf, int64 task_type, Accepted *accepted)
 		else if (take_claimed(taker, &scan, &tasks, task_id, accepted))
 		{
 			feed_scan_took(&scan, task_id);
-			choice_took(&taker->choice, shelf, child_int64(&tasks, TASK_REWARD),
-						child_int64(&tasks, TASK_CREATED_AT), child_int64(&tasks, TASK_EXPIRES_AT));
+			choice_took(&taker->choice, shelf, child_int64(&tasks, TASK_CREATED_AT),
+						child_int64(&tasks, TASK_EXPIRES_AT));
 			taken = true;
 		}
 	}
@@ -461,7 +461,7 @@ taskex_accept_next(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 
 	eligibility_require_unblocked(&taker.eligibility, 0);
-	choice_begin(&taker.choice, &taker.performer, task_type, taker.now);
+	choice_begin(&taker.choice, &taker.eligibility, task_type, taker.now);
 	while (wanted > 0 && (count = choice_next(&taker.choice, &shelves)) > 0)
 		wanted = take_from_shelves(&taker, shelves, count, task_type, wanted, rsinfo);
 	if (unlikely(wanted > 0 && feed_crowded()))

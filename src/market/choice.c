@@ -23,15 +23,15 @@
  *		share * sqrt(reward / mean reward of the sample) * (1 + pressure)
  *
  * share	his own share of the type: (n + PRIOR / k) / (N + PRIOR), where n of
- *			his N approved assignments were of it and k shelves are in the
+ *			his N approved assignments of late were of it and k shelves are in the
  *			sample.  On recorded choices it is the best single predictor
  *			(hits 0.64 of first choices, where the newest has 0.51), and a logit
  *			fitted to eight counters does no better.
- * reward	of the task of the shelf that was taken last, by its root: recorded workers follow pay but little (Dube et al.,
+ * reward	by its root: recorded workers follow pay but little (Dube et al.,
  *			Monopsony in Online Labor Markets, 2020), though what they get matters.
  * pressure	the part of the time between supply and expiry that was over, 0 to 1,
- *			for the same task.  Of a shelf where nothing was taken since the
- *			start-up neither is known: mean and half are taken.
+ *			for the task of the shelf that was taken last; 0 where nothing was
+ *			taken since the start-up.
  */
 #include "postgres.h"
 
@@ -40,26 +40,39 @@
 #include "market/choice.h"
 #include "infra/realm.h"
 #include "infra/spi.h"
+#include "market/eligible.h"
 #include "market/market.h"
 #include "market/place.h"
 #include "market/shelf.h"
 
 #include "catalog/pg_type.h"
 #include "common/pg_prng.h"
+#include "miscadmin.h"
 
 #define SAMPLE 32
 #define OLDEST_EVERY 16
 #define PRIOR 10.0
 
+/* rows of a performer's earnings by day and type that are looked at, newest first */
+#define HISTORY_ROWS 200
+
 /* a performer's last type is kept as a place on a shelf that cannot exist */
 #define LAST_TYPE 0x80000000U
+
+static Statement select_history = {
+	"SELECT task_type_id, sum(approved)::int8 FROM (SELECT task_type_id, approved FROM _taskex.earning_%p"
+	" WHERE performer_id = $1 ORDER BY day DESC LIMIT 200) e GROUP BY task_type_id",
+	1, {INT8OID}
+};
+
+StaticAssertDecl(HISTORY_ROWS == 200, "select_history spells out HISTORY_ROWS");
 
 typedef struct Candidate
 {
 	Shelf	   *shelf;
 	int64		task_type;
-	int64		low;			/* ids rise with time */
-	int64		reward;			/* -1: not known */
+	int64		front;			/* no task to be had has a lower id; ids rise with time */
+	int64		reward;
 	double		pressure;
 	double		value;
 } Candidate;
@@ -85,11 +98,9 @@ remember_type(int64 performer, int64 task_type)
 }
 
 void
-choice_took(const Choice *choice, Shelf *shelf, int64 reward,
-			TimestampTz created, TimestampTz expires)
+choice_took(const Choice *choice, Shelf *shelf, TimestampTz created, TimestampTz expires)
 {
 	SpinLockAcquire(&shelf->mutex);
-	shelf->front_reward = reward;
 	shelf->front_created = created;
 	shelf->front_expires = expires;
 	SpinLockRelease(&shelf->mutex);
@@ -105,8 +116,20 @@ static double
 pressure_of(const Choice *choice, TimestampTz created, TimestampTz expires)
 {
 	if (created == 0 || expires <= created)
-		return 0.5;
+		return 0;
 	return Min(Max((double) (choice->now - created) / (double) (expires - created), 0.0), 1.0);
+}
+
+/* mutex held */
+static int64
+front_of(const Shelf *shelf)
+{
+	int64		front = Max(shelf->low + 1, shelf->first);
+
+	for (int i = 0; i < SHELF_RANGES && shelf->open_ranges > 0; i++)
+		if (shelf->ranges[i].hi != 0 && shelf->ranges[i].lo < front)
+			front = shelf->ranges[i].lo;
+	return front;
 }
 
 /* what shared memory knows of the shelves; those that are gone are left out */
@@ -127,8 +150,7 @@ describe(const Choice *choice, Shelf **shelves, int count, Candidate *candidates
 		SpinLockAcquire(&shelf->mutex);
 		ours = shelf->key.realm == realm && shelf->key.task_type > 0;
 		candidate->task_type = shelf->key.task_type;
-		candidate->low = shelf->low;
-		candidate->reward = shelf->front_reward;
+		candidate->front = front_of(shelf);
 		created = shelf->front_created;
 		expires = shelf->front_expires;
 		SpinLockRelease(&shelf->mutex);
@@ -136,21 +158,51 @@ describe(const Choice *choice, Shelf **shelves, int count, Candidate *candidates
 			continue;
 		candidate->shelf = shelf;
 		candidate->pressure = pressure_of(choice, created, expires);
-		if (created == 0)
-			candidate->reward = -1;
 		known++;
 	}
 	return known;
 }
 
-/*
- * His approved assignments of the type; returns those of all types.  Nothing is
- * counted yet, so all types are equal to him.
- */
-static double
-history_of(Choice *choice, int64 task_type, double *done)
+/* ---- what he has done ---- */
+
+typedef struct ChoiceHistory
 {
-	*done = 0;
+	double		all;
+	int			count;
+	struct
+	{
+		int64		task_type;
+		double		approved;
+	}			types[HISTORY_ROWS];
+} ChoiceHistory;
+
+static ChoiceHistory *
+read_history(const Choice *choice)
+{
+	ChoiceHistory *history = palloc0(sizeof(ChoiceHistory));
+	Datum		value = Int64GetDatum(choice->performer.user_id);
+	SpiScope	scope;
+
+	spi_begin(&scope);
+	history->count = (int) spi_run(&select_history, choice->performer.partition, &value, NULL,
+								   SPI_VIEW_LATEST, HISTORY_ROWS);
+	for (int i = 0; i < history->count; i++)
+	{
+		history->types[i].task_type = spi_int64(i, 1);
+		history->types[i].approved = (double) spi_int64(i, 2);
+		history->all += history->types[i].approved;
+	}
+	spi_end(&scope);
+	return history;
+}
+
+/* his approved assignments of the type */
+static double
+approved_of(const ChoiceHistory *history, int64 task_type)
+{
+	for (int i = 0; i < history->count; i++)
+		if (history->types[i].task_type == task_type)
+			return history->types[i].approved;
 	return 0;
 }
 
@@ -160,7 +212,7 @@ oldest_first(const void *a, const void *b)
 	const Candidate *left = a;
 	const Candidate *right = b;
 
-	return left->low < right->low ? -1 : left->low > right->low;
+	return left->front < right->front ? -1 : left->front > right->front;
 }
 
 static int
@@ -172,21 +224,37 @@ best_first(const void *a, const void *b)
 	return left->value > right->value ? -1 : left->value < right->value;
 }
 
-/* the next SAMPLE shelves of the walk */
+/* leaves out types that are not for him, or not committed; returns the others' number */
+static int
+keep_eligible(Choice *choice, Candidate *candidates, int count)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < count; i++)
+		if (eligible_for_type(choice->eligibility, candidates[i].task_type, GUARD_ACCEPT))
+		{
+			candidates[kept] = candidates[i];
+			candidates[kept++].reward = task_type_find(candidates[i].task_type)->reward;
+		}
+	return kept;
+}
+
+/* those of the next SAMPLE shelves of the walk that may have something for him */
 static int
 draw(Choice *choice, Candidate *candidates)
 {
 	Shelf	   *shelves[SAMPLE];
 	int			known = 0;
 
-	/* none of a sample may be left, and there is more to come */
+	/* nothing of a sample may be for him, and there is more to come */
 	while (known == 0)
 	{
 		int			count = feed_sample(&choice->sample, shelves, SAMPLE);
 
+		CHECK_FOR_INTERRUPTS();
 		if (count == 0)
 			break;
-		known = describe(choice, shelves, count, candidates);
+		known = keep_eligible(choice, candidates, describe(choice, shelves, count, candidates));
 	}
 	return known;
 }
@@ -201,52 +269,40 @@ shelves_of(const Candidate *candidates, int count)
 	return shelves;
 }
 
+/* a sample, oldest first: he may have had all of the first one */
 static int
-oldest_shelf(Choice *choice, Shelf ***shelves)
+oldest_shelves(Choice *choice, Shelf ***shelves)
 {
 	FeedSample	walk = choice->sample;
 	Candidate	candidates[SAMPLE];
 	int			count = draw(choice, candidates);
 
-	choice->sample = walk;		/* the walk proper begins with the rest of this sample */
+	choice->sample = walk;		/* the walk proper begins with a sample of its own */
 	if (count == 0)
 		return 0;
 	qsort(candidates, count, sizeof(Candidate), oldest_first);
-	*shelves = shelves_of(candidates, 1);
-	return 1;
-}
-
-/* the mean of those that are known */
-static double
-mean_reward(const Candidate *candidates, int count)
-{
-	double		sum = 0;
-	int			known = 0;
-
-	for (int i = 0; i < count; i++)
-		if (candidates[i].reward >= 0)
-		{
-			sum += candidates[i].reward;
-			known++;
-		}
-	return known > 0 ? sum / known : 0;
+	*shelves = shelves_of(candidates, count);
+	return count;
 }
 
 static void
 set_values(Choice *choice, Candidate *candidates, int count)
 {
-	double		mean = mean_reward(candidates, count);
+	double		mean = 0;
 
+	for (int i = 0; i < count; i++)
+		mean += (double) candidates[i].reward / count;
+	if (choice->history == NULL)
+		choice->history = read_history(choice);
 	for (int i = 0; i < count; i++)
 	{
 		Candidate  *c = &candidates[i];
-		double		done;
-		double		all = history_of(choice, c->task_type, &done);
-		double		share = (done + PRIOR / count) / (all + PRIOR);
+		double		share = (approved_of(choice->history, c->task_type) + PRIOR / count) /
+			(choice->history->all + PRIOR);
 		double		pay = 1;
 
 		/* unpaid work has a value too */
-		if (c->reward >= 0 && mean > 0)
+		if (mean > 0)
 			pay = sqrt((c->reward + mean / 100) / mean);
 		c->value = share * pay * (1 + c->pressure);
 	}
@@ -269,10 +325,11 @@ best_shelves(Choice *choice, Shelf ***shelves)
 /* ---- a choice, stage by stage ---- */
 
 void
-choice_begin(Choice *choice, const UserHome *performer, int64 task_type, TimestampTz now)
+choice_begin(Choice *choice, Eligibility *eligibility, int64 task_type, TimestampTz now)
 {
 	memset(choice, 0, sizeof(Choice));
-	choice->performer = *performer;
+	choice->performer = eligibility->performer;
+	choice->eligibility = eligibility;
 	choice->task_type = task_type;
 	choice->now = now;
 	if (task_type != 0)
@@ -298,7 +355,7 @@ choice_next(Choice *choice, Shelf ***shelves)
 				choice->stage = CHOICE_DONE;
 				break;
 			case CHOICE_OLDEST:
-				count = oldest_shelf(choice, shelves);
+				count = oldest_shelves(choice, shelves);
 				choice->diverted = true;
 				choice->stage = CHOICE_LAST;
 				break;

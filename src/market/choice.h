@@ -9,6 +9,7 @@
 
 #include "directory/directory.h"
 #include "market/feed.h"
+#include "qualification/eligibility.h"
 #include "utils/timestamp.h"
 
 typedef enum ChoiceStage
@@ -23,21 +24,23 @@ typedef enum ChoiceStage
 typedef struct Choice
 {
 	UserHome	performer;
+	Eligibility *eligibility;
 	TimestampTz now;
 	ChoiceStage stage;
 	bool		diverted;		/* the shelves given last were not of his choosing */
 	int64		task_type;		/* named, or 0 */
 	FeedSample	sample;
+	struct ChoiceHistory *history;	/* NULL: not read yet */
 } Choice;
 
 /* task_type 0: none is named */
-extern void choice_begin(Choice *choice, const UserHome *performer, int64 task_type, TimestampTz now);
+extern void choice_begin(Choice *choice, Eligibility *eligibility, int64 task_type, TimestampTz now);
 
 /* the next shelves to look at, best first, in a palloc'd array; 0 at the end */
 extern int	choice_next(Choice *choice, Shelf ***shelves);
 
 /* he has taken a task from the shelf, which is pinned */
-extern void choice_took(const Choice *choice, Shelf *shelf, int64 reward,
+extern void choice_took(const Choice *choice, Shelf *shelf,
 						TimestampTz created, TimestampTz expires);
 
 #endif							/* TASKEX_CHOICE_H */

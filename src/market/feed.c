@@ -40,6 +40,8 @@ supplying_commit(void *record)
 	if (supplying->first != 0)
 	{
 		shelf->retired = false;
+		if (shelf->first == 0 || shelf_is_idle(shelf))
+			shelf->first = supplying->first;
 
 		/* a session may have read past ids that were not committed */
 		if (supplying->first <= shelf->high)

@@ -62,8 +62,9 @@ struct Shelf
 	int			busy_count;
 	int64		busy[SHELF_BUSY];	/* to be offered again a little later */
 
-	/* of the task taken last, for those who choose; created 0: none was */
-	int64		front_reward;
+	/* for those who choose: the first task supplied since nothing was to be had */
+	int64		first;
+	/* ... and of the task taken last; created 0: none was */
 	TimestampTz front_created;
 	TimestampTz front_expires;
 

@@ -128,6 +128,16 @@ insert into expected values
     ('delete_policy', 'requester text, policy_id bigint', 'void', true),
     ('notify_performers', 'requester text, performers text[], subject text, message text', 'TABLE(performer text, notified boolean, reason text)', true);
 
+-- finding work
+insert into expected values
+    ('search_tasks', 'performer text, query text DEFAULT NULL::text, max_rows integer DEFAULT 20, min_reward numeric DEFAULT NULL::numeric, max_reward numeric DEFAULT NULL::numeric, from_requester text DEFAULT NULL::text, task_types bigint[] DEFAULT NULL::bigint[], only_qualified boolean DEFAULT true, location text DEFAULT NULL::text, device text DEFAULT NULL::text, sort text DEFAULT NULL::text, skip integer DEFAULT 0', 'TABLE(task_type_id bigint, title text, description text, requester text, reward numeric, keywords text[], lease interval, available bigint, newest timestamp with time zone, qualified boolean, missing jsonb, task_id bigint)', true),
+    ('preview_task', 'performer text, task_id bigint', 'TABLE(task_type_id bigint, title text, description text, keywords text[], requester text, reward numeric, lease interval, auto_approve interval, expires_at timestamp with time zone, free_slots integer, input jsonb, qualified boolean, missing jsonb)', true),
+    ('save_search', 'performer text, name text, query text DEFAULT NULL::text, filters jsonb DEFAULT ''{}''::jsonb, notify boolean DEFAULT true', 'void', true),
+    ('drop_search', 'performer text, name text', 'void', true),
+    ('run_search', 'performer text, name text, max_rows integer DEFAULT 20, skip integer DEFAULT 0', 'TABLE(task_type_id bigint, title text, description text, requester text, reward numeric, keywords text[], lease interval, available bigint, newest timestamp with time zone, qualified boolean, missing jsonb, task_id bigint)', true),
+    ('queue', 'performer text', 'TABLE(assignment_id bigint, task_id bigint, task_type_id bigint, title text, requester text, reward numeric, input jsonb, lease_token bigint, accepted_at timestamp with time zone, lease_until timestamp with time zone, time_left interval)', true),
+    ('history', 'performer text, before bigint DEFAULT NULL::bigint, max_rows integer DEFAULT 100', 'TABLE(assignment_id bigint, task_id bigint, task_type_id bigint, title text, requester text, state text, reward numeric, accepted_at timestamp with time zone, finished_at timestamp with time zone, judged_at timestamp with time zone, feedback text)', true);
+
 select bag_eq($$ select proname::text from pg_proc where pronamespace = 'taskex'::regnamespace $$,
     'select name from expected', 'schema taskex has these functions, one of each name');
 select unnest(array[is(pg_get_function_arguments(p.oid), e.arguments, 'parameters of ' || e.name),
@@ -194,6 +204,14 @@ insert into expected_column values
     ('policy_results', 'policy_id bigint, kind text, requester text, task_id bigint, assignment_id bigint, performer text, score numeric, scored_at timestamp with time zone'),
     ('policy_tallies', 'policy_id bigint, kind text, requester text, performer text, counted bigint, measure numeric, period timestamp with time zone'),
     ('requester_ratings', 'requester text, ratings bigint, stars numeric, last_at timestamp with time zone');
+insert into expected_column values
+    ('batches', 'requester text, task_type_id bigint, title text, reward numeric, tasks bigint, slots bigint, done bigint, pending bigint, available bigint, in_progress bigint, approved bigint, rejected bigint, returned bigint, abandoned bigint, given_up bigint, cost numeric, cost_to_come numeric, rate numeric, eta timestamp with time zone, first_at timestamp with time zone, last_at timestamp with time zone'),
+    ('performer_profile', 'performer text, member_since timestamp with time zone, submitted bigint, pending bigint, approved bigint, rejected bigint, returned bigint, abandoned bigint, approval_percent numeric, agreement_percent numeric, last_at timestamp with time zone'),
+    ('requester_performers', 'requester text, performer text, submitted bigint, pending bigint, approved bigint, rejected bigint, returned bigint, abandoned bigint, approval_percent numeric, paid numeric, last_at timestamp with time zone'),
+    ('reviewable', 'requester text, assignment_id bigint, task_id bigint, task_type_id bigint, title text, performer text, submitted_at timestamp with time zone, auto_approve_at timestamp with time zone, result jsonb'),
+    ('saved_searches', 'performer text, name text, query text, filters jsonb, notify boolean, saved_at timestamp with time zone'),
+    ('task_catalogue', 'task_type_id bigint, title text, requester text, reward numeric, tasks bigint, available bigint, newest timestamp with time zone'),
+    ('work_history', 'performer text, assignment_id bigint, task_id bigint, task_type_id bigint, title text, requester text, state text, reward numeric, accepted_at timestamp with time zone, finished_at timestamp with time zone, judged_at timestamp with time zone, feedback text');
 select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' order by attnum)
         from pg_class c join pg_attribute a on a.attrelid = c.oid
         where c.relnamespace = 'taskex'::regnamespace and attnum > 0 and not attisdropped group by c.relname $$,
@@ -201,7 +219,7 @@ select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_typ
 select is(c.relkind::text, case c.relname when 'assignment' then 'c' else 'v' end, c.relname || ' is a view or a row type')
 from pg_class c where c.relnamespace = 'taskex'::regnamespace order by c.relname;
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
-        and c.relname in ('blocks', 'subscriptions', 'qualifications', 'disputes', 'policies', 'policy_actions', 'policy_results', 'policy_tallies', 'inferences', 'ratings', 'users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
+        and c.relname in ('batches', 'performer_profile', 'requester_performers', 'reviewable', 'saved_searches', 'task_catalogue', 'work_history', 'blocks', 'subscriptions', 'qualifications', 'disputes', 'policies', 'policy_actions', 'policy_results', 'policy_tallies', 'inferences', 'ratings', 'users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
     'views that hide rows are security barriers');
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
         and c.relname in ('audit', 'bonuses', 'budgets', 'earnings', 'fee_rules', 'payout_items', 'yearly_statements') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,

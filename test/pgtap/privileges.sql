@@ -57,6 +57,11 @@ insert into may_read select unnest(array['blocks', 'qualifications']), 'taskex_u
 
 insert into may_read select unnest(array['policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings']), 'taskex_user';
 insert into may_read values ('templates', 'taskex_user');
+-- finding work
+insert into may_execute select unnest(array['drop_search', 'history', 'preview_task', 'queue', 'run_search', 'save_search', 'search_tasks']), 'taskex_user';
+insert into may_execute_internal select unnest(array['glance', 'shelf_is_live', 'decayed']), 'taskex_user';
+insert into may_read select unnest(array['batches', 'performer_profile', 'requester_performers', 'reviewable', 'saved_searches', 'task_catalogue', 'work_history']), 'taskex_user';
+
 create function pg_temp.least(can_user boolean, can_app boolean, can_admin boolean) returns text language sql as $$
     select case when can_user and can_app and can_admin then 'taskex_user' when can_app and can_admin and not can_user then 'taskex_app'
         when can_admin and not can_app and not can_user then 'taskex_admin' when not can_admin and not can_app and not can_user then '' else 'odd' end $$;

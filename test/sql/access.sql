@@ -54,6 +54,9 @@ INSERT INTO thing VALUES ('free', taskex.create_task('a_third', taskex.create_ta
 
 SELECT taskex.subscribe('a_own') AS own, taskex.subscribe('a_oth') AS oth;
 
+SELECT count(taskex.save_search(u, 'kept')) FROM unnest(ARRAY['a_own', 'a_oth']) u;
+SELECT count(*) > 0 AS ran FROM taskex.run_due();
+
 -- what a role gets when it tries a statement, which is undone
 CREATE FUNCTION pg_temp.try(role name, statement text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -132,6 +135,9 @@ INSERT INTO call VALUES
     ('set_expiry', 'set_expiry(''%1$s'', pg_temp.id(''open of %1$s''), ''2115-02-01'')'),
     ('set_review_status', 'set_review_status(''%1$s'', pg_temp.id(''judged of %1$s''), ''reviewing'')'),
     ('validate_result', 'validate_result(pg_temp.id(''type''), ''1'')'),
+    ('search_tasks', 'search_tasks(''%1$s'')'), ('preview_task', 'preview_task(''%1$s'', pg_temp.id(''free''))'), ('queue', 'queue(''%1$s'')'),
+    ('save_search', 'save_search(''%1$s'', ''new'')'), ('drop_search', 'drop_search(''%1$s'', ''kept'')'), ('run_search', 'run_search(''%1$s'', ''kept'')'),
+    ('history', 'history(''%1$s'')'),
     ('update_user', 'update_user(''%1$s'', ''{"colour": "red"}'')'), ('withdraw', 'withdraw(''%1$s'', 1)');
 SELECT p.oid::regprocedure AS missing_here FROM pg_proc p LEFT JOIN call c ON c.name = p.proname
     WHERE p.pronamespace = 'taskex'::regnamespace AND c.name IS NULL;
@@ -223,6 +229,13 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('payouts', 'SELECT count(*) FROM taskex.payouts WHERE reference = ''a-payout'''),
     ('payout_items', 'SELECT string_agg(login, '' '' ORDER BY login) FROM taskex.payout_items WHERE reference = ''a-payout'''),
     ('yearly_statements', 'SELECT string_agg(login, '' '' ORDER BY login) FROM taskex.yearly_statements WHERE login LIKE ''a\_%'''),
+    ('saved_searches', 'SELECT string_agg(performer, '' '' ORDER BY performer) FROM taskex.saved_searches WHERE performer LIKE ''a\_%'''),
+    ('batches', 'SELECT string_agg(DISTINCT requester, '' '') FROM taskex.batches WHERE requester LIKE ''a\_%'''),
+    ('reviewable', 'SELECT string_agg(DISTINCT requester, '' '') FROM taskex.reviewable WHERE requester LIKE ''a\_%'''),
+    ('requester_performers', 'SELECT string_agg(DISTINCT requester, '' '') FROM taskex.requester_performers WHERE requester LIKE ''a\_%'''),
+    ('work_history', 'SELECT string_agg(DISTINCT performer, '' '') FROM taskex.work_history WHERE performer LIKE ''a\_%'''),
+    ('performer_profile', 'SELECT string_agg(performer, '' '' ORDER BY performer) FROM taskex.performer_profile WHERE performer LIKE ''a\_%'''),
+    ('task_catalogue', 'SELECT count(*) FROM taskex.task_catalogue WHERE title = ''Free'''),
     ('task_types', 'SELECT count(*) FROM taskex.task_types WHERE title = ''Access'''),
     ('qualifications', 'SELECT string_agg(requester || '':'' || (test IS NOT NULL) || (answer_key IS NOT NULL), '' '' ORDER BY requester) FROM taskex.qualifications WHERE name = ''Access'' AND has_test'),
     ('blocks', 'SELECT string_agg(requester || ''>'' || performer, '' '' ORDER BY requester) FROM taskex.blocks WHERE requester LIKE ''a\_%'''),
@@ -240,7 +253,7 @@ SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex
     AND c.relname NOT IN ('templates')
     AND c.relname NOT IN ('blocks', 'qualifications')
     AND c.relname NOT IN ('audit', 'bonuses', 'budgets', 'earnings', 'fee_rules', 'payouts', 'payout_items', 'yearly_statements')
-    AND c.relname NOT IN ('event_kinds', 'subscriptions');
+    AND c.relname NOT IN ('event_kinds', 'subscriptions', 'saved_searches', 'batches', 'reviewable', 'requester_performers', 'work_history', 'performer_profile', 'task_catalogue');
 -- a condition of his own is not shown the others' rows
 CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN RAISE WARNING 'leaked: %', $1; RETURN true; END $$;
 SET ROLE regress_access_user;

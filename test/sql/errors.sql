@@ -49,6 +49,8 @@ INSERT INTO thing SELECT 'request', request_id FROM taskex.request_qualification
 INSERT INTO thing SELECT 'policy', taskex.create_policy('e_req', 'agreement', '{"thresholds": [{"less_than": 0, "action": {"do": "suspend"}}]}');
 INSERT INTO thing SELECT 'late', (taskex.accept_task('e_oth', id)).assignment_id FROM thing WHERE name = 'submitted task';
 
+DO $$ BEGIN PERFORM taskex.save_search('e_per', 'kept'); END $$;
+
 -- tries a statement and undoes it: what it says, with numbers of ids left out
 CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -74,7 +76,7 @@ DECLARE
 BEGIN
     FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'review_policy', 'entry', 'partition', 'node',
         'qualification_type', 'qualification', 'qualification_request', 'block',
-        'budget', 'budget_charge', 'fee_rule', 'bonus', 'payout', 'payout_item'] LOOP
+        'budget', 'budget_charge', 'fee_rule', 'bonus', 'payout', 'payout_item', 'saved_search'] LOOP
         EXECUTE format('SELECT md5(string_agg(r::text, chr(10) ORDER BY r::text)) FROM _taskex.%I r', t) INTO one;
         all_of_it := all_of_it || coalesce(one, '');
     END LOOP;
@@ -85,6 +87,13 @@ SELECT pg_temp.state() AS before \gset
 -- NULL for each argument of each function
 CREATE TEMP TABLE good_call (name text PRIMARY KEY, args text[]);
 INSERT INTO good_call VALUES
+    ('drop_search', ARRAY['''e_per''', '''kept''']),
+    ('history', ARRAY['''e_per''', '1000', '10']),
+    ('preview_task', ARRAY['''e_oth''', 'pg_temp.id(''open'')']),
+    ('queue', ARRAY['''e_per''']),
+    ('run_search', ARRAY['''e_per''', '''kept''', '10', '0']),
+    ('save_search', ARRAY['''e_per''', '''new''', '''words''', '''{}''', 'true']),
+    ('search_tasks', ARRAY['''e_oth''', '''errors''', '10', '0', '9', '''e_req''', 'ARRAY[pg_temp.id(''type'')]', 'true', '''US''', '''phone''', '''reward''', '0']),
     ('accept_next', ARRAY['''e_oth''', 'pg_temp.id(''type'')', '1']),
     ('accept_task', ARRAY['''e_oth''', 'pg_temp.id(''open'')']),
     ('add_node', ARRAY['''e_node''', 'NULL', 'NULL', '''standard''', '''{}''']),
@@ -261,6 +270,17 @@ INSERT INTO bad_call (call) VALUES
     ('create_task(''e_req'', pg_temp.id(''type''), ''1'', 100001)'), ('create_task(''e_req'', pg_temp.id(''type''), ''1'', 2147483647)'),
     ('accept_next(''e_oth'', pg_temp.id(''type''), 0)'), ('accept_next(''e_oth'', pg_temp.id(''type''), -1)'),
     ('accept_next(''e_oth'', pg_temp.id(''type''), 1001)'), ('statement(''e_req'', NULL, 0)'), ('statement(''e_req'', NULL, -5)'),
+    -- searches
+    ('search_tasks(''e_oth'', max_rows => 0)'), ('search_tasks(''e_oth'', max_rows => 1001)'), ('search_tasks(''e_oth'', skip => -1)'), ('search_tasks(''e_oth'', skip => 1001)'),
+    ('search_tasks(''e_oth'', sort => ''best'')'), ('search_tasks(''e_oth'', sort => ''relevance'')'), ('search_tasks(''e_oth'', ''"'', sort => ''relevance'')'),
+    ('search_tasks(''e_oth'', ''& | ! ( " '''' \ <-> :*'')'), ('search_tasks(''e_oth'', repeat(''w'', 1001))'), ('search_tasks(''e_oth'', from_requester => ''e_nobody'')'),
+    ('search_tasks(''e_oth'', min_reward => ''NaN'')'), ('search_tasks(''e_oth'', min_reward => ''-Infinity'', max_reward => ''Infinity'')'), ('search_tasks(''e_oth'', task_types => ''{NULL,-1}'')'),
+    ('search_tasks(''e_oth'', task_types => ''{}'')'), ('save_search(''e_per'', '''')'), ('save_search(''e_per'', repeat(''n'', 101))'), ('save_search(''e_per'', ''n'', repeat(''w'', 1001))'),
+    ('save_search(''e_per'', ''n'', filters => ''[]'')'), ('save_search(''e_per'', ''n'', filters => ''{"colour": 1}'')'), ('save_search(''e_per'', ''n'', filters => ''{"min_reward": "1"}'')'),
+    ('save_search(''e_per'', ''n'', filters => ''{"task_types": [1, "2"]}'')'), ('save_search(''e_per'', ''n'', filters => ''{"task_types": [1.5]}'')'), ('save_search(''e_per'', ''n'', filters => ''{"task_types": [1e30]}'')'),
+    ('save_search(''e_per'', ''n'', filters => ''{"sort": "best"}'')'), ('save_search(''e_per'', ''n'', filters => ''{"sort": "relevance"}'')'), ('save_search(''e_per'', ''n'', filters => ''{"from_requester": "e_nobody"}'')'),
+    ('run_search(''e_per'', ''kept'', 0)'), ('run_search(''e_per'', ''none'')'), ('drop_search(''e_per'', ''none'')'), ('drop_search(''e_oth'', ''kept'')'),
+    ('history(''e_per'', NULL, 0)'), ('history(''e_per'', NULL, 1001)'), ('preview_task(''e_oth'', 0)'), ('preview_task(''e_oth'', -9223372036854775808)'), ('preview_task(''e_oth'', pg_temp.id(''closed''))'),
     -- JSON, keys, consensus
     ('create_task(''e_req'', pg_temp.id(''type''), ''null'')'), ('create_task(''e_req'', pg_temp.id(''type''), ''[]'')'),
     ('create_tasks(''e_req'', pg_temp.id(''type''), ARRAY[''1'', NULL]::jsonb[])'), ('create_tasks(''e_req'', pg_temp.id(''type''), ARRAY[[''1'', ''2'']]::jsonb[])'),
