@@ -257,6 +257,16 @@ SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex
 -- a condition of his own is not shown the others' rows
 CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN RAISE WARNING 'leaked: %', $1; RETURN true; END $$;
 SET ROLE regress_access_user;
+-- each column of each view that he may read can be read by him
+DO $$
+DECLARE
+    v name;
+BEGIN
+    FOR v IN SELECT relname FROM pg_class WHERE relnamespace = 'taskex'::regnamespace AND relkind = 'v' AND has_table_privilege(oid, 'SELECT')
+    LOOP
+        EXECUTE format('SELECT count(x::text) FROM taskex.%I x', v);
+    END LOOP;
+END $$;
 SELECT count(*) FROM taskex.users WHERE pg_temp.leak(login);
 SELECT count(*) > 0 AS some FROM taskex.tasks WHERE requester <> 'a_own' OR NOT pg_temp.leak('tasks of ' || requester);
 SELECT DISTINCT true AS none FROM taskex.transfers WHERE login <> 'a_own';
