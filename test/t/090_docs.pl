@@ -1,5 +1,6 @@
 # The documents keep up with the code: docs/reference.md names every function,
-# view, setting and SQLSTATE, and the README's SQL works when pasted.
+# view, setting and SQLSTATE, what other pages call exists, their links lead
+# somewhere, and the README's SQL works when pasted.
 
 use strict;
 use warnings;
@@ -46,12 +47,36 @@ my %states = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', 'select sq
 my %codes = map { $_ => 1 } $reference =~ /\b(TX[0-9A-Z]{3})\b/g;
 is(join(' ', grep { !$states{$_} } sort keys %codes), '', 'nor an SQLSTATE');
 
-# the README's first block of SQL, in a fresh database
+# whatever a page calls taskex.NAME is there; a page of reading links to each
+my @pages = map { $_ =~ s{^\Q$top\E/}{}r } "$top/README.md", glob("$top/docs/*.md");
+my (@unknown, @broken, %linked);
+for my $page (@pages)
+{
+	my $text = slurp_file("$top/$page");
+	push @unknown, map { "$page: $_" } grep { !$exists{$_} && $_ !~ /^(control|wait_point)$/ && !/_$/ } $text =~ /(?<![\w\/])taskex\.(\w+)\b(?!\.\w)/g;
+	for my $link ($text =~ /\]\(([^)#:]*(?:#[^)]*)?)\)/g)
+	{
+		my ($file, $anchor) = split /#/, $link, 2;
+		my $target = ($file // '') eq '' ? $page : ($page =~ m{^(.*/)} ? $1 : '') . $file;
+		1 while $target =~ s{[^/.]+/\.\./}{};
+		$linked{$target} = 1 if $page eq 'README.md';
+		next if $target !~ m{^docs/} && !-d "$top/src";    # tests run on a copy without the rest
+		if (!-e "$top/$target") { push @broken, "$page: $link"; next }
+		next if !defined $anchor;
+		my %anchors = map { (lc($_) =~ s/[^\w\- ]//gr =~ s/ /-/gr) => 1 } slurp_file("$top/$target") =~ /^#+ +(.*?)\s*$/mg;
+		push @broken, "$page: $link" if !$anchors{$anchor};
+	}
+}
+is(join(' ', @unknown), '', 'the pages name nothing that is not there');
+is(join(' ', @broken), '', 'no link is broken');
+is(join(' ', grep { m{^docs/} && !$linked{$_} } @pages), '', 'the README links all pages');
+
+# the README's SQL, one block after the other, in a fresh database
 my $readme = -e "$top/README.md" ? slurp_file("$top/README.md") : '';
-my ($sql) = $readme =~ /^```sql\n(.*?)^```/ms;
+my $sql = join "\n", $readme =~ /^```sql\n(.*?)^```/msg;
 SKIP:
 {
-	ok(defined $sql, 'the README has SQL to paste') or skip 'no SQL', 2;
+	ok($sql ne '', 'the README has SQL to paste') or skip 'no SQL', 3;
 	$node->safe_psql('postgres', 'create database pasted');
 	$node->safe_psql('pasted', 'create extension taskex') if $sql !~ /create\s+extension/i;
 	my ($out, $err);
