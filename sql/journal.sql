@@ -244,6 +244,13 @@ CREATE FUNCTION _taskex.decayed(rate float8, since interval) RETURNS float8
 COMMENT ON FUNCTION _taskex.decayed(float8, interval) IS
     'What is left of a decayed hourly rate after a time; a time below 0 counts as none.';
 
+-- What was ever held grows with each task that is supplied and cancelled again, so
+-- a requester could drive it beyond bigint, where every later batch would fail.
+CREATE FUNCTION _taskex.clamped(total numeric) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+    'SELECT greatest(least(total, 9000000000000000000), -9000000000000000000)::bigint';
+COMMENT ON FUNCTION _taskex.clamped(numeric) IS 'A sum of amounts in nano-units, or what is nearest to it between -9e18 and 9e18.';
+
 CREATE FUNCTION _taskex.add_to_summary(summary name, partition int, keys text[], sums text[], stamps text[], deltas anyarray)
     RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -258,7 +265,8 @@ BEGIN
         summary || '_' || partition,
         (SELECT string_agg(format('o.%1$s = d.%1$s', k), ' AND ') FROM unnest(keys) k),
         (SELECT string_agg(format('s.%1$s = d.%1$s', k), ' AND ') FROM unnest(keys) k),
-        (SELECT string_agg(format('%1$s = s.%1$s + d.%1$s', c), ', ') FROM unnest(sums) c),
+        (SELECT string_agg(format(CASE WHEN 'rate' = ANY (stamps) THEN '%1$s = _taskex.clamped(s.%1$s::numeric + d.%1$s)'
+            ELSE '%1$s = s.%1$s + d.%1$s' END, c), ', ') FROM unnest(sums) c),
         CASE WHEN 'rate' = ANY (stamps) THEN
             'rate = _taskex.decayed(s.rate, d.rate_at - s.rate_at) + _taskex.decayed(d.rate, s.rate_at - d.rate_at),'
             ' rate_at = greatest(s.rate_at, d.rate_at), first_at = least(s.first_at, d.first_at), ' ELSE '' END
@@ -341,15 +349,15 @@ BEGIN
                     ('expired', 'cancelled', 'decided', 'returned', 'abandoned')), 0)::bigint AS released_slots,
                 count(*) FILTER (WHERE b.kind = 'returned') AS returned,
                 count(*) FILTER (WHERE b.kind = 'abandoned') AS abandoned,
-                coalesce(sum(CASE WHEN b.kind = 'overridden' THEN (b.detail->>'held')::bigint ELSE b.amount END) FILTER
-                    (WHERE b.kind IN ('created', 'extended', 'type_changed', 'overridden')), 0)::bigint AS held,
-                coalesce(sum(b.amount) FILTER (WHERE b.kind IN ('approved', 'overridden')), 0)::bigint AS paid,
-                coalesce(sum((b.detail->>'fee')::bigint) FILTER (WHERE b.kind IN
-                    ('approved', 'overridden')), 0)::bigint AS fees,
-                coalesce(sum(b.amount) FILTER (WHERE b.kind IN ('bonus', 'paid')), 0)::bigint AS bonuses,
-                coalesce(sum((b.detail->>'fee')::bigint) FILTER (WHERE b.kind IN ('bonus', 'paid')), 0)::bigint AS bonus_fees,
-                coalesce(sum(b.amount) FILTER (WHERE b.kind IN ('expired', 'cancelled', 'decided', 'returned',
-                    'abandoned', 'rejected', 'released')), 0)::bigint AS released,
+                _taskex.clamped(coalesce(sum(CASE WHEN b.kind = 'overridden' THEN (b.detail->>'held')::bigint ELSE b.amount END) FILTER
+                    (WHERE b.kind IN ('created', 'extended', 'type_changed', 'overridden')), 0)) AS held,
+                _taskex.clamped(coalesce(sum(b.amount) FILTER (WHERE b.kind IN ('approved', 'overridden')), 0)) AS paid,
+                _taskex.clamped(coalesce(sum((b.detail->>'fee')::bigint) FILTER (WHERE b.kind IN
+                    ('approved', 'overridden')), 0)) AS fees,
+                _taskex.clamped(coalesce(sum(b.amount) FILTER (WHERE b.kind IN ('bonus', 'paid')), 0)) AS bonuses,
+                _taskex.clamped(coalesce(sum((b.detail->>'fee')::bigint) FILTER (WHERE b.kind IN ('bonus', 'paid')), 0)) AS bonus_fees,
+                _taskex.clamped(coalesce(sum(b.amount) FILTER (WHERE b.kind IN ('expired', 'cancelled', 'decided', 'returned',
+                    'abandoned', 'rejected', 'released')), 0)) AS released,
                 coalesce(sum(_taskex.decayed(1, b.newest - b.at)) FILTER (WHERE b.kind = 'submitted'), 0) AS rate,
                 max(b.newest) AS rate_at, min(b.at) AS first_at, max(b.at) AS last_at
             FROM (SELECT a.*, coalesce(a.task_type_id, 0) AS type, d.partition_id,

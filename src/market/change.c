@@ -224,6 +224,8 @@ add_to(Change *change, int32 count)
 						change->counted ? " with a consensus" : "", most),
 				 errdetail("It would have %d.", performers)));
 
+	/* all that the task may give back at once can be counted */
+	(void) ledger_multiply(change->each, performers, "total reward");
 	check_fee(change, change->performers, performers);
 	change_hold(change, amount);
 	change_column(change, TASK_PERFORMERS, Int32GetDatum(performers));

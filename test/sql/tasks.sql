@@ -179,6 +179,10 @@ SELECT taskex.create_task('k_req', :one, '"overridden"') AS overridden \gset
 SELECT assignment_id AS a FROM taskex.accept_task('k_ann', :overridden) \gset
 SELECT taskex.submit_assignment('k_ann', :a, '1'), taskex.reject_assignment('k_req', :a, 'no', true);
 SELECT pg_temp.try(format('SELECT taskex.change_task_type(''k_req'', %s, %s)', :overridden, :two)) AS rejected;
+-- all performers together cost what can be counted
+SELECT taskex.deposit('k_req', 8000000000, 'much') > 0 AS one, taskex.deposit('k_req', 8000000000, 'as much again') > 0 AS two;
+SELECT taskex.create_task('k_req', taskex.create_task_type('k_req', 'Dear', 6000000000), '"dear"') AS dear \gset
+SELECT pg_temp.try(format('SELECT taskex.add_performers(''k_req'', %s, 1)', :dear)) AS two;
 -- nobody has many performers for the fee of few
 SELECT taskex.set_fee(0.2) > 0 AS few, taskex.set_fee(0.4, performers => 3) > 0 AS many;
 SELECT taskex.create_task('k_req', :one, '"fee"') AS fee \gset
