@@ -301,7 +301,7 @@ CREATE FUNCTION taskex.preview_task(performer text, task_id bigint)
     LANGUAGE C VOLATILE ROWS 1 AS 'MODULE_PATHNAME', 'taskex_act';
 COMMENT ON FUNCTION taskex.preview_task(text, bigint) IS
 'Shows a performer a task as he would get it, without taking it. Only what can be had, his own tasks, and what he has
-or had, is shown. qualified: he may accept tasks of this type; missing: what keeps him from it.
+or had, is shown. free_slots: to others than the requester 1, or 0 of what they have or had. qualified: he may accept tasks of this type; missing: what keeps him from it.
 Errors: unknown_task (TX102), task_not_available (TX104), not_qualified (TX112) if previews are guarded from him,
 performer_blocked (TX113).';
 
@@ -335,7 +335,9 @@ BEGIN
         END IF;
     END IF;
     RETURN QUERY SELECT y.task_type_id, y.title, y.description, y.keywords, u.login, _taskex.amount(t.reward), y.lease,
-            y.auto_approve, t.expires_at::timestamptz, greatest(t.free, 0)::int, t.input::jsonb, m.m = '[]', m.m
+            y.auto_approve, t.expires_at::timestamptz,
+            -- golden tasks want many performers: how many, nobody else is told
+            CASE WHEN t.requester_id = performer THEN greatest(t.free, 0) WHEN had THEN 0 ELSE 1 END::int, t.input::jsonb, m.m = '[]', m.m
         FROM _taskex.task_type y JOIN _taskex.directory u ON u.user_id = t.requester_id,
             LATERAL (SELECT _taskex.missing(performer, t.requester_id, t.type)) m (m)
         WHERE y.task_type_id = t.type;
@@ -431,6 +433,9 @@ DECLARE
 BEGIN
     IF jsonb_typeof(filters) <> 'object' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'filters must be a JSON object';
+    ELSIF octet_length(filters::text) > 10000 THEN
+        -- the dispatch goes through them
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'filters must have at most 10000 bytes';
     END IF;
     FOR f IN SELECT key, value FROM jsonb_each(filters) LOOP
         IF NOT kinds ? f.key THEN
@@ -465,7 +470,7 @@ BEGIN
     s.min_reward := _taskex.bound((filters ->> 'min_reward')::numeric, 0);
     s.max_reward := _taskex.bound((filters ->> 'max_reward')::numeric, 9223372036854775807);
     s.requester_id := CASE WHEN filters ? 'from_requester' THEN _taskex.user_id(filters ->> 'from_requester') END;
-    s.task_types := CASE WHEN filters ? 'task_types' THEN ARRAY(SELECT t::bigint FROM jsonb_array_elements_text(filters -> 'task_types') t) END;
+    s.task_types := CASE WHEN filters ? 'task_types' THEN ARRAY(SELECT t::numeric::bigint FROM jsonb_array_elements_text(filters -> 'task_types') t) END;
 
     -- two sessions of one performer: one after the other
     PERFORM pg_advisory_xact_lock('_taskex.saved_search'::regclass::int, hashint8(performer));

@@ -79,6 +79,13 @@ SELECT count(*) FROM taskex.assignments WHERE task_id = :t;
 SELECT count(*) AS own FROM taskex.preview_task('fi_zoo', :t);
 SELECT count(*) FROM taskex.accept_task('fi_bob', :t);
 SELECT free_slots FROM taskex.preview_task('fi_bob', :t);
+-- a golden task is not told by how many it wants
+BEGIN;
+SELECT taskex.create_golden_task('fi_zoo', task_type_id, '{"receipt": "golden"}', '1', 100) AS golden FROM taskex.tasks WHERE task_id = :t \gset
+SELECT free_slots AS before FROM taskex.preview_task('fi_ann', :golden);
+SELECT count(*) FROM taskex.accept_task('fi_ann', :golden);
+SELECT free_slots AS after, (SELECT free_slots FROM taskex.preview_task('fi_zoo', :golden)) AS to_requester FROM taskex.preview_task('fi_ann', :golden);
+ROLLBACK;
 DO $$ BEGIN PERFORM taskex.preview_task('fi_ann', (SELECT task_id FROM taskex.assignments WHERE performer = 'fi_bob' AND state = 'accepted'));
     EXCEPTION WHEN SQLSTATE 'TX104' THEN RAISE WARNING '%', regexp_replace(SQLERRM, '\d+', 'N'); END $$;
 SELECT * FROM taskex.preview_task('fi_ann', 0);
@@ -113,6 +120,9 @@ SELECT count(taskex.expire_task('fi_bank', task_id)) FROM taskex.tasks WHERE tas
 SELECT count(*) > 0 AS ran FROM taskex.run_due();
 SELECT taskex.create_task('fi_bank', pg_temp.kind('audio'), '{"clip": 3}') > 0 AS more;
 SELECT taskex.save_search('fi_ann', 'late', 'speech');
+-- a whole number is one however it is written; too many are refused
+SELECT taskex.save_search('fi_ann', 'whole', NULL, '{"task_types": [1.0]}'), taskex.drop_search('fi_ann', 'whole');
+SELECT taskex.save_search('fi_ann', 'many', NULL, jsonb_build_object('task_types', array_fill(1234567, ARRAY[2000])));
 SELECT count(*) > 0 AS ran FROM taskex.run_due();
 SELECT pg_temp.notices();
 SELECT count(taskex.expire_task('fi_bank', task_id)) FROM taskex.tasks WHERE task_type_id = pg_temp.kind('audio') AND state = 'available';
