@@ -35,11 +35,13 @@ CREATE TABLE _taskex.catalogue (
     supplied_at timestamptz NOT NULL,
     partition_id int NOT NULL,
     magnitude smallint NOT NULL,
+    golden boolean NOT NULL DEFAULT false,
     PRIMARY KEY (task_type_id, requester_id)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE _taskex.catalogue IS 'What each requester offers of each task type: counts of tasks and slots.';
 COMMENT ON COLUMN _taskex.catalogue.slots IS 'Performers wanted, over all tasks that were supplied.';
 COMMENT ON COLUMN _taskex.catalogue.used IS 'Of these: submitted and not offered again, or given up. The rest can be had, or is under way.';
+COMMENT ON COLUMN _taskex.catalogue.golden IS 'There are golden tasks too, which are not counted.';
 COMMENT ON COLUMN _taskex.catalogue.magnitude IS 'How many slots - used is, roughly: _taskex.magnitude(); -1: none is left.';
 CREATE INDEX catalogue_reward_idx ON _taskex.catalogue (reward DESC, task_type_id, requester_id) WHERE magnitude >= 0;
 CREATE INDEX catalogue_newest_idx ON _taskex.catalogue (supplied_at DESC, task_type_id, requester_id) WHERE magnitude >= 0;
@@ -65,8 +67,39 @@ COMMENT ON FUNCTION _taskex.glance(bigint, int, bigint, bigint) IS
 the requester that can be had, or his last_task_id if that can, or NULL; how many slots are free among those that
 were looked at, and whether (exact) these are all.';
 
-CREATE FUNCTION _taskex.fold_catalogue(batch _taskex.journal_act[]) RETURNS void LANGUAGE plpgsql AS $$
+-- Which of the tasks that acts are about are golden: they are looked up, but only those
+-- of types and requesters that have some.
+CREATE FUNCTION _taskex.golden_among(batch _taskex.journal_act[]) RETURNS bigint[] LANGUAGE plpgsql AS $$
+DECLARE
+    home int;
+    ids bigint[];
+    these bigint[];
+    golden bigint[] := '{}';
 BEGIN
+    FOR home, ids IN SELECT p.partition_id, array_agg(DISTINCT a.task_id)
+            FROM unnest(batch) a JOIN _taskex.catalogue c USING (task_type_id, requester_id)
+                JOIN _taskex.partition p ON p.node_id = 0 AND p.partition_id % 1024 = a.task_id % 1024
+            WHERE c.golden AND a.kind <> 'created' GROUP BY 1 LOOP
+        EXECUTE format('SELECT array_agg(task_id) FROM _taskex.task_%s WHERE task_id = ANY ($1) AND task_type_id < 0', home)
+            INTO these USING ids;
+        golden := golden || these;
+    END LOOP;
+    RETURN golden;
+END $$;
+COMMENT ON FUNCTION _taskex.golden_among(_taskex.journal_act[]) IS 'The golden ones among the tasks that a batch of acts is about.';
+
+CREATE FUNCTION _taskex.fold_catalogue(batch _taskex.journal_act[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    golden_ids bigint[];
+BEGIN
+    INSERT INTO _taskex.catalogue (task_type_id, requester_id, reward, tasks, slots, used, last_task_id, supplied_at,
+            partition_id, magnitude, golden)
+        SELECT DISTINCT ON (1, 2) a.task_type_id, a.requester_id, y.reward, 0, 0, 0, 0, a.at, u.partition_id, -1, true
+        FROM unnest(batch) a JOIN _taskex.task_type y USING (task_type_id)
+            JOIN _taskex.directory u ON u.user_id = a.requester_id
+        WHERE a.kind = 'created' AND a.detail ? 'golden'
+        ON CONFLICT (task_type_id, requester_id) DO UPDATE SET golden = true WHERE NOT catalogue.golden;
+    golden_ids := _taskex.golden_among(batch);
     WITH delta AS (
         SELECT a.task_type_id, a.requester_id,
             sum(CASE a.kind WHEN 'created' THEN (a.detail ->> 'count')::bigint WHEN 'type_changed' THEN 1 ELSE 0 END)::bigint AS tasks,
@@ -86,7 +119,7 @@ BEGIN
             FROM unnest(batch) WHERE kind = 'type_changed') a
         WHERE a.task_type_id IS NOT NULL AND a.requester_id IS NOT NULL
             AND (a.kind IN ('created', 'extended', 'type_changed', 'submitted', 'rejected') OR a.detail ? 'slots')
-            AND NOT coalesce(a.detail ? 'golden', false)
+            AND NOT coalesce(a.detail ? 'golden', false) AND NOT coalesce(a.task_id = ANY (golden_ids), false)
         GROUP BY 1, 2
     ), before AS (
         SELECT c.task_type_id, c.requester_id, c.magnitude FROM _taskex.catalogue c JOIN delta USING (task_type_id, requester_id)

@@ -409,7 +409,8 @@ store(Ballot *ballot, bool decided, bool final)
 		feed_took(task_type, ballot->requester->partition, ballot->task_id, 0);
 		if (amount > 0)
 			ledger_release(ballot->requester, amount, ballot->task_id);
-		journal(ballot->requester->user_id, task_type, ballot->task_id, "decided", amount, NULL);
+		journal(ballot->requester->user_id, task_type, ballot->task_id, "decided", amount,
+				journal_slots(unused));
 	}
 }
 

@@ -355,12 +355,12 @@ insert_rows(const Request *request, int64 first, int64 fee, TimestampTz now, Tim
 static void
 journal_supply(const Request *request, int64 first, int64 total)
 {
-	static const char *const names[3] = {"count", "performers", "last_task_id"};
-	int64		values[3] = {request->count, request->performers,
-	first + (int64) (request->count - 1) * TASK_ID_STEP};
+	static const char *const names[4] = {"count", "performers", "last_task_id", "golden"};
+	int64		values[4] = {request->count, request->performers,
+	first + (int64) (request->count - 1) * TASK_ID_STEP, 1};
 	JournalAct	act = {.kind = "created",.requester_id = request->requester.user_id,
 		.task_type_id = request->type->task_type,.task_id = first,.amount = total,
-	.detail = journal_numbers(3, names, values)};
+	.detail = journal_numbers(shelf_type(request) < 0 ? 4 : 3, names, values)};
 
 	journal_write(&act);
 }

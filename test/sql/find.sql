@@ -242,8 +242,18 @@ SELECT pg_temp.found('''fi_ann''', '''dragon''');
 -- golden tasks are not told from others
 SELECT taskex.create_golden_task('fi_zoo', pg_temp.kind('hidden'), '"gold"', '"known"') AS golden \gset
 SELECT input, pg_temp.kind('hidden') = task_type_id AS type FROM taskex.preview_task('fi_ann', :golden);
+SELECT assignment_id AS a FROM taskex.accept_task('fi_ann', :golden) \gset
+SELECT taskex.submit_assignment('fi_ann', :a, '"known"');
 SELECT count(*) > 0 AS ran FROM taskex.run_due();
-SELECT pg_temp.found('''fi_ann''', '''hidden dragon''');
+SELECT pg_temp.found('''fi_bob''', '''hidden dragon''', 'location => ''DE''');
+SELECT tasks, slots - used AS open, golden FROM _taskex.catalogue WHERE task_type_id = pg_temp.kind('hidden');
+
+-- what is decided gives up its slots
+INSERT INTO kind VALUES ('decided', taskex.create_task_type('fi_zoo', 'Decide', 0));
+SELECT taskex.create_task('fi_zoo', pg_temp.kind('decided'), '1', 5, consensus => 'majority', min_performers => 2) > 0 AS made;
+SELECT count(taskex.submit_assignment(p, a.assignment_id, '"yes"')) FROM unnest(ARRAY['fi_ann', 'fi_bob', 'fi_cid']) p, LATERAL taskex.accept_next(p, pg_temp.kind('decided')) a;
+SELECT count(*) > 0 AS ran FROM taskex.run_due();
+SELECT slots, used FROM _taskex.catalogue WHERE task_type_id = pg_temp.kind('decided');
 
 -- a search, the queue and the views do not read what is finished, however much it is
 -- (the queue is read from the oldest assignment that is not finished on)
