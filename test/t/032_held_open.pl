@@ -154,7 +154,7 @@ for my $how ('accept_task', 'accept_next')
 	my $plan = $node->safe_psql('postgres', qq{
 		select count(*) from taskex.run_due();	-- what the conductor does every second
 		-- both partitions' tables become known to the session
-		select count(*) from taskex.accept_next('p1', $new), taskex.accept_next('p2', $new);
+		select count(*) from taskex.accept_next('p1', $new) a, taskex.accept_next('p2', $new) b;
 		select taskex.register_user('newcomer by $how');
 		explain (analyze, buffers, costs off, timing off) select * from taskex.accept_next('newcomer by $how', $new)});
 	my ($hit) = $plan =~ /Buffers: shared hit=(\d+)/;
