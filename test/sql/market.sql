@@ -245,7 +245,7 @@ SELECT * FROM broken;
 -- approving: paid at once, once
 SELECT taskex.approve_assignment('m_req', :a1, 'well done');
 SELECT * FROM money;
-SELECT available - :fees AS earned_fees FROM taskex.balance('exchange');
+SELECT trim_scale(available - :fees) AS earned_fees FROM taskex.balance('exchange');
 SELECT state, judged FROM taskex.tasks WHERE task_id = :t1;
 SELECT performer, state, judged_at, feedback FROM taskex.task_results('m_req', :t1) ORDER BY performer;
 \set VERBOSITY sqlstate
@@ -451,6 +451,6 @@ SELECT count(taskex.expire_task(requester, task_id)) > 0 AS closed FROM taskex.t
 SET taskex.clock = '2104-01-01 00:00:00+00';
 SELECT count(*) FROM taskex.run_due();
 SELECT * FROM money;
-SELECT sum(available) + sum(held) + (SELECT available - :fees FROM taskex.balance('exchange'))  AS total FROM money;
+SELECT trim_scale(sum(available) + sum(held) + (SELECT available - :fees FROM taskex.balance('exchange'))) AS total FROM money;
 SELECT state, count(*) FROM taskex.tasks WHERE requester = 'm_req' AND state NOT IN ('complete', 'expired') GROUP BY 1;
 SELECT * FROM broken;
