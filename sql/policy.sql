@@ -820,18 +820,10 @@ CREATE FUNCTION _taskex.suspend_for_policy(a _taskex.policy_action) RETURNS bool
 DECLARE
     now timestamptz := _taskex.now();
     until timestamptz := coalesce((a.action ->> 'until')::timestamptz, now + (a.action ->> 'for')::interval);
-    covered boolean;
 BEGIN
-    -- what the requester has decided himself is not shortened
-    EXECUTE format('SELECT b.until IS NULL OR b.until >= $3 FROM _taskex.block_%s b WHERE b.performer_id = $1 AND b.requester_id = $2'
-        ' AND (b.until IS NULL OR b.until > $4)', _taskex.home(a.performer_id))
-        INTO covered USING a.performer_id, a.requester_id, coalesce(until, 'infinity'), now;
-    IF covered OR until <= now THEN
-        RETURN false;
-    END IF;
-    PERFORM _taskex.block(a.requester_id, a.performer_id,
-        format('%s [review policy %s]', coalesce(a.action ->> 'reason', 'suspended'), a.policy_id), until);
-    RETURN true;
+    -- what the requester has decided himself is not shortened, even if he does so at this moment
+    RETURN coalesce(until > now, true) AND _taskex.block(a.requester_id, a.performer_id,
+        format('%s [review policy %s]', coalesce(a.action ->> 'reason', 'suspended'), a.policy_id), until, longer => true);
 END $$;
 COMMENT ON FUNCTION _taskex.suspend_for_policy(_taskex.policy_action) IS
     'Blocks a performer for a time; false: he is blocked for longer, or the time is over.';

@@ -909,11 +909,12 @@ COMMENT ON FUNCTION _taskex.is_blocked(bigint, bigint) IS
 
 -- blocks -----------------------------------------------------------------------
 
-CREATE FUNCTION _taskex.block(blocker_id bigint, blocked_id bigint, why text, until timestamptz)
-    RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION _taskex.block(blocker_id bigint, blocked_id bigint, why text, until timestamptz, longer boolean = false)
+    RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     now timestamptz := _taskex.now();
     home int := _taskex.home(blocked_id);
+    changed bigint;
 BEGIN
     PERFORM _taskex.check_text(why, 'reason', 10000);
     IF until <= now THEN
@@ -921,15 +922,21 @@ BEGIN
     ELSIF blocker_id = blocked_id THEN
         PERFORM _taskex.bad_value('nobody can block himself');
     END IF;
-    EXECUTE format('INSERT INTO _taskex.block_%s (partition_id, performer_id, requester_id, blocked_at, until, reason)'
+    EXECUTE format('INSERT INTO _taskex.block_%s AS b (partition_id, performer_id, requester_id, blocked_at, until, reason)'
             ' VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (performer_id, requester_id)'
-            ' DO UPDATE SET blocked_at = $4, until = $5, reason = $6', home)
-        USING home, blocked_id, blocker_id, now, until, why;
+            ' DO UPDATE SET blocked_at = $4, until = $5, reason = $6 WHERE NOT $7 OR b.until < coalesce($5, ''infinity'')', home)
+        USING home, blocked_id, blocker_id, now, until, why, longer;
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    IF changed = 0 THEN
+        RETURN false;
+    END IF;
     PERFORM _taskex.journal('blocked', nullif(blocker_id, 0), blocked_id, NULL, NULL, NULL, NULL,
         jsonb_build_object('reason', why, 'until', until));
+    RETURN true;
 END $$;
-COMMENT ON FUNCTION _taskex.block(bigint, bigint, text, timestamptz) IS
-    'Keeps a performer from accepting tasks of a requester (0: of anybody), or changes reason and end. until NULL: without end.';
+COMMENT ON FUNCTION _taskex.block(bigint, bigint, text, timestamptz, boolean) IS
+'Keeps a performer from accepting tasks of a requester (0: of anybody), or changes reason and end. until NULL: without end.
+longer: only if he is not blocked until then anyhow. Result: is it so now by this call?';
 
 CREATE FUNCTION _taskex.unblock(blocker_id bigint, blocked_id bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
