@@ -102,7 +102,7 @@ CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT det
         UNION ALL
         SELECT 'decided', count(*), 'tasks that were decided with fewer results than they need at least, or are not complete'
         FROM (SELECT t.*, (SELECT count(*) FROM _taskex.result r
-                    WHERE r.partition_id = t.partition_id AND r.task_id = t.task_id AND NOT r.reopened) AS answered
+                    WHERE r.partition_id = t.partition_id AND r.task_id = t.task_id AND NOT (r.reopened AND r.state = 'rejected')) AS answered
                 FROM tasks t WHERE state = 'decided') d
         WHERE answered < coalesce(min_performers, performers + 1) OR judged + released >= performers
         UNION ALL
