@@ -1,7 +1,8 @@
 # A market under the hammer is killed again and again, at random moments: one of
 # its sessions, its conductor, or the postmaster. After each restart every act that
 # a client was told of is there and none is half there; at the end all work that
-# is left can be done.
+# is left can be done, policies have done all once, and each event was heard once.
+# Qualifications and blocks change, and events are read, while that goes on.
 #
 # TASKEX_KILL_ROUNDS sets the number of rounds, TASKEX_KILL_SEED what happens.
 
@@ -10,6 +11,7 @@ use warnings;
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Everything;
 use Hammer;
 use List::Util qw(sum0);
 use PostgreSQL::Test::Cluster;
@@ -18,7 +20,7 @@ use TaskexTest;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-my $rounds = $ENV{TASKEX_KILL_ROUNDS} // 20;
+my $rounds = $ENV{TASKEX_KILL_ROUNDS} // 12;
 my $seed = $ENV{TASKEX_KILL_SEED} // time & 0xffff;
 srand($seed);
 note("TASKEX_KILL_SEED=$seed");
@@ -30,6 +32,7 @@ log_min_messages = warning
 taskex.conductor_interval = 20ms
 });
 my @types = hammer_market($node, 3);
+push @types, everything_market($node);
 
 # starts the server; the last processes of the one before may still be ending
 sub start_again
@@ -46,12 +49,19 @@ sub start_again
 my %acts;
 my %truth = (
 	created => q{select 1 from _taskex.task where task_id = id::bigint},
-	expired => q{select 1 from _taskex.task where task_id = id::bigint and state = 'expired'},
+	# what was expired may have been opened again, but the act stays
+	expired => q{select 1 from _taskex.journal_act where task_id = u.id::bigint and kind = 'expired'},
+	extended => q{select 1 from _taskex.journal_act where task_id = u.id::bigint and kind = 'extended'},
+	cancelled => q{select 1 from _taskex.task where task_id = id::bigint and state = 'cancelled'},
+	added => q{select 1 from added where key = id},
+	bonus => q{select 1 from _taskex.bonus join _taskex.entry e on e.transfer_id = bonus_id where idempotency_key = id and e.kind = 'bonus' having count(*) = 2},
+	disputed => q{select 1 from _taskex.dispute where assignment_id = id::bigint},
+	overridden => q{select 1 from _taskex.result where assignment_id = id::bigint and state = 'approved'},
 	submitted => q{select 1 from _taskex.assignment join _taskex.result r using (assignment_id)
 		where assignment_id = id::bigint and r.state in ('submitted', 'approved', 'rejected')},
 	returned => q{select 1 from _taskex.assignment where assignment_id = id::bigint and state = 'returned'},
 	approved => q{select 1 from _taskex.result where assignment_id = id::bigint and state = 'approved'},
-	rejected => q{select 1 from _taskex.result where assignment_id = id::bigint and state = 'rejected'},
+	rejected => q{select 1 from _taskex.result where assignment_id = id::bigint and (state = 'rejected' or feedback ~ 'override')},
 	deposited => q{select 1 from _taskex.entry where reference = id and available = 1000000000 and account_id > 0});
 
 sub lost
@@ -74,7 +84,9 @@ for my $round (1 .. $rounds)
 {
 	my $victim = (qw(session conductor postmaster))[ $round <= 3 ? $round - 1 : rand 3 ];
 	my @clients = hammer_start($node,
-		map { hammer_script(types => \@types, name => "r${round}c$_", turns => 400) } 1 .. 8);
+		map { hammer_script(types => \@types, name => "r${round}c$_", turns => 400,
+			more => \&everything_turns) } 1 .. 8);
+	my @helpers = everything_helpers($node, time + 20);
 
 	# once they are at work, any moment is right
 	for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
@@ -82,7 +94,7 @@ for my $round (1 .. $rounds)
 		last if sum0(map { -s $_->{out} // 0 } @clients) > 500 || !grep { $_->{run}->pumpable } @clients;
 		usleep(10_000);
 	}
-	usleep(int rand 1_200_000);
+	usleep(int rand 1_000_000);
 
 	my $name = "round $round, a $victim";
 	if ($victim eq 'postmaster')
@@ -102,12 +114,13 @@ for my $round (1 .. $rounds)
 		  : $node->safe_psql('template1', q{select pid from pg_stat_activity where application_name = 'hammer' order by random() limit 1});
 		$hit{$victim}++ if $pid ne '' && kill 'KILL', $pid;
 	}
+	everything_stop($node, @helpers);
 	my $acknowledged = hammer_finish(@clients);
 	for my $act (keys %$acknowledged)
 	{
 		$acts{$act}{$_} = 1 for keys %{ $acknowledged->{$act} };
 	}
-	my $errors = hammer_errors(1, @clients);
+	my $errors = hammer_errors(everything_errors(), @clients);
 	$errors = '' if $errors =~ /^(57P0[123]: [^,]*(, )?)*$/;	# the server is going or coming
 	is($errors, '', "$name: no error of another kind");
 
@@ -121,8 +134,12 @@ note(join ', ', map { scalar(keys %{ $acts{$_} }) . " $_" } sort keys %acts);
 cmp_ok(scalar keys %{ $acts{submitted} // {} }, '>', 5 * $rounds, 'work was done between the crashes');
 
 await_conductor($node, 'postgres', 'the conductor is back');
+everything_rest($node, 'at rest');
 hammer_drain($node, 'the drain');
-ok_hammered($node, 'after the drain', drained => 1);
+everything_rest($node, 'in the end');
+hammer_finish(hammer_start($node, 'call hear(0)'));
+ok_everything($node, 'in the end');
+ok_hammered($node, 'in the end', drained => 1);
 is(lost(), '', 'every acknowledged act is there in the end');
 $node->stop;
 
