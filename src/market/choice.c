@@ -2,11 +2,12 @@
  * choice.c
  *	  Which shelves a performer who names no task type looks at, in which order.
  *
- * One call in OLDEST_EVERY goes to the shelf, of a random sample, whose first
- * task was supplied first.  With S shelves that have something on them the
- * oldest one is in a sample with probability SAMPLE / S, so it is tried once in
- * OLDEST_EVERY * S / SAMPLE calls on average, however little it is worth to
- * everybody: nothing starves.
+ * One call in ELSEWHERE_EVERY goes elsewhere, so that nothing starves however
+ * little it is worth to everybody: by turns of chance to the shelf, of a random
+ * sample, whose first task was supplied first, so that the oldest work gets
+ * done, or to any shelf of the sample, so that what came later need not wait
+ * until all that is older is done.  With S shelves that have something on them
+ * one is in a sample with probability SAMPLE / S.
  *
  * Else he stays with the task type that he worked on last while it lasts, for
  * people are faster in what they have just done.  The type is a hint in shared
@@ -50,7 +51,7 @@
 #include "miscadmin.h"
 
 #define SAMPLE 32
-#define OLDEST_EVERY 16
+#define ELSEWHERE_EVERY 16
 #define PRIOR 10.0
 
 /* rows of a performer's earnings by day and type that are looked at, newest first */
@@ -269,9 +270,9 @@ shelves_of(const Candidate *candidates, int count)
 	return shelves;
 }
 
-/* a sample, oldest first: he may have had all of the first one */
+/* a sample, oldest first or at random: he may have had all of the first one */
 static int
-oldest_shelves(Choice *choice, Shelf ***shelves)
+elsewhere_shelves(Choice *choice, Shelf ***shelves)
 {
 	FeedSample	walk = choice->sample;
 	Candidate	candidates[SAMPLE];
@@ -280,7 +281,16 @@ oldest_shelves(Choice *choice, Shelf ***shelves)
 	choice->sample = walk;		/* the walk proper begins with a sample of its own */
 	if (count == 0)
 		return 0;
-	qsort(candidates, count, sizeof(Candidate), oldest_first);
+	if (pg_prng_bool(&pg_global_prng_state))
+		qsort(candidates, count, sizeof(Candidate), oldest_first);
+	else
+	{
+		int			any = (int) pg_prng_uint64_range(&pg_global_prng_state, 0, count - 1);
+		Candidate	first = candidates[any];
+
+		candidates[any] = candidates[0];
+		candidates[0] = first;
+	}
 	*shelves = shelves_of(candidates, count);
 	return count;
 }
@@ -334,8 +344,8 @@ choice_begin(Choice *choice, Eligibility *eligibility, int64 task_type, Timestam
 	choice->now = now;
 	if (task_type != 0)
 		choice->stage = CHOICE_NAMED;
-	else if (pg_prng_uint64_range(&pg_global_prng_state, 1, OLDEST_EVERY) == 1)
-		choice->stage = CHOICE_OLDEST;
+	else if (pg_prng_uint64_range(&pg_global_prng_state, 1, ELSEWHERE_EVERY) == 1)
+		choice->stage = CHOICE_ELSEWHERE;
 	else
 		choice->stage = CHOICE_LAST;
 }
@@ -354,8 +364,8 @@ choice_next(Choice *choice, Shelf ***shelves)
 				count = feed_shelves(choice->task_type, shelves);
 				choice->stage = CHOICE_DONE;
 				break;
-			case CHOICE_OLDEST:
-				count = oldest_shelves(choice, shelves);
+			case CHOICE_ELSEWHERE:
+				count = elsewhere_shelves(choice, shelves);
 				choice->diverted = true;
 				choice->stage = CHOICE_LAST;
 				break;

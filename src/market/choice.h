@@ -14,7 +14,7 @@
 
 typedef enum ChoiceStage
 {
-	CHOICE_OLDEST,				/* a share of the calls: what waits longest */
+	CHOICE_ELSEWHERE,			/* a share of the calls: what waits longest, or anything */
 	CHOICE_LAST,				/* the type that he worked on last */
 	CHOICE_BEST,				/* samples, best first, until all were seen */
 	CHOICE_NAMED,				/* he named a type */

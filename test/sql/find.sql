@@ -174,10 +174,10 @@ BEGIN
         INSERT INTO chosen (task_type) SELECT task_type FROM taskex.accept_next('fi_cid');
     END LOOP;
 END $$;
--- he stays with one type, but for one call in sixteen, which goes to the oldest
+-- he stays with one type, but for one call in sixteen, which goes to the oldest or any
 SELECT count(*) FILTER (WHERE task_type = pg_temp.kind('choice 1')) > 0 AS oldest_too,
     max(n) FILTER (WHERE task_type = favourite) > 300 AND count(*) FILTER (WHERE task_type = favourite) >= 340 AS stays,
-    count(DISTINCT task_type) <= 2 AS no_other, favourite <> pg_temp.kind('choice 1') AS pays_better
+    count(DISTINCT task_type) > 2 AS any_other, favourite <> pg_temp.kind('choice 1') AS pays_better
 FROM chosen, (SELECT mode() WITHIN GROUP (ORDER BY task_type) AS favourite FROM chosen) f GROUP BY favourite;
 -- he goes on to another one when it is exhausted, and comes to the end of all
 SELECT count(*) FROM taskex.accept_next('fi_cid', NULL, 1000);
