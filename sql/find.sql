@@ -209,7 +209,7 @@ His own tasks, and types whose discovery is guarded from him, are not shown.
 Result: available: slots; exact if a look at the first 64 tasks of the type sees all of them, else as in
 taskex.task_catalogue. newest: to the minute. qualified: he may accept it; missing: what keeps him from it. task_id: one
 that can be had, or NULL if none was seen at a glance; he may have had it himself.
-Relevance is compared among the first 2000 that match, in no particular order. New supplies appear after the
+By relevance the first 2000 that match can be found. New supplies appear after the
 conductor''s next round. Errors: unknown_user (TX001), invalid_parameter_value (22023).';
 
 -- The conditions that are asked for, and the order, in one statement of which the
@@ -222,6 +222,8 @@ DECLARE
     -- $1 performer, $2 query, $3 min_reward, $4 max_reward, $5 requester, $6 task types, $7 guard, $8 location,
     -- $9 device, $10 max_rows, $11 skip
     conditions text := 'c.magnitude >= 0 AND c.requester_id <> $1';
+    tests constant text := '_taskex.shelf_is_live(c.task_type_id, c.partition_id)'
+        ' AND _taskex.may_find($1, c.requester_id, c.task_type_id, $7, $8, $9)';
     ordering text;
     found text;
 BEGIN
@@ -237,8 +239,6 @@ BEGIN
     IF of_types THEN
         conditions := conditions || ' AND c.task_type_id = ANY ($6)';
     END IF;
-    conditions := conditions || ' AND _taskex.shelf_is_live(c.task_type_id, c.partition_id)'
-        ' AND _taskex.may_find($1, c.requester_id, c.task_type_id, $7, $8, $9)';
     ordering := CASE sort WHEN 'reward' THEN 'reward DESC, task_type_id, requester_id'
         WHEN 'newest' THEN 'supplied_at DESC, task_type_id, requester_id'
         WHEN 'available' THEN 'magnitude DESC, task_type_id, requester_id'
@@ -247,17 +247,20 @@ BEGIN
         ' FROM _taskex.catalogue c JOIN _taskex.task_type y USING (task_type_id) WHERE %s',
         CASE sort WHEN 'relevance' THEN 'ts_rank(y.search, $2)' ELSE '0' END, conditions);
     IF sort = 'relevance' THEN
-        found := format('SELECT * FROM (%s LIMIT 2000) m', found);
+        -- all must be ranked, but only the first ones are tested
+        found := format('SELECT * FROM (%s ORDER BY %s LIMIT 2000) c WHERE %s LIMIT $10 + $11 + 100', found, ordering, tests);
+    ELSE
+        found := format('%s AND %s ORDER BY %s LIMIT $10 + $11 + 100', found, tests, ordering);
     END IF;
     -- what turns out to be gone at a glance is left out: some more are looked at; with
     -- nothing to join, rows keep their order and those behind the page are not looked at
     RETURN format('SELECT f.task_type_id, f.title, f.description, (SELECT u.login FROM _taskex.directory u WHERE u.user_id = f.requester_id),'
         ' _taskex.amount(f.reward), f.keywords, f.lease, CASE WHEN g.exact THEN g.slots ELSE f.slots - f.used END, f.supplied_at,'
         ' m.missing = ''[]'', m.missing, g.task_id'
-        ' FROM (%s ORDER BY %s LIMIT $10 + $11 + 100) f,'
+        ' FROM (%s) f,'
         ' LATERAL _taskex.glance(f.task_type_id, f.partition_id, f.requester_id, f.last_task_id) g,'
         ' LATERAL (SELECT _taskex.missing($1, f.requester_id, f.task_type_id, $8, $9)) m (missing)'
-        ' WHERE NOT g.exact OR g.slots > 0 LIMIT $10 OFFSET $11', found, ordering);
+        ' WHERE NOT g.exact OR g.slots > 0 LIMIT $10 OFFSET $11', found);
 END $$;
 COMMENT ON FUNCTION _taskex.search_statement(tsquery, int, boolean, boolean, boolean, text) IS
 'The statement that search_tasks() runs, with parameters $1 to $11.';

@@ -38,6 +38,8 @@ insert into _taskex.result_:partition (partition_id, assignment_id, task_id, tas
 	from _taskex.assignment_:partition;
 
 -- what the conductor would have made of it
+insert into _taskex.due_cursor as c (partition_id, kind, handled_until) select :partition, kind, now() - interval '1 hour' from generate_series(0, 2) kind
+	on conflict (partition_id, kind) do update set handled_until = greatest(c.handled_until, excluded.handled_until);
 insert into _taskex.offer (task_type_id, partition_id, low)
 	select task_type_id, :partition, :finished::bigint * 1024 + :partition from own;
 insert into _taskex.catalogue (task_type_id, requester_id, reward, tasks, slots, used, last_task_id, supplied_at, partition_id, magnitude)
