@@ -126,7 +126,7 @@ INSERT INTO _taskex.child_table VALUES ('result', 140, 70, ARRAY['PRIMARY KEY (a
 -- agreed: sum of the probabilities that he was right, compared: in how many
 -- cases that is known. The mean of the Beta distribution that they make is how
 -- reliable he is taken to be (src/truth/one_coin.h). A summary as those of
--- journal.sql: version goes down, so the newest row is found first.
+-- summaries.sql: version goes down, so the newest row is found first.
 CREATE TABLE _taskex.reliability (
     partition_id int NOT NULL,
     performer_id bigint NOT NULL,

@@ -22,7 +22,7 @@ COMMENT ON COLUMN _taskex.review_policy.task_type_id IS 'NULL: all of the reques
 COMMENT ON COLUMN _taskex.review_policy.version IS 'Counts changes of the parameters: thresholds begin anew.';
 
 -- Written by the dispatch of the journal alone. As in the summaries of
--- journal.sql, the last column of the key goes down with each change, so that
+-- summaries.sql, the last column of the key goes down with each change, so that
 -- the newest version of a row is found first while old ones cannot be removed.
 CREATE TABLE _taskex.policy_tally (
     partition_id int NOT NULL,

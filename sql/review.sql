@@ -60,7 +60,7 @@ INSERT INTO _taskex.child_table VALUES ('message', 412, 80, ARRAY['PRIMARY KEY (
 INSERT INTO _taskex.event_kind VALUES
     ('rated', 460, true, false, true, 'a performer rated the requester', NULL, 'stars, comment');
 
--- A summary as those of journal.sql.
+-- A summary as those of summaries.sql.
 CREATE TABLE _taskex.rating_total (
     partition_id int NOT NULL,
     requester_id bigint NOT NULL,

@@ -21,7 +21,7 @@
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
 
-/* ---- tables: the order is that of sql/qualification.sql ---- */
+/* ---- tables: the order is that of sql/qualification.sql and sql/block.sql ---- */
 
 enum BlockColumn
 {
