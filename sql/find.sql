@@ -354,7 +354,7 @@ BEGIN
     FOR home IN SELECT p.partition_id FROM _taskex.partition p
             WHERE p.node_id = 0 AND preview_task.task_id > 0 AND p.partition_id % 1024 = preview_task.task_id % 1024 LOOP
         EXECUTE format('SELECT task_id, abs(task_type_id) AS type, requester_id, reward, expires_at, input, performers - live AS free,'
-            ' state = ''open'' AND live < performers AND expires_at > _taskex.now() AS available'
+            ' state = ''open'' AND live < coalesce(wanted, performers) AND expires_at > _taskex.now() AS available'
             ' FROM _taskex.task_%s WHERE task_id = $1', home) INTO t USING preview_task.task_id;
         EXIT WHEN t.task_id IS NOT NULL;
     END LOOP;

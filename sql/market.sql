@@ -38,6 +38,7 @@ CREATE TABLE _taskex.task (
     judged int NOT NULL DEFAULT 0,
     released int NOT NULL DEFAULT 0,
     min_performers int,
+    wanted int,
     target float8,
     confidence float8,
     state text NOT NULL DEFAULT 'open',
@@ -52,6 +53,8 @@ CREATE TABLE _taskex.task (
 COMMENT ON TABLE _taskex.task IS 'Tasks, on their requesters'' partitions.';
 COMMENT ON COLUMN _taskex.task.task_type_id IS 'The type; negative for golden tasks of that type, so that they are on shelves of their own.';
 COMMENT ON COLUMN _taskex.task.min_performers IS 'Dynamic plurality: so many results at least.';
+COMMENT ON COLUMN _taskex.task.wanted IS
+    'Dynamic plurality: so many slots may be taken at present, since those may be enough; NULL: all.';
 COMMENT ON COLUMN _taskex.task.target IS 'The confidence or share that the consensus must reach.';
 COMMENT ON COLUMN _taskex.task.confidence IS 'What the consensus has reached.';
 COMMENT ON COLUMN _taskex.task.answer IS 'The consensus of the results so far.';
@@ -274,7 +277,8 @@ confidence: majority: the share of results that the answer needs, more than 0, a
 half); one_coin: the probability at which plurality ends, between 0 and 1. min_performers: with majority or
 one_coin the plurality is dynamic: after so many results (one_coin: NULL means 3) the task is decided as soon
 as the confidence is reached or, with a majority, nothing can change the answer any more. Nobody can
-accept it then, and what is held for free slots goes back. performers is the most that can be needed. annotation: a note of at most 1024 bytes for the requester himself.
+accept it then, and what is held for free slots goes back. performers is the most that can be needed; at a time so many are
+asked as are enough if all agree, and min_performers at once. annotation: a note of at most 1024 bytes for the requester himself.
 Result: the task''s id. Errors: unknown_user (TX001), unknown_task_type (TX101),
 idempotency_mismatch (TX110), input_too_large (TX111), insufficient_funds (TX201).';
 

@@ -76,13 +76,14 @@ CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT det
     WITH counted AS (
         -- whose slot was offered again has none, even if the rejection was overridden
         SELECT a.task_id, count(*) FILTER (WHERE a.state IN ('accepted', 'submitted', 'approved')) AS live,
+            count(*) FILTER (WHERE a.state = 'accepted') AS in_progress,
             count(*) FILTER (WHERE a.state = 'rejected') AS rejected,
             count(*) FILTER (WHERE a.state = 'approved') AS approved
         FROM _taskex.assignment a
         WHERE NOT EXISTS (SELECT FROM _taskex.result r WHERE r.assignment_id = a.assignment_id AND r.reopened)
         GROUP BY a.task_id
     ), tasks AS (
-        SELECT t.*, coalesce(c.live, 0) AS taken, coalesce(c.rejected, 0) AS rejected, coalesce(c.approved, 0) AS approved
+        SELECT t.*, coalesce(c.live, 0) AS taken, coalesce(c.in_progress, 0) AS in_progress, coalesce(c.rejected, 0) AS rejected, coalesce(c.approved, 0) AS approved
         FROM _taskex.task t LEFT JOIN counted c USING (task_id)
     ), checks AS (
         SELECT 'plurality' AS check_name, count(*) AS wrong,
@@ -105,6 +106,10 @@ CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT det
                     WHERE r.partition_id = t.partition_id AND r.task_id = t.task_id AND NOT (r.reopened AND r.state = 'rejected')) AS answered
                 FROM tasks t WHERE state = 'decided') d
         WHERE answered < coalesce(min_performers, performers + 1) OR judged + released >= performers
+        UNION ALL
+        SELECT 'wanted', count(*), 'tasks of a dynamic plurality that wait for nobody, or want more performers than they may'
+        FROM tasks WHERE (wanted IS NULL) <> (min_performers IS NULL) OR wanted > performers
+            OR (state = 'open' AND in_progress = 0 AND live < performers AND live >= wanted)
         UNION ALL
         SELECT 'results', count(*), 'results that do not match their assignments'
         FROM _taskex.assignment a
@@ -131,7 +136,7 @@ CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT det
     FROM checks
 $$;
 COMMENT ON FUNCTION taskex.check_market() IS
-'Checks what must always hold in the market, by reading everything: plurality, slots, states, closed and decided tasks, results, escrow,
+'Checks what must always hold in the market, by reading everything: plurality, slots, states, closed and decided tasks, what is wanted, results, escrow,
 payments, and that every transfer is explained by an act.
 Result: a row per check with ok and a detail. Operators only.';
 

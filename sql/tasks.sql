@@ -126,7 +126,7 @@ COMMENT ON FUNCTION _taskex.annotate_task(bigint, bigint, text) IS 'The body of 
 CREATE FUNCTION taskex.get_task(requester text, task_id bigint)
     RETURNS jsonb LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';
 COMMENT ON FUNCTION taskex.get_task(text, bigint) IS
-'Everything about a task, as one JSON object: task_id, task_type, title, golden, state, performers, free_slots, in_progress,
+'Everything about a task, as one JSON object: task_id, task_type, title, golden, state, performers, free_slots, offered, in_progress,
 submitted, approved, rejected, released, reward, fee, held, consensus, min_performers, target, answer, confidence,
 annotation, created_at, expires_at, input. Amounts are in units. Errors: unknown_task (TX102).';
 CREATE FUNCTION _taskex.get_task(requester bigint, task_id bigint)
@@ -138,6 +138,7 @@ BEGIN
             ''golden'', t.task_type_id < 0,
             ''state'', _taskex.task_state(t.state, t.expires_at, t.performers, t.judged, t.released, r.waiting, t.reviewing),
             ''performers'', t.performers, ''free_slots'', CASE WHEN t.state = ''open'' THEN t.performers - t.live ELSE 0 END,
+            ''offered'', CASE WHEN t.state = ''open'' AND t.expires_at > _taskex.now() THEN greatest(coalesce(t.wanted, t.performers) - t.live, 0) ELSE 0 END,
             ''in_progress'', t.live - r.waiting - t.judged, ''submitted'', r.waiting, ''approved'', r.approved,
             ''rejected'', r.rejected, ''released'', t.released, ''reward'', _taskex.amount(t.reward), ''fee'', _taskex.amount(t.fee),
             ''held'', _taskex.amount((t.reward + t.fee) * (t.performers - t.judged - t.released)))

@@ -86,7 +86,7 @@ had_before(Taker *taker, int64 task_id)
 static bool
 has_free_slot(Child *tasks)
 {
-	return child_int32(tasks, TASK_LIVE) < child_int32(tasks, TASK_PERFORMERS) &&
+	return child_int32(tasks, TASK_LIVE) < consensus_wanted(tasks) &&
 		child_text_is(tasks, TASK_STATE, "open");
 }
 
@@ -121,7 +121,7 @@ take(Taker *taker, Child *tasks, Accepted *accepted)
 	static const int live[1] = {TASK_LIVE};
 	int64		task_type = Abs(child_int64(tasks, TASK_TASK_TYPE_ID));	/* nobody tells a golden one */
 	TimestampTz lease_until = after_interval(taker->now, &task_type_get(task_type)->lease);
-	int32		left = child_int32(tasks, TASK_PERFORMERS) - child_int32(tasks, TASK_LIVE) - 1;
+	int32		left = consensus_wanted(tasks) - child_int32(tasks, TASK_LIVE) - 1;
 	Datum		value = Int32GetDatum(child_int32(tasks, TASK_LIVE) + 1);
 	bool		isnull = false;
 	Datum		row[ASSIGNMENT_COLUMNS] = {0};
@@ -194,6 +194,8 @@ check_acceptable(Taker *taker, Child *tasks, int64 task_id)
 			 errdetail("Its state is \"%s\".",
 					   TextDatumGetCString(slot_getattr(tasks->slot, TASK_STATE, &isnull))) :
 			 child_int64(tasks, TASK_EXPIRES_AT) <= taker->now ? errdetail("It has expired.") :
+			 child_int32(tasks, TASK_LIVE) < child_int32(tasks, TASK_PERFORMERS) ?
+			 errdetail("As many performers as it may need have it at present.") :
 			 errdetail("As many performers as it wants have it."),
 			 errhint("taskex.accept_next() takes a task that is available.")));
 }
@@ -330,6 +332,8 @@ claim_candidate(Taker *taker, FeedScan *scan, Child *tasks)
 static bool
 take_claimed(Taker *taker, FeedScan *scan, Child *tasks, int64 task_id, Accepted *accepted)
 {
+	int32		left;
+
 	wait_point("claimed");
 
 	/*
@@ -346,7 +350,13 @@ take_claimed(Taker *taker, FeedScan *scan, Child *tasks, int64 task_id, Accepted
 		feed_claim_failed(task_id);
 		return false;
 	}
-	feed_claimed(task_id, take(taker, tasks, accepted));
+	left = take(taker, tasks, accepted);
+
+	/*
+	 * Of a task for several, another may end, and somebody pass it by for our
+	 * claim, between our commit and the end of the claim.
+	 */
+	feed_claimed(task_id, child_int32(tasks, TASK_PERFORMERS) > 1 ? Max(left, 1) : left);
 	return true;
 }
 

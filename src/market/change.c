@@ -239,7 +239,11 @@ add_to(Change *change, int32 count)
 	}
 	change_store(change);
 	if (open)
+	{
 		feed_reoffer(change->task_type, change->requester.partition, change->task_id);
+		if (change->dynamic)
+			consensus_update(&change->requester, change->task_id, 0, 0);	/* more may be needed now */
+	}
 	else
 	{
 		reopen_end(change);

@@ -6,7 +6,8 @@
  * transaction, under the lock of the task's row, from all results: one that
  * submits at the same time waits, and then sees this one.  With a dynamic
  * plurality the task is decided as soon as the answer is sure enough: nobody
- * can accept it any more, and the money of its free slots goes back.
+ * can accept it any more, and the money of its free slots goes back.  Until then
+ * only so many slots are offered as are enough if all agree.
  */
 #include "postgres.h"
 
@@ -56,10 +57,42 @@ typedef struct Ballot
 	double	   *probability;	/* of the labels, or NULL */
 	/* what comes of it */
 	int			leader;			/* label of the answer, or -1 */
+	int			needed;			/* further results for the leading label that are enough */
 	bool		has_confidence;
 	float8		confidence;
 	bool		sure;			/* no further result is needed */
 } Ballot;
+
+/* ---- majorities ---- */
+
+/* does a leader with so many of all votes have what is asked for? */
+static bool
+passes(const Ballot *ballot, int leader, int all)
+{
+	return ballot->target == 0 ? leader * 2 > all : leader >= ballot->target * all - 1e-9;
+}
+
+/*
+ * Does the most frequent result stay the answer, whatever the others are that
+ * may come after "more" of the same?
+ */
+static bool
+unbeatable(const Ballot *ballot, int most, int second, int more)
+{
+	return most + more > second + ballot->remaining - more &&
+		passes(ballot, most + more, ballot->votes.count + ballot->remaining);
+}
+
+/* how many more of the most frequent result make it unbeatable */
+static int
+majority_needed(const Ballot *ballot, int most, int second)
+{
+	int			needed = 0;
+
+	while (needed < ballot->remaining && !unbeatable(ballot, most, second, needed))
+		needed++;
+	return needed;
+}
 
 /* ---- what the requester may ask for ---- */
 
@@ -120,6 +153,22 @@ consensus_check(ConsensusWish *wish)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("min_performers must be between 1 and performers")));
+	wish->wanted = wish->min_performers;
+	if (wish->wanted != 0 && method == METHOD_MAJORITY)
+	{
+		Ballot		empty = {.remaining = wish->performers,.target = wish->target};
+
+		wish->wanted = Max(wish->wanted, majority_needed(&empty, 0, 0));
+	}
+}
+
+int32
+consensus_wanted(Child *tasks)
+{
+	bool		isnull;
+	int32		wanted = DatumGetInt32(slot_getattr(tasks->slot, TASK_WANTED, &isnull));
+
+	return isnull ? child_int32(tasks, TASK_PERFORMERS) : wanted;
 }
 
 bool
@@ -206,13 +255,6 @@ one_coin_votes(Ballot *ballot)
 
 /* ---- methods ---- */
 
-/* does a leader with so many of all votes have what is asked for? */
-static bool
-passes(const Ballot *ballot, int leader, int all)
-{
-	return ballot->target == 0 ? leader * 2 > all : leader >= ballot->target * all - 1e-9;
-}
-
 static void
 count_majority(Ballot *ballot)
 {
@@ -231,6 +273,7 @@ count_majority(Ballot *ballot)
 		else
 			second = Max(second, votes->labels[i].votes);
 	}
+	ballot->needed = majority_needed(ballot, most, second);
 	if (votes->count == 0)
 		return;
 	ballot->has_confidence = true;
@@ -242,10 +285,22 @@ count_majority(Ballot *ballot)
 	 * Whatever the results are that may still come: the leader stays where he
 	 * is, or nobody gets there any more.
 	 */
-	ballot->sure =
-		(ballot->leader >= 0 && most > second + ballot->remaining &&
-		 passes(ballot, most, votes->count + ballot->remaining)) ||
+	ballot->sure = (ballot->leader >= 0 && unbeatable(ballot, most, second, 0)) ||
 		!passes(ballot, most + ballot->remaining, votes->count + ballot->remaining);
+}
+
+/*
+ * How reliable whoever comes next may be: as the best of those who were here, or
+ * as one of whom nothing is known.
+ */
+static double
+hoped_reliability(const Ballot *ballot)
+{
+	double		most = one_coin_reliability(0, 0);
+
+	for (int i = 0; i < ballot->votes.count; i++)
+		most = Max(most, ballot->reliability[i]);
+	return most;
 }
 
 static void
@@ -270,6 +325,8 @@ weigh_one_coin(Ballot *ballot)
 	ballot->has_confidence = true;
 	ballot->confidence = ballot->probability[best];
 	ballot->sure = ballot->target != 0 && ballot->confidence >= ballot->target;
+	if (ballot->dynamic)
+		ballot->needed = one_coin_needed(&votes, best, hoped_reliability(ballot), ballot->target, ballot->remaining);
 }
 
 /* ---- what others are told ---- */
@@ -385,25 +442,48 @@ answer_of(Ballot *ballot, bool *isnull)
 	return answer;
 }
 
+/*
+ * How many slots may be taken: those whose results are there, and as many as
+ * are needed at least.  Where none is needed, but nothing was submitted that
+ * could decide the task, it waits for one more.
+ */
+static int32
+wanted(Ballot *ballot)
+{
+	Child	   *tasks = &ballot->tasks;
+	bool		isnull;
+	int32		least = DatumGetInt32(slot_getattr(tasks->slot, TASK_MIN_PERFORMERS, &isnull));
+	int32		needed = Max(Max(ballot->needed, least - ballot->votes.count), 1);
+
+	return child_int32(tasks, TASK_JUDGED) + ballot->votes.waiting + Min(needed, ballot->remaining);
+}
+
 /* stores what the results say; decided: and that no more are wanted */
 static void
 store(Ballot *ballot, bool decided, bool final)
 {
-	static const int columns[5] = {TASK_ANSWER, TASK_CONFIDENCE, TASK_TALLY, TASK_RELEASED, TASK_STATE};
+	static const int columns[6] = {TASK_ANSWER, TASK_CONFIDENCE, TASK_TALLY, TASK_WANTED, TASK_RELEASED, TASK_STATE};
 	Child	   *tasks = &ballot->tasks;
-	int32		unused = child_int32(tasks, TASK_PERFORMERS) - child_int32(tasks, TASK_LIVE);
+	int32		live = child_int32(tasks, TASK_LIVE);
+	int32		offered = wanted(ballot);
+	bool		offer = ballot->open && ballot->dynamic && !decided && live >= consensus_wanted(tasks) && live < offered;
+	int32		unused = child_int32(tasks, TASK_PERFORMERS) - live;
 	int64		amount = (child_int64(tasks, TASK_REWARD) + child_int64(tasks, TASK_FEE)) * unused;
 	int64		task_type = child_int64(tasks, TASK_TASK_TYPE_ID);
-	Datum		values[5];
-	bool		nulls[5] = {false};
+	Datum		values[6];
+	bool		nulls[6] = {false};
 
 	values[0] = answer_of(ballot, &nulls[0]);
 	values[1] = Float8GetDatum(ballot->confidence);
 	nulls[1] = !ballot->has_confidence;
 	values[2] = votes_tally(&ballot->votes, ballot->probability, final);
-	values[3] = Int32GetDatum(child_int32(tasks, TASK_RELEASED) + unused);
-	values[4] = CStringGetTextDatum("decided");
-	child_update(tasks, decided ? 5 : 3, columns, values, nulls);
+	values[3] = Int32GetDatum(offered);
+	nulls[3] = !ballot->dynamic;
+	values[4] = Int32GetDatum(child_int32(tasks, TASK_RELEASED) + unused);
+	values[5] = CStringGetTextDatum("decided");
+	child_update(tasks, decided ? 6 : 4, columns, values, nulls);
+	if (offer)
+		feed_reoffer(task_type, ballot->requester->partition, ballot->task_id);
 	if (decided)
 	{
 		feed_took(task_type, ballot->requester->partition, ballot->task_id, 0);

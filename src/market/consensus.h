@@ -23,10 +23,17 @@ typedef struct ConsensusWish
 	int32		performers;
 	int32		min_performers; /* 0: not given, or plurality is not dynamic */
 	float8		target;			/* 0: not given */
+	int32		wanted;			/* slots to be offered at first; 0: all */
 } ConsensusWish;
 
-/* raises an error unless it makes sense; fills in the default minimum */
+/* raises an error unless it makes sense; fills in the default minimum, and wanted */
 extern void consensus_check(ConsensusWish *wish);
+
+/*
+ * How many slots of the task in tasks->slot may be taken at present: all of its
+ * performers or, with a dynamic plurality, those that may be enough.
+ */
+extern int32 consensus_wanted(Child *tasks);
 
 /* is a result of the task in tasks->slot to be counted when it is submitted? */
 extern bool consensus_counts(Child *tasks);

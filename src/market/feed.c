@@ -121,8 +121,8 @@ feed_supply(Shelf *shelf, int64 first, int64 last)
 /* ---- what others are to hear of when the transaction ends ---- */
 
 /*
- * Only the key is kept: a shelf that is not in shared memory then has nobody
- * to tell, and who loads it later reads what was committed.
+ * Only the key is kept: a shelf that is not in shared memory then is made by
+ * who walks through all of them, and reads what was committed.
  */
 typedef struct Notice
 {
@@ -136,7 +136,7 @@ typedef struct Notice
 static void
 give_notice(Notice *notice, bool offer, bool taken)
 {
-	Shelf	   *shelf = shelf_pin_known(&notice->key);
+	Shelf	   *shelf = offer ? shelf_pin_to_tell(&notice->key) : shelf_pin_known(&notice->key);
 
 	if (shelf == NULL)
 		return;

@@ -68,8 +68,8 @@ extern void feed_reopen(int64 task_type, int32 partition, int64 task_id);
 extern int	feed_shelves(int64 task_type, Shelf ***shelves);
 
 /*
- * There are more shelves with something on them than shared memory has room
- * for, so feed_shelves does not know all of them.
+ * There may be something on shelves that shared memory has no room for, so
+ * that feed_shelves does not know them.
  */
 extern bool feed_crowded(void);
 
@@ -95,9 +95,10 @@ extern Shelf *feed_known_shelf(int64 task_type, int32 partition, bool *idle);
 typedef struct FeedWalk
 {
 	int64		task_type;		/* 0: of all types */
-	int64		after_type;		/* start with 0, 0, 0 */
+	int64		after_type;		/* start with zeros */
 	int32		after_partition;
 	int64		total;
+	uint32		missing;		/* shelf.c: offers nobody was told of, when it began */
 } FeedWalk;
 
 /* the next shelves; 0 at the end */
@@ -148,7 +149,10 @@ extern bool feed_claim(Shelf *shelf, int64 task_id);
  */
 extern void feed_took(int64 task_type, int32 partition, int64 task_id, int32 left);
 
-/* the task just claimed was taken, and has this many slots left */
+/*
+ * The task just claimed was taken, and has this many slots left, or may have
+ * some again before others hear of this
+ */
 extern void feed_claimed(int64 task_id, int32 left);
 
 /* the task just claimed is not taken after all, and may be claimed again */

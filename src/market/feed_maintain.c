@@ -23,7 +23,7 @@
 
 static Statement first_available = {
 	"SELECT task_id FROM _taskex.task_%p WHERE task_type_id = $1"
-	" AND task_id > $2 AND task_id <= $3 AND state = 'open' AND live < performers"
+	" AND task_id > $2 AND task_id <= $3 AND state = 'open' AND live < coalesce(wanted, performers)"
 	" ORDER BY task_id LIMIT 1",
 	3, {INT8OID, INT8OID, INT8OID}
 };

@@ -63,7 +63,7 @@ taskex_shelf_is_live(PG_FUNCTION_ARGS)
 static Statement select_glance = {
 	"SELECT min(task_id) FILTER (WHERE free > 0), coalesce(sum(free), 0)::int8, count(*) FROM"
 	" (SELECT task_id, CASE WHEN requester_id = $4 AND state = 'open' AND expires_at > $5"
-	" THEN performers - live ELSE 0 END AS free FROM _taskex.task_%p"
+	" THEN greatest(coalesce(wanted, performers) - live, 0) ELSE 0 END AS free FROM _taskex.task_%p"
 	" WHERE task_type_id = $1 AND task_id > $2 AND task_id <= $3 ORDER BY task_id LIMIT 64) t",
 	5, {INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID}
 };
@@ -72,7 +72,7 @@ StaticAssertDecl(GLANCE_TASKS == 64, "select_glance spells out GLANCE_TASKS");
 
 static Statement select_last = {
 	"SELECT 1 FROM _taskex.task_%p WHERE task_id = $1 AND task_type_id = $2 AND requester_id = $3"
-	" AND state = 'open' AND live < performers AND expires_at > $4",
+	" AND state = 'open' AND live < coalesce(wanted, performers) AND expires_at > $4",
 	4, {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID}
 };
 

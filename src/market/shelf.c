@@ -41,13 +41,22 @@ typedef struct ShelfPlace
 	bool		idle;			/* nothing can be had there */
 } ShelfPlace;
 
+/* what is kept of each exchange, by realm slot */
+typedef struct FeedRealm
+{
+	uint32		listed;			/* the realm's serial, when its shelves were made */
+	uint32		walked;			/* "missing" when the last whole walk began */
+} FeedRealm;
+
 typedef struct FeedShared
 {
 	uint32		last_incarnation;
 	int			used;			/* places 0 .. used - 1 have been in use */
 	uint32		hand;			/* of the eviction clock */
-	bool		crowded;		/* a shelf that was not idle had to give way */
-	uint32		listed[FLEXIBLE_ARRAY_MEMBER];	/* by realm slot: its serial */
+
+	/* how often something could be had on a shelf that had to give way */
+	pg_atomic_uint32 missing;
+	FeedRealm	realms[FLEXIBLE_ARRAY_MEMBER];
 } FeedShared;
 
 static FeedShared *feed = NULL;
@@ -82,7 +91,7 @@ static Statement select_high = {
 static Size
 header_size(void)
 {
-	return MAXALIGN(offsetof(FeedShared, listed) + sizeof(uint32) * (Size) guc_max_databases);
+	return MAXALIGN(offsetof(FeedShared, realms) + sizeof(FeedRealm) * (Size) guc_max_databases);
 }
 
 static Size
@@ -129,11 +138,14 @@ feed_attach(void *block, LWLockPadded *locks, bool found)
 	shelves = (Shelf *) at;
 	lock = &locks[0].lock;
 	if (!found)
+	{
+		pg_atomic_init_u32(&feed->missing, 0);
 		for (int i = 0; i < guc_feed_size; i++)
 		{
 			chains[i] = type_chains[i] = -1;
 			SpinLockInit(&shelves[i].mutex);
 		}
+	}
 	place_attach((char *) (shelves + guc_feed_size), found);
 }
 
@@ -239,7 +251,7 @@ free_place(void)
 	{
 		feed->hand = victim + 1;	/* the next one is another */
 		if (!places[victim].idle)
-			feed->crowded = true;
+			pg_atomic_fetch_add_u32(&feed->missing, 1);
 		unlink_place(victim);
 	}
 	return victim;
@@ -305,6 +317,17 @@ shelf_pin_known(const ShelfKey *key)
 	if (shelf)
 		shelf_pin(shelf);
 	LWLockRelease(lock);
+	return shelf;
+}
+
+Shelf *
+shelf_pin_to_tell(const ShelfKey *key)
+{
+	Shelf	   *shelf = shelf_pin_known(key);
+
+	/* one of golden tasks is made by who wants one */
+	if (shelf == NULL && key->task_type > 0)
+		pg_atomic_fetch_add_u32(&feed->missing, 1);
 	return shelf;
 }
 
@@ -414,6 +437,8 @@ feed_walk(FeedWalk *walk, Shelf ***result)
 	int			known = 0;
 	MemoryContext context = CurrentMemoryContext;
 
+	if (walk->after_type == 0)
+		walk->missing = pg_atomic_read_u32(&feed->missing);
 	spi_begin(&scope);
 	count = spi_run(&select_offers, 0, values, NULL, SPI_VIEW_LATEST, 0);
 	array = MemoryContextAlloc(context, sizeof(Shelf *) * Max(count, 1));
@@ -434,7 +459,7 @@ feed_walk(FeedWalk *walk, Shelf ***result)
 	/* all of them were seen, and there is room for them again */
 	walk->total += count;
 	if (count == 0 && walk->task_type == 0 && walk->total < guc_feed_size * 3 / 4)
-		feed->crowded = false;
+		feed->realms[realm_current()->slot].walked = walk->missing;
 	*result = array;
 	return known;
 }
@@ -454,17 +479,19 @@ list_offers(void)
 bool
 feed_crowded(void)
 {
-	return feed->crowded;
+	return pg_atomic_read_u32(&feed->missing) != feed->realms[realm_current()->slot].walked;
 }
 
 /* sees to it that shelves of all that is on record have been made once */
 static void
 require_listed(const Realm *realm)
 {
-	if (unlikely(feed->listed[realm->slot] != realm->serial))
+	FeedRealm  *mine = &feed->realms[realm->slot];
+
+	if (unlikely(mine->listed != realm->serial))
 	{
 		list_offers();
-		feed->listed[realm->slot] = realm->serial;
+		mine->listed = realm->serial;
 	}
 }
 

@@ -90,6 +90,12 @@ extern Shelf *shelf_try_get(int64 task_type, int32 partition);
 /* the same if it is in shared memory, else NULL; cannot fail */
 extern Shelf *shelf_pin_known(const ShelfKey *key);
 
+/*
+ * The same for who has something to offer on it: where the shelf has given
+ * way, those who find nothing are made to look through all that is on record.
+ */
+extern Shelf *shelf_pin_to_tell(const ShelfKey *key);
+
 /* pins a shelf if it is still of this realm (and type, unless 0) */
 extern bool shelf_pin_ours(Shelf *shelf, int64 task_type);
 extern void shelf_pin(Shelf *shelf);

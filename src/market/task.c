@@ -34,11 +34,11 @@
 
 static Statement insert_tasks = {
 	"INSERT INTO _taskex.task_%p (partition_id, performers, task_id, task_type_id, requester_id,"
-	" reward, fee, created_at, expires_at, consensus, input, min_performers, target, annotation)"
-	" SELECT $1, $2, $3 + (n - 1) * 1024, $4, $5, $6, $7, $8, $9, $10, input, $12, $13, $14"
+	" reward, fee, created_at, expires_at, consensus, input, min_performers, wanted, target, annotation)"
+	" SELECT $1, $2, $3 + (n - 1) * 1024, $4, $5, $6, $7, $8, $9, $10, input, $12, $15, $13, $14"
 	" FROM unnest($11) WITH ORDINALITY AS u (input, n)",
-	14, {INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
-	TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBARRAYOID, INT4OID, FLOAT8OID, TEXTOID}
+	15, {INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
+	TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBARRAYOID, INT4OID, FLOAT8OID, TEXTOID, INT4OID}
 };
 
 StaticAssertDecl(TASK_ID_STEP == 1024, "insert_tasks spells out TASK_ID_STEP");
@@ -81,6 +81,7 @@ typedef struct Request
 	text	   *consensus;		/* or NULL */
 	text	   *key;			/* or NULL */
 	int32		min_performers; /* 0: plurality is not dynamic */
+	int32		wanted;			/* slots to be offered at first, if it is */
 	float8		target;			/* of the consensus; 0: none given */
 	text	   *annotation;		/* or NULL */
 	Jsonb	   *known_answer;	/* of a golden task, else NULL */
@@ -146,6 +147,7 @@ read_plurality(FunctionCallInfo fcinfo, Request *request)
 		wish.target = -1;
 	consensus_check(&wish);
 	request->min_performers = wish.min_performers;
+	request->wanted = wish.wanted;
 	request->target = wish.target;
 }
 
@@ -299,15 +301,16 @@ insert_rows(const Request *request, int64 first, int64 fee, TimestampTz now, Tim
 
 	if (request->bulk)
 	{
-		Datum		values[14] = {Int32GetDatum(requester->partition), Int32GetDatum(request->performers),
+		Datum		values[15] = {Int32GetDatum(requester->partition), Int32GetDatum(request->performers),
 			Int64GetDatum(first), Int64GetDatum(request->type->task_type),
 			Int64GetDatum(requester->user_id), Int64GetDatum(request->type->reward),
 			Int64GetDatum(fee), TimestampTzGetDatum(now), TimestampTzGetDatum(expires),
 			PointerGetDatum(request->consensus), request->inputs,
 			Int32GetDatum(request->min_performers), Float8GetDatum(request->target),
-		PointerGetDatum(request->annotation)};
-		char		nulls[14] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', request->consensus ? ' ' : 'n', ' ',
-			request->min_performers ? ' ' : 'n', request->target != 0 ? ' ' : 'n', request->annotation ? ' ' : 'n'};
+		PointerGetDatum(request->annotation), Int32GetDatum(request->wanted)};
+		char		nulls[15] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', request->consensus ? ' ' : 'n', ' ',
+			request->min_performers ? ' ' : 'n', request->target != 0 ? ' ' : 'n', request->annotation ? ' ' : 'n',
+		request->wanted ? ' ' : 'n'};
 
 		SpiScope	scope;
 
@@ -336,6 +339,8 @@ insert_rows(const Request *request, int64 first, int64 fee, TimestampTz now, Tim
 		row[TASK_INPUT - 1] = request->inputs;
 		row[TASK_MIN_PERFORMERS - 1] = Int32GetDatum(request->min_performers);
 		nulls[TASK_MIN_PERFORMERS - 1] = request->min_performers == 0;
+		row[TASK_WANTED - 1] = Int32GetDatum(request->wanted);
+		nulls[TASK_WANTED - 1] = request->wanted == 0;
 		row[TASK_TARGET - 1] = Float8GetDatum(request->target);
 		nulls[TASK_TARGET - 1] = request->target == 0;
 		nulls[TASK_CONFIDENCE - 1] = true;

@@ -93,6 +93,27 @@ one_coin_posterior(const OneCoinVotes *votes, double *posterior)
 		posterior[c] = exp(posterior[c] - total);
 }
 
+int
+one_coin_needed(const OneCoinVotes *votes, int c, double reliability, double target, int most)
+{
+	int			k = possible_labels(votes);
+	double		each = weight(reliability, k);
+	double	   *score = palloc(votes->seen * sizeof(double));
+	int			needed = 0;
+
+	add_scores(votes, k, score);
+	while (needed < most)
+	{
+		double		then = score[c] + needed * each;
+
+		if (exp(then - log_total(score, votes->seen, k, c, then)) >= target)
+			break;
+		needed++;
+	}
+	pfree(score);
+	return needed;
+}
+
 bool
 one_coin_agreement(const OneCoinVotes *votes, double *agreement)
 {

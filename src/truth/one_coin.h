@@ -50,6 +50,13 @@ extern double one_coin_reliability(double agreed, double compared);
 extern void one_coin_posterior(const OneCoinVotes *votes, double *posterior);
 
 /*
+ * How many further votes for label c, by performers of the reliability, give it
+ * a posterior of "target" at least; "most" if so many do not.
+ */
+extern int	one_coin_needed(const OneCoinVotes *votes, int c, double reliability,
+							double target, int most);
+
+/*
  * When a task is decided: agreement[i] is the probability, 0 .. 1, that vote i
  * is right as far as the other votes tell.  It is what is added to "agreed" of
  * the performer, and 1 to his "compared".  False, and nothing is set, if there

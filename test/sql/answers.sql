@@ -15,6 +15,11 @@ CREATE VIEW pg_temp.broken AS SELECT * FROM taskex.check_market() WHERE NOT ok U
 CREATE FUNCTION pg_temp.answer(task bigint, who int, result jsonb) RETURNS void LANGUAGE sql AS $$
     SELECT taskex.submit_assignment('an_' || who, (taskex.accept_task('an_' || who, task)).assignment_id, result);
 $$;
+-- the same of one who was asked besides those who were needed
+CREATE FUNCTION pg_temp.answer_too(task bigint, who int, result jsonb) RETURNS void LANGUAGE sql AS $$
+    UPDATE _taskex.task t SET wanted = performers WHERE t.task_id = $1;
+    SELECT taskex.submit_assignment('an_' || who, (taskex.accept_task('an_' || who, task)).assignment_id, result);
+$$;
 CREATE FUNCTION pg_temp.look(task bigint, OUT state text, OUT free int, OUT in_progress int, OUT submitted int, OUT judged int,
         OUT answer jsonb, OUT confidence numeric, OUT results int, OUT final boolean, OUT held numeric) LANGUAGE sql AS $$
     SELECT t.state, t.free_slots, t.in_progress, t.submitted, t.judged, a.answer, round(a.confidence::numeric, 4), a.results, a.final, b.held
@@ -94,7 +99,7 @@ SELECT pg_temp.answer(:t, 2, '"x"');
 SELECT * FROM pg_temp.look(:t);
 SELECT (taskex.accept_task('an_9', :t)).assignment_id AS late \gset
 SELECT available AS before FROM taskex.balance('an_req') \gset
-SELECT pg_temp.answer(:t, 3, '"x"');
+SELECT pg_temp.answer_too(:t, 3, '"x"');
 SELECT * FROM pg_temp.look(:t);
 SELECT available - :before AS given_back FROM taskex.balance('an_req');
 SELECT pg_temp.try(format('SELECT taskex.accept_task(''an_10'', %s)', :t));
@@ -123,7 +128,7 @@ SELECT * FROM pg_temp.look(:t);
 SELECT taskex.create_task('an_req', :type, '1', 5, consensus => 'majority', min_performers => 1) AS t \gset
 SELECT (taskex.accept_task('an_7', :t)).assignment_id AS returned \gset
 SELECT (taskex.accept_task('an_8', :t)).assignment_id AS abandoned \gset
-SELECT pg_temp.answer(:t, i, '1') FROM generate_series(1, 3) i;
+SELECT pg_temp.answer_too(:t, i, '1') FROM generate_series(1, 3) i;
 SELECT * FROM pg_temp.look(:t);
 SELECT count(*) AS approved FROM (SELECT taskex.approve_assignment('an_req', assignment_id) FROM taskex.task_results('an_req', :t)) a;
 SELECT * FROM pg_temp.look(:t);
@@ -133,6 +138,89 @@ SELECT * FROM pg_temp.broken;
 SET taskex.clock = '2106-01-01 02:00:00+00';
 SELECT what, count > 0 AS some FROM taskex.run_due() WHERE what = 'leases ended';
 SELECT * FROM pg_temp.look(:t);
+SELECT * FROM pg_temp.broken;
+
+-- so many are asked at a time as are enough if all agree: of five performers, three
+CREATE FUNCTION pg_temp.offered(task bigint, OUT live int, OUT wanted int) LANGUAGE sql AS $$
+    SELECT t.live, t.wanted FROM _taskex.task t WHERE t.task_id = $1;
+$$;
+CREATE FUNCTION pg_temp.accepts(task bigint, who int, OUT a bigint) LANGUAGE sql AS $$ SELECT (taskex.accept_task('an_' || who, task)).assignment_id $$;
+SELECT taskex.create_task_type('an_req', 'Offered', 0) AS few \gset
+SELECT taskex.create_task('an_req', :few, '1', 5, consensus => 'majority', min_performers => 1) AS t \gset
+SELECT * FROM pg_temp.offered(:t);
+SELECT a AS first FROM pg_temp.accepts(:t, 1) \gset
+SELECT a AS second FROM pg_temp.accepts(:t, 2) \gset
+SELECT a AS third FROM pg_temp.accepts(:t, 3) \gset
+SELECT * FROM pg_temp.offered(:t);
+SELECT count(*) FROM taskex.accept_next('an_4', :few);
+SELECT pg_temp.try(format('SELECT taskex.accept_task(''an_4'', %s)', :t));
+SELECT pg_temp.try(format('SELECT taskex.preview_task(''an_4'', %s)', :t));
+-- one who agrees changes nothing, one who does not makes one more be asked, who has passed it before
+SELECT taskex.submit_assignment('an_1', :first, '"a"');
+SELECT count(*) FROM taskex.accept_next('an_4', :few);
+SELECT taskex.submit_assignment('an_2', :second, '"b"');
+SELECT * FROM pg_temp.offered(:t);
+SELECT assignment_id AS fourth FROM taskex.accept_next('an_4', :few) \gset
+SELECT count(*) FROM taskex.accept_next('an_5', :few);
+-- a slot that is given back is offered again, and one whose lease ends
+SELECT taskex.return_assignment('an_4', :fourth);
+SELECT * FROM pg_temp.offered(:t);
+SELECT task_id = :t AS this, assignment_id AS fifth FROM taskex.accept_next('an_5', :few) \gset
+SELECT :'this' AS this;
+SET taskex.clock = '2106-01-01 04:00:00+00';
+SELECT what, count > 0 AS some FROM taskex.run_due() WHERE what = 'leases ended';
+SELECT * FROM pg_temp.offered(:t);
+SELECT a AS sixth FROM pg_temp.accepts(:t, 6) \gset
+SELECT a AS seventh FROM pg_temp.accepts(:t, 7) \gset
+SELECT count(*) FROM taskex.accept_next('an_8', :few);
+-- who is rejected counts no more, whether or not his slot is offered again: two are needed, and at it
+BEGIN;
+SELECT taskex.reject_assignment('an_req', :first, 'no', true);
+SELECT * FROM pg_temp.offered(:t);
+ROLLBACK;
+SELECT taskex.reject_assignment('an_req', :first, 'no');
+SELECT * FROM pg_temp.offered(:t);
+SELECT count(*) FROM taskex.accept_next('an_8', :few);
+SELECT * FROM pg_temp.broken;
+-- as many as there may be are asked for: more of them are
+SELECT taskex.submit_assignment('an_6', :sixth, '"c"');
+SELECT * FROM pg_temp.offered(:t);
+SELECT taskex.add_performers('an_req', :t, 2);
+SELECT * FROM pg_temp.offered(:t);
+SELECT count(*) FROM taskex.accept_next('an_9', :few);
+-- nobody is at it, and an override has made it sure: one more is asked, and then it is decided
+SELECT taskex.create_task('an_req', :few, '1', 5, consensus => 'majority', min_performers => 1) AS t \gset
+SELECT pg_temp.answer(:t, i, '1') FROM generate_series(1, 2) i;
+SELECT taskex.reject_assignment('an_req', assignment_id, 'no', true) FROM taskex.task_results('an_req', :t);
+SELECT * FROM pg_temp.offered(:t);
+SELECT pg_temp.answer(:t, i, '1') FROM generate_series(3, 4) i;
+SELECT taskex.approve_assignment('an_req', assignment_id, override => true) FROM taskex.task_results('an_req', :t) WHERE state = 'rejected';
+SELECT * FROM pg_temp.offered(:t);
+SELECT pg_temp.answer(:t, 5, '1');
+SELECT state, wanted, live, released FROM _taskex.task WHERE task_id = :t;
+-- with the one-coin model: the least, then what newcomers, or those who were here, make sure
+SELECT taskex.create_task('an_req', :few, '1', 10, consensus => 'one_coin', confidence => 0.99) AS t \gset
+SELECT * FROM pg_temp.offered(:t);
+SELECT pg_temp.answer(:t, 1, 'true');
+SELECT * FROM pg_temp.offered(:t);
+SELECT pg_temp.answer(:t, 2, 'false');
+SELECT * FROM pg_temp.offered(:t);
+SELECT pg_temp.answer(:t, i, 'true') FROM generate_series(3, 4) i;
+SELECT * FROM pg_temp.offered(:t);
+-- never more than there may be; all at once if the least is so many
+SELECT taskex.create_task('an_req', :few, '1', 3, consensus => 'one_coin', confidence => 0.999999, min_performers => 1) AS t \gset
+SELECT pg_temp.answer(:t, 1, 'true');
+SELECT * FROM pg_temp.offered(:t);
+SELECT taskex.create_task('an_req', :few, '1', 4, consensus => 'majority', min_performers => 4) AS t \gset
+SELECT * FROM pg_temp.offered(:t);
+SELECT count(*) FROM taskex.create_tasks('an_req', :few, ARRAY['1', '2']::jsonb[], 7, consensus => 'majority', min_performers => 2, confidence => 0.8);
+SELECT wanted, count(*) FROM _taskex.task WHERE task_type_id = :few AND performers = 7 AND live = 0 GROUP BY 1;
+-- a task whose time was over is offered in the same way
+SELECT taskex.create_task('an_req', :few, '1', 5, consensus => 'majority', min_performers => 1) AS t \gset
+SELECT pg_temp.answer(:t, 1, '1');
+SELECT taskex.expire_task('an_req', :t);
+SELECT taskex.set_expiry('an_req', :t, '2106-02-01');
+SELECT * FROM pg_temp.offered(:t);
 SELECT * FROM pg_temp.broken;
 
 -- undone with its transaction
@@ -222,7 +310,7 @@ SELECT sum(compared) FROM pg_temp.reliable(:rel);
 -- a dynamic one: when it is decided, and who comes later alone
 SELECT taskex.create_task('an_req', :rel, '2', 5, consensus => 'majority', min_performers => 1) AS t \gset
 SELECT (taskex.accept_task('an_5', :t)).assignment_id AS late \gset
-SELECT pg_temp.answer(:t, i, '"a"') FROM generate_series(1, 3) i;
+SELECT pg_temp.answer_too(:t, i, '"a"') FROM generate_series(1, 3) i;
 SELECT taskex.submit_assignment('an_5', :late, '"a"');
 SELECT count(*) >= 0 AS done FROM taskex.run_due();
 SELECT performer, compared, agreed > compared / 2 AS well FROM pg_temp.reliable(:rel);

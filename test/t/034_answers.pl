@@ -42,7 +42,8 @@ sub state_of
 my ($decided, $open) = map {
 	run(qq{select taskex.create_task('req', $type, '{}', 5, consensus => 'majority', min_performers => 2)}) } 1 .. 2;
 run(answer('p1', $_, '1') . answer('p2', $_, '1')) for $decided, $open;
-run(qq{select taskex.accept_task('p4', $decided)});
+# (as if one more had been asked)
+run(qq{update _taskex.task set wanted = performers where task_id = $decided; select taskex.accept_task('p4', $decided)});
 my $held = run(q{select held from taskex.balance('req')});
 my %psql = (in => "begin;\n" . answer('p3', $open, '1') . "select state from _taskex.task where task_id = $open;\n", out => '', err => '');
 my $session = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$psql{in}, '>', \$psql{out}, '2>', \$psql{err},
@@ -61,6 +62,76 @@ run(qq{select taskex.submit_assignment('p4', assignment_id, '2') from taskex.ass
 run(q{select taskex.approve_assignment('req', assignment_id) from taskex.assignments where state = 'submitted'});
 is(state_of($decided), 'complete|4|1|1|4', 'who was under way when it crashed could submit, and is paid');
 ok_checks($node, 'postgres', 'after the crash');
+
+#
+# A slot that is wanted after all is found, also when the shelf has given way
+# because nothing was to be had there
+#
+my @few = split ' ', run(q{
+	select string_agg(taskex.create_task_type('req', 'Few ' || n, 0.1)::text, ' ' order by n) from generate_series(1, 40) n});
+run(qq{select taskex.create_task('req', $_, '{}', 5, consensus => 'majority', min_performers => 1)}) for @few;
+few("p$_") for 1 .. 3;
+
+# (a transaction keeps the shelves from which it took something)
+sub few
+{
+	my ($performer) = @_;
+	return scalar(() = run(join "\n", map { "select task_id from taskex.accept_next('$performer', $_);" } @few) =~ /\d+/g);
+}
+is(few('p4'), 0, 'three of five are enough at first');
+run(q{select taskex.return_assignment('p1', assignment_id) from taskex.assignments where performer = 'p1' and state = 'accepted'});
+is(few('p4'), 40, 'on more shelves than there is room for, what is returned is found');
+run(q{select taskex.submit_assignment(performer, assignment_id, to_jsonb(performer)) from taskex.assignments where state = 'accepted' and performer in ('p2', 'p3')});
+is(scalar(() = run(join "\n", (q{select task_id from taskex.accept_next('p5');}) x 45) =~ /\d+/g), 40, 'and what is asked for besides, by one who takes whatever there is');
+ok_checks($node, 'postgres', 'after all were found');
+run(q{select taskex.return_assignment(performer, assignment_id) from taskex.assignments where state = 'accepted'});
+run(q{select taskex.expire_task('req', task_id) from taskex.tasks where state in ('available', 'reviewable') and title like 'Few%' and free_slots > 0});
+
+#
+# What eight at a time cost: hardly more results than one after the other
+#
+run(q{
+	create procedure crowd(type bigint, at_a_time int) language plpgsql as $$
+	declare
+		held bigint[] := array_fill(null::bigint, array[at_a_time]);
+		who text[] := array_fill(''::text, array[at_a_time]);
+		turn int := 0;
+		idle int := 0;
+		a record;
+	begin
+		while idle < 40 loop
+			turn := turn + 1;
+			a := null;
+			if held[turn % at_a_time + 1] is not null then
+				perform taskex.submit_assignment(who[turn % at_a_time + 1], held[turn % at_a_time + 1],
+					to_jsonb(hashtext(who[turn % at_a_time + 1] || t.input) % 5 <> 0))
+					from taskex.assignments x join _taskex.task t using (task_id) where x.assignment_id = held[turn % at_a_time + 1];
+				held[turn % at_a_time + 1] := null;
+				commit;
+			end if;
+			who[turn % at_a_time + 1] := 'c' || turn % 40;
+			select * into a from taskex.accept_next('c' || turn % 40, type);
+			held[turn % at_a_time + 1] := a.assignment_id;
+			idle := case when a.assignment_id is null then idle + 1 else 0 end;
+			commit;
+		end loop;
+	end $$});
+run(q{select count(taskex.register_user('c' || n)) from generate_series(0, 39) n});
+for ([ q{5, consensus => 'majority', min_performers => 1}, 0.3 ], [ q{10, consensus => 'one_coin', confidence => 0.99}, 2 ])
+{
+	my ($consensus, $more) = @$_;
+	my %labels;
+	for my $at_a_time (1, 8)
+	{
+		my $t = run(qq{select taskex.create_task_type('req', \$\$$at_a_time: $consensus\$\$, 0, result_schema => '{"type": "boolean"}')});
+		run(qq{select count(*) from taskex.create_tasks('req', $t, array(select to_jsonb('q' || i) from generate_series(1, 100) i), $consensus)});
+		run("call crowd($t, $at_a_time)");
+		$labels{$at_a_time} = run(qq{select avg(results)::numeric(6, 3) from taskex.task_answers('req', $t, 0, 1000)});
+		is(run(qq{select count(*) from taskex.task_answers('req', $t, 0, 1000) where not final}), '0', 'all are answered');
+	}
+	note("$consensus: $labels{1} results a task one by one, $labels{8} by eight at a time");
+	cmp_ok($labels{8}, '<', $labels{1} + $more, 'eight at a time give hardly more results than one after the other');
+}
 
 #
 # Golden tasks after a restart, and on more shelves than there is room for
