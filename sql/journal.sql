@@ -160,22 +160,24 @@ CREATE TABLE _taskex.journal_trouble (
     consumer name PRIMARY KEY,
     since timestamptz NOT NULL,
     tries int NOT NULL,
-    size int NOT NULL,
     next_try timestamptz NOT NULL,
     message text NOT NULL
 );
-COMMENT ON TABLE _taskex.journal_trouble IS 'Consumers that failed: what was for them waits in _taskex.journal_failed.';
+COMMENT ON TABLE _taskex.journal_trouble IS
+    'Consumers that failed with all they were given: what is for them waits in _taskex.journal_failed.';
 
 CREATE TABLE _taskex.journal_failed (
     consumer name NOT NULL,
     position bigint GENERATED ALWAYS AS IDENTITY,
     act _taskex.journal_act NOT NULL,
-    given_up boolean NOT NULL DEFAULT false,
+    set_aside boolean NOT NULL DEFAULT false,
+    message text,
     PRIMARY KEY (consumer, position)
 );
+CREATE INDEX journal_failed_waiting_idx ON _taskex.journal_failed (consumer, position) WHERE NOT set_aside;
 COMMENT ON TABLE _taskex.journal_failed IS
-'Acts that a consumer has not had, because it failed. They are tried again in order, in ever smaller parts; one that
-fails alone ten times is given up until somebody sets given_up to false.';
+'Acts that a consumer has not had, because it failed. They are tried again in order; what fails alone while the consumer
+takes others is set aside until taskex.retry_failed_acts() is called.';
 
 SELECT pg_catalog.pg_extension_config_dump('_taskex.journal_trouble', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.journal_failed', '');
@@ -212,74 +214,129 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _taskex.journal_adopt(bigint) IS 'Starts the cursor of the journal anew, in another server or database.';
 
-CREATE FUNCTION _taskex.journal_hand(consumer name, batch _taskex.journal_act[], OUT failure text)
-    RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION _taskex.journal_hand(consumer name, batch _taskex.journal_act[], OUT failure text, OUT passing boolean, OUT large boolean)
+    RETURNS record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     EXECUTE format('SELECT _taskex.%I($1)', consumer) USING batch;
 EXCEPTION WHEN OTHERS THEN
     failure := format('%s (%s)', SQLERRM, SQLSTATE);
-    RAISE LOG 'taskex: consumer % of the journal failed with % acts: %', consumer, cardinality(batch), failure;
+    -- conflicts, locks, resources, operators, files: not because of the acts, but perhaps of their number
+    passing := SQLSTATE ~ '^(40|53|55P03|57|58)';
+    large := SQLSTATE = '53200';
 END $$;
 COMMENT ON FUNCTION _taskex.journal_hand(name, _taskex.journal_act[]) IS
-    'Hands a batch to a consumer, all or nothing; why that failed, or NULL.';
+    'Hands a batch to a consumer, all or nothing; why that failed, or NULL; whether the reason lies outside, or in the batch''s size.';
+
+-- Halves what fails until it knows which acts fail alone. Those are set aside, if
+-- the consumer takes others: if it takes none it is the consumer that is broken,
+-- and all wait. The number of failures is bounded; what it did not come to waits.
+CREATE FUNCTION _taskex.journal_share(consumer name, batch _taskex.journal_act[], OUT done int, OUT failure text)
+    RETURNS record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    ends int[] := ARRAY[cardinality(batch)];
+    last int;
+    outcome record;
+    failures int := 0;
+    taken boolean := false;
+    bad _taskex.journal_failed[] := '{}';
+    one _taskex.journal_failed;
+BEGIN
+    done := 0;
+    WHILE done < cardinality(batch) LOOP
+        last := ends[cardinality(ends)];
+        outcome := _taskex.journal_hand(consumer, batch[done + 1 : last]);
+        IF outcome.failure IS NULL THEN
+            taken := true;
+        ELSE
+            failure := outcome.failure;
+            failures := failures + 1;
+            EXIT WHEN failures > 100 OR (outcome.passing AND (last = done + 1 OR NOT outcome.large));
+            IF last > done + 1 THEN
+                ends := ends || (done + last) / 2;
+                CONTINUE;
+            END IF;
+            one.act := batch[last];
+            one.message := failure;
+            bad := bad || one;
+        END IF;
+        done := last;
+        ends := trim_array(ends, 1);
+    END LOOP;
+    IF NOT taken THEN
+        done := 0;
+        RETURN;
+    END IF;
+    FOREACH one IN ARRAY bad LOOP
+        INSERT INTO _taskex.journal_failed (consumer, act, set_aside, message)
+            VALUES (journal_share.consumer, one.act, true, one.message);
+        RAISE LOG 'taskex: consumer % of the journal failed with act %, which is set aside: %',
+            consumer, (one.act).id, one.message;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION _taskex.journal_share(name, _taskex.journal_act[]) IS
+'Hands a batch to a consumer, in parts if need be. Result: how many of its acts are done with, which are had or set aside;
+and if that is not all, why.';
 
 -- A consumer that is behind gets what it missed first; what is new waits behind it.
 CREATE FUNCTION _taskex.journal_give(consumer name, batch _taskex.journal_act[])
-    RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
-    failure text;
+    outcome record;
+    done int := 0;
 BEGIN
-    IF NOT EXISTS (SELECT FROM _taskex.journal_trouble t WHERE t.consumer = journal_give.consumer) THEN
-        failure := _taskex.journal_hand(consumer, batch);
-        IF failure IS NULL THEN
-            RETURN;
+    IF NOT EXISTS (SELECT FROM _taskex.journal_failed f WHERE f.consumer = journal_give.consumer AND NOT f.set_aside) THEN
+        outcome := _taskex.journal_share(consumer, batch);
+        done := outcome.done;
+        IF done < cardinality(batch) THEN
+            PERFORM _taskex.journal_missed(consumer, done, cardinality(batch) - done, outcome.failure);
         END IF;
-        INSERT INTO _taskex.journal_trouble
-            VALUES (consumer, clock_timestamp(), 1, cardinality(batch), clock_timestamp() + interval '1 second', failure);
     END IF;
     INSERT INTO _taskex.journal_failed (consumer, act)
-        SELECT journal_give.consumer, batch[i] FROM generate_subscripts(batch, 1) i ORDER BY i;
+        SELECT journal_give.consumer, b FROM unnest(batch[done + 1 :]) b ORDER BY b.id;
 END $$;
 COMMENT ON FUNCTION _taskex.journal_give(name, _taskex.journal_act[]) IS
-    'Hands a batch to a consumer, or puts it aside if that fails or earlier acts wait for it.';
+    'Hands a batch to a consumer; what it fails with, or what has to wait for earlier acts, is kept for it.';
 
--- One attempt for each consumer in trouble whose time has come.
-CREATE FUNCTION _taskex.journal_retry() RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    t _taskex.journal_trouble;
-    places bigint[];
-    failure text;
+-- A consumer that does something goes on at once, else it is tried after 1, 2, 4 ... 10 s.
+CREATE FUNCTION _taskex.journal_missed(consumer name, done int, waiting int, failure text)
+    RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    FOR t IN SELECT * FROM _taskex.journal_trouble WHERE next_try <= clock_timestamp() LOOP
-        places := array(SELECT f.position FROM _taskex.journal_failed f
-            WHERE f.consumer = t.consumer AND NOT f.given_up ORDER BY f.position LIMIT t.size);
-        failure := NULL;
-        IF cardinality(places) > 0 THEN
-            failure := _taskex.journal_hand(t.consumer, array(SELECT f.act FROM _taskex.journal_failed f
-                WHERE f.consumer = t.consumer AND f.position = ANY (places) ORDER BY f.position));
+    DELETE FROM _taskex.journal_trouble t WHERE done > 0 AND t.consumer = journal_missed.consumer;
+    IF done > 0 THEN
+        RETURN;
+    END IF;
+    INSERT INTO _taskex.journal_trouble AS t
+        VALUES (consumer, clock_timestamp(), 1, clock_timestamp() + interval '1 second', failure)
+        ON CONFLICT ON CONSTRAINT journal_trouble_pkey DO UPDATE SET tries = t.tries + 1, message = excluded.message,
+            next_try = clock_timestamp() + least(interval '1 second' * 2 ^ least(t.tries, 10), interval '10 seconds');
+    RAISE LOG 'taskex: consumer % of the journal failed with all of % acts, which wait: %', consumer, waiting, failure;
+END $$;
+COMMENT ON FUNCTION _taskex.journal_missed(name, int, int, text) IS
+    'Says when a consumer is tried again that has not taken all it was given.';
+
+-- One attempt for each consumer whose acts wait and whose time has come.
+CREATE FUNCTION _taskex.journal_retry() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+    target name;
+    batch _taskex.journal_act[];
+    places bigint[];
+    outcome record;
+BEGIN
+    FOR target IN SELECT DISTINCT f.consumer FROM _taskex.journal_failed f WHERE NOT f.set_aside AND NOT EXISTS (
+            SELECT FROM _taskex.journal_trouble t WHERE t.consumer = f.consumer AND t.next_try > clock_timestamp()) LOOP
+        SELECT array_agg(w.act ORDER BY w.position), array_agg(w.position ORDER BY w.position) INTO batch, places
+            FROM (SELECT f.act, f.position FROM _taskex.journal_failed f
+                WHERE f.consumer = target AND NOT f.set_aside ORDER BY f.position LIMIT 20000) w;
+        outcome := _taskex.journal_share(target, batch);
+        IF outcome.done > 0 THEN
+            DELETE FROM _taskex.journal_failed f
+                WHERE f.consumer = target AND NOT f.set_aside AND f.position <= places[outcome.done];
         END IF;
-        IF failure IS NULL THEN
-            DELETE FROM _taskex.journal_failed f WHERE f.consumer = t.consumer AND f.position = ANY (places);
-            IF EXISTS (SELECT FROM _taskex.journal_failed f WHERE f.consumer = t.consumer AND NOT f.given_up) THEN
-                UPDATE _taskex.journal_trouble u SET tries = 0, size = least(2 * t.size, 20000) WHERE u.consumer = t.consumer;
-            ELSE
-                DELETE FROM _taskex.journal_trouble u WHERE u.consumer = t.consumer;
-            END IF;
-        ELSE
-            IF cardinality(places) = 1 AND t.tries >= 10 THEN
-                UPDATE _taskex.journal_failed f SET given_up = true WHERE f.consumer = t.consumer AND f.position = places[1];
-                RAISE LOG 'taskex: an act is given up for consumer % of the journal: %', t.consumer, failure;
-            END IF;
-            UPDATE _taskex.journal_trouble u SET message = failure,
-                tries = CASE WHEN cardinality(places) = 1 AND t.tries >= 10 THEN 0 ELSE t.tries + 1 END,
-                size = greatest(cardinality(places) / 2, 1),
-                next_try = clock_timestamp() + least(interval '1 second' * 2 ^ least(t.tries, 10), interval '1 minute')
-                WHERE u.consumer = t.consumer;
-        END IF;
+        PERFORM _taskex.journal_missed(target, outcome.done, cardinality(batch), outcome.failure);
     END LOOP;
 END $$;
-COMMENT ON FUNCTION _taskex.journal_retry() IS 'Hands to consumers in trouble what they missed, if it is time to try again.';
+COMMENT ON FUNCTION _taskex.journal_retry() IS 'Hands to consumers what they missed, if it is time to try again.';
 
 -- While a dump is restored its rows come first and its sequences last. What the
 -- conductor wrote in between would be in the way of the rows to come.
@@ -315,7 +372,7 @@ BEGIN
         PERFORM _taskex.journal_adopt(c.number);
         RETURN max_acts;    -- its acts are dispatched next, when they are committed
     END IF;
-    IF EXISTS (SELECT FROM _taskex.journal_trouble) THEN
+    IF EXISTS (SELECT FROM _taskex.journal_failed f WHERE NOT f.set_aside) THEN
         PERFORM _taskex.journal_retry();
     END IF;
 
@@ -454,13 +511,46 @@ COMMENT ON FUNCTION _taskex.journal_retire() IS
 
 -- how far it is -----------------------------------------------------------------------
 
-CREATE FUNCTION _taskex.journal_lag(OUT acts bigint, OUT seconds numeric, OUT failing bigint, OUT message text)
+CREATE FUNCTION _taskex.journal_lag(OUT acts bigint, OUT seconds numeric, OUT failing bigint, OUT set_aside bigint, OUT message text)
     RETURNS record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT t.acts, t.seconds, f.failing, f.message
+    SELECT t.acts, t.seconds, f.failing, f.set_aside, format('%s: %s', w.consumer, w.message)
     FROM (SELECT count(*) AS acts, greatest(round(extract(epoch FROM _taskex.now() - min(j.at)), 1), 0) AS seconds
-            FROM _taskex.journal_tail() j) t,
-        (SELECT count(*) AS failing, (SELECT max(format('%s: %s', u.consumer, u.message)) FROM _taskex.journal_trouble u) AS message
-            FROM _taskex.journal_failed) f
+            FROM _taskex.journal_tail() j) t
+        CROSS JOIN (SELECT count(*) AS failing, count(*) FILTER (WHERE set_aside) AS set_aside FROM _taskex.journal_failed) f
+        LEFT JOIN (SELECT u.consumer, u.message FROM _taskex.journal_trouble u
+            UNION ALL SELECT u.consumer, u.message FROM _taskex.journal_failed u WHERE u.set_aside LIMIT 1) w ON true
 $$;
 COMMENT ON FUNCTION _taskex.journal_lag() IS
-    'How far the dispatch is behind: acts, seconds since the oldest of them, acts that consumers failed with, and why.';
+'How far the dispatch is behind: acts, seconds since the oldest of them, acts that consumers failed with, how many of these
+are set aside, and why (one of the reasons).';
+
+CREATE VIEW taskex.failed_acts AS
+    SELECT f.consumer::text AS consumer, (f.act).id AS act_id, (f.act).kind, (f.act).at, r.login AS requester, p.login AS performer,
+        (f.act).task_id, (f.act).assignment_id, f.set_aside, coalesce(f.message, t.message) AS message
+    FROM _taskex.journal_failed f
+        LEFT JOIN _taskex.journal_trouble t USING (consumer)
+        LEFT JOIN _taskex.directory r ON r.user_id = (f.act).requester_id
+        LEFT JOIN _taskex.directory p ON p.user_id = (f.act).performer_id
+    ORDER BY f.consumer, f.position;
+COMMENT ON VIEW taskex.failed_acts IS
+'Acts that a consumer of the journal (summaries, events, review policies) has not had because it failed, and why. set_aside: it
+failed with this one alone, and has gone on without it; else it is tried again by itself. Operators only.';
+
+CREATE FUNCTION taskex.retry_failed_acts(consumer text = NULL)
+    RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    changed bigint;
+BEGIN
+    IF consumer NOT IN (SELECT k.name FROM _taskex.journal_consumer k) THEN
+        PERFORM _taskex.bad_value(format('the journal has no consumer "%s"', consumer), NULL,
+            'The view taskex.failed_acts tells whose acts are set aside.');
+    END IF;
+    UPDATE _taskex.journal_failed f SET set_aside = false, message = NULL
+        WHERE f.set_aside AND f.consumer = coalesce(retry_failed_acts.consumer, f.consumer);
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    RETURN changed;
+END $$;
+COMMENT ON FUNCTION taskex.retry_failed_acts(text) IS
+'Has the next dispatch try again what was set aside because consumers of the journal failed with it: when the cause is mended.
+consumer: NULL: all of them. Result: how many acts. What fails again is set aside again. Errors: invalid_parameter_value (22023).
+Operators only.';

@@ -194,6 +194,7 @@ GRANT EXECUTE ON FUNCTION
     taskex.resume_node(text),
     taskex.resume_partition(text),
     taskex.resume_performer(text),
+    taskex.retry_failed_acts(text),
     taskex.run_due(),
     taskex.set_fee(numeric, numeric, text, bigint, int, text, timestamptz),
     taskex.settle_payout_item(text, text, text, text, text),
@@ -207,5 +208,5 @@ GRANT EXECUTE ON FUNCTION
     _taskex.workers()
     TO taskex_admin;
 
-GRANT SELECT ON taskex.activity, taskex.health, taskex.nodes, taskex.partitions TO taskex_admin;
+GRANT SELECT ON taskex.activity, taskex.failed_acts, taskex.health, taskex.nodes, taskex.partitions TO taskex_admin;
 GRANT SELECT ON taskex.payouts TO taskex_admin;

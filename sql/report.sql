@@ -156,7 +156,8 @@ CREATE VIEW taskex.health AS
         WHERE p.state = 'active' AND n.state = 'active' AND node_id = 0) p
     UNION ALL
     SELECT 'journal', coalesce(l.seconds, 0) < 60 AND l.failing = 0,
-        CASE WHEN l.failing > 0 THEN format('consumers failed with %s acts; %s', l.failing, l.message)
+        CASE WHEN l.failing > 0 THEN format('consumers failed with %s acts, %s set aside (taskex.failed_acts has them); %s',
+                l.failing, l.set_aside, l.message)
             WHEN l.acts > 0 THEN format('%s acts are not dispatched, the oldest since %s s', l.acts, l.seconds)
             ELSE 'all acts are dispatched' END
     FROM _taskex.journal_lag() l;

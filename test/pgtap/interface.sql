@@ -89,6 +89,7 @@ insert into expected values
     ('set_fee', 'share numeric, minimum numeric DEFAULT 0, requester text DEFAULT NULL::text, task_type bigint DEFAULT NULL::bigint, performers integer DEFAULT 1, kind text DEFAULT ''reward''::text, valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone', 'bigint', true),
     ('settle_payout_item', 'reference text, login text, state text, external_reference text DEFAULT NULL::text, error text DEFAULT NULL::text', 'void', true),
     -- operation
+    ('retry_failed_acts', 'consumer text DEFAULT NULL::text', 'bigint', true),
     ('run_due', 'OUT what text, OUT count bigint', 'SETOF record', true),
     ('check_ledger', 'OUT check_name text, OUT ok boolean, OUT detail text', 'SETOF record', false),
     ('check_market', 'OUT check_name text, OUT ok boolean, OUT detail text', 'SETOF record', false);
@@ -178,6 +179,7 @@ insert into expected_column values
     ('budgets', 'requester text, task_type_id bigint, period text, amount numeric, spent numeric, remaining numeric, since timestamp with time zone'),
     ('earnings', 'performer text, day date, task_type_id bigint, title text, approved bigint, reward numeric, bonus numeric'),
     ('fee_rules', 'rule_id bigint, kind text, requester text, task_type_id bigint, performers integer, share numeric, minimum numeric, valid_from timestamp with time zone'),
+    ('failed_acts', 'consumer text, act_id bigint, kind text, at timestamp with time zone, requester text, performer text, task_id bigint, assignment_id bigint, set_aside boolean, message text'),
     ('health', 'check_name text, ok boolean, detail text'),
     ('inferences', 'pid integer, role name, method text, phase text, round integer, rounds integer, labels bigint, tasks bigint, performers bigint, started_at timestamp with time zone'),
     ('nodes', 'name text, remote boolean, location text, tier text, capacity jsonb, state text'),

@@ -11,7 +11,7 @@ insert into may_execute
         'task_results', 'update_user', 'withdraw']), 'taskex_user'
     union all select 'register_user', 'taskex_app'
     union all select unnest(array['add_node', 'add_partition', 'check_ledger', 'check_market', 'deposit', 'drain_node', 'drain_partition', 'drop_node',
-        'drop_partition', 'resume_node', 'resume_partition', 'run_due']), 'taskex_admin';
+        'drop_partition', 'resume_node', 'resume_partition', 'retry_failed_acts', 'run_due']), 'taskex_admin';
 -- review
 insert into may_execute select unnest(array['answer_dispute', 'approve_assignments', 'approve_task', 'mark_messages', 'messages', 'open_dispute',
         'rate_requester', 'withdraw_dispute']), 'taskex_user';
@@ -34,7 +34,7 @@ insert into may_execute_internal values ('journal_lag', 'taskex_admin');
 create temporary table may_read (name text, role text);
 insert into may_read
     select unnest(array['assignments', 'disputes', 'errors', 'inferences', 'ratings', 'task_types', 'tasks', 'transfers', 'users']), 'taskex_user'
-    union all select unnest(array['activity', 'health', 'nodes', 'partitions']), 'taskex_admin';
+    union all select unnest(array['activity', 'failed_acts', 'health', 'nodes', 'partitions']), 'taskex_admin';
 
 -- finance
 insert into may_execute select unnest(array['drop_budget', 'quote', 'send_bonus', 'set_budget']), 'taskex_user'

@@ -112,7 +112,7 @@ INSERT INTO call VALUES
     ('register_user', 'register_user(''a_new'')'),
     ('reject_assignment', 'reject_assignment(''%1$s'', pg_temp.id(''submitted to %1$s''), ''no'')'),
     ('return_assignment', 'return_assignment(''%1$s'', pg_temp.id(''accepted by %1$s''))'),
-    ('route', 'route(''%1$s'')'), ('run_due', 'run_due()'), ('statement', 'statement(''%1$s'')'),
+    ('route', 'route(''%1$s'')'), ('retry_failed_acts', 'retry_failed_acts()'), ('run_due', 'run_due()'), ('statement', 'statement(''%1$s'')'),
     ('submit_assignment', 'submit_assignment(''%1$s'', pg_temp.id(''accepted by %1$s''), ''1'')'),
     ('submit_assignments', 'submit_assignments(''%1$s'', ARRAY[pg_temp.id(''accepted by %1$s'')], ARRAY[''1'']::jsonb[])'),
     ('create_golden_task', 'create_golden_task(''%1$s'', pg_temp.id(''type''), ''1'', ''1'', 1)'), ('set_golden_rate', 'set_golden_rate(''%1$s'', pg_temp.id(''type''), 0.1)'),
@@ -245,10 +245,11 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('nodes', 'SELECT count(*) FROM taskex.nodes WHERE name = ''local'''),
     ('partitions', 'SELECT count(*) FROM taskex.partitions WHERE name = ''access_1'''),
     ('health', 'SELECT count(*) > 2 FROM taskex.health'),
+    ('failed_acts', 'SELECT count(*) >= 0 FROM taskex.failed_acts'),
     ('inferences', 'SELECT count(*) FROM taskex.inferences'),
     ('activity', 'SELECT count(*) >= 0 FROM taskex.activity')) v (what, query);
 SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex'::regnamespace AND c.relkind = 'v'
-    AND c.relname NOT IN ('disputes', 'golden_tasks', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'health', 'inferences', 'activity')
+    AND c.relname NOT IN ('disputes', 'golden_tasks', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'failed_acts', 'health', 'inferences', 'activity')
     AND c.relname NOT IN ('policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings')
     AND c.relname NOT IN ('templates')
     AND c.relname NOT IN ('blocks', 'qualifications')

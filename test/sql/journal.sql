@@ -150,34 +150,102 @@ BEGIN
 END $$;
 CREATE TABLE public.journal_seen (id bigint PRIMARY KEY, detail jsonb);
 INSERT INTO _taskex.journal_consumer VALUES (5, 'fold_bad');
-SELECT _taskex.journal('test', _taskex.user_id('j_req'), NULL, NULL, NULL, NULL, NULL, jsonb_build_object('n', n, 'bad', n = 3))
-    FROM generate_series(1, 5) n;
-SELECT pg_temp.dispatch() >= 0 AS done;
--- the others have had it all
-SELECT array_agg(detail ORDER BY event) FROM pg_temp.events('j_req', 12) WHERE detail ? 'n';
-SELECT count(*) FROM public.journal_seen;
-SELECT check_name, ok, regexp_replace(detail, '\d+ acts', 'N acts') AS detail FROM taskex.health WHERE check_name = 'journal';
--- tried again in ever smaller parts, until only what it cannot do is left
-DO $$
+-- some tests of acts, of which those whose number is n modulo m are bad; at once a batch
+CREATE FUNCTION pg_temp.acts(first int, last int, n int, m int) RETURNS bigint LANGUAGE sql AS $$
+    SELECT count(_taskex.journal('test', _taskex.user_id('j_req'), NULL, NULL, NULL, NULL, NULL, jsonb_build_object('n', i, 'bad', i % m = n)))
+    FROM generate_series(first, last) i $$;
+-- goes on until nothing more is done
+CREATE PROCEDURE pg_temp.retry() LANGUAGE plpgsql AS $$
 BEGIN
-    LOCK TABLE _taskex.journal_consumer IN SHARE UPDATE EXCLUSIVE MODE;
-    FOR i IN 1 .. 60 LOOP
+    FOR i IN 1 .. 10 LOOP
         UPDATE _taskex.journal_trouble SET next_try = '-infinity';
-        PERFORM _taskex.journal_retry();
+        PERFORM taskex.run_due();
+        COMMIT;
     END LOOP;
 END $$;
-SELECT detail FROM public.journal_seen ORDER BY id;
-SELECT (act).detail, given_up FROM _taskex.journal_failed WHERE consumer = 'fold_bad';
-SELECT check_name, ok FROM taskex.health WHERE check_name = 'journal';
+SELECT pg_temp.acts(1, 5, 3, 5);
+SELECT pg_temp.dispatch() >= 0 AS done;
+-- the other consumers have had it all, and this one all but what it cannot do
+SELECT array_agg(detail -> 'n' ORDER BY event) FROM pg_temp.events('j_req', 12) WHERE detail ? 'n';
+SELECT array_agg(detail -> 'n' ORDER BY id) FROM public.journal_seen;
+SELECT consumer, kind, requester, performer, set_aside, message FROM taskex.failed_acts;
+SELECT check_name, ok, detail FROM taskex.health WHERE check_name = 'journal';
+-- nobody waits for it
+SELECT pg_temp.acts(6, 7, 3, 5);
+SELECT pg_temp.dispatch() >= 0 AS done;
+SELECT array_agg(detail -> 'n' ORDER BY id) FROM public.journal_seen;
+-- not mended: set aside again, as soon as another act tells it from a broken consumer
+SELECT taskex.retry_failed_acts('fold_none');
+SELECT taskex.retry_failed_acts('fold_standing');
+SELECT taskex.retry_failed_acts('fold_bad');
+SELECT pg_temp.acts(9, 9, 3, 5);
+CALL pg_temp.retry();
+SELECT consumer, set_aside, message FROM taskex.failed_acts;
+SELECT array_agg(detail -> 'n' ORDER BY id) FROM public.journal_seen;
+-- many in one batch, more than are looked for at once
+SELECT pg_temp.acts(11, 410, 1, 2);
+CALL pg_temp.retry();
+SELECT count(*), count(*) FILTER (WHERE detail @> '{"bad": true}') AS bad FROM public.journal_seen;
+SELECT count(*), bool_and(set_aside) FROM taskex.failed_acts;
 -- mended
 CREATE OR REPLACE FUNCTION _taskex.fold_bad(batch _taskex.journal_act[]) RETURNS void LANGUAGE sql AS
     'INSERT INTO public.journal_seen SELECT b.id, b.detail FROM unnest(batch) b WHERE b.kind = ''test''';
-UPDATE _taskex.journal_failed SET given_up = false;
-INSERT INTO _taskex.journal_trouble VALUES ('fold_bad', now(), 0, 100, '-infinity', 'mended');
-SELECT pg_temp.dispatch() >= 0 AS done;
-SELECT detail FROM public.journal_seen WHERE detail @> '{"bad": true}';
+SELECT taskex.retry_failed_acts();
+CALL pg_temp.retry();
+SELECT count(*), count(*) FILTER (WHERE detail @> '{"bad": true}') AS bad FROM public.journal_seen;
+SELECT count(*) FROM taskex.failed_acts;
+-- one that takes nothing at all is broken, or it is not because of the acts: all waits, in order
+CREATE FUNCTION pg_temp.break(state text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('CREATE OR REPLACE FUNCTION _taskex.fold_bad(batch _taskex.journal_act[]) RETURNS void LANGUAGE plpgsql AS %L',
+        format('BEGIN IF EXISTS (SELECT FROM unnest(batch) b WHERE b.detail @> ''{"bad": true}'') OR %L = ''0A000'' THEN'
+            ' RAISE ''broken'' USING ERRCODE = %L; END IF;'
+            ' INSERT INTO public.journal_seen SELECT b.id, b.detail FROM unnest(batch) b WHERE b.kind = ''test''; END', state, state));
+END $$;
+SELECT pg_temp.break('0A000');
+SELECT pg_temp.acts(501, 504, 2, 4);
+CALL pg_temp.retry();
+SELECT pg_temp.acts(505, 506, 2, 4);
+CALL pg_temp.retry();
+SELECT consumer, set_aside, message FROM taskex.failed_acts;
+SELECT pg_temp.break('55P03');
+CALL pg_temp.retry();
+SELECT consumer, set_aside, message FROM taskex.failed_acts;
+CREATE OR REPLACE FUNCTION _taskex.fold_bad(batch _taskex.journal_act[]) RETURNS void LANGUAGE sql AS
+    'INSERT INTO public.journal_seen SELECT b.id, b.detail FROM unnest(batch) b WHERE b.kind = ''test''';
+CALL pg_temp.retry();
+SELECT array_agg(detail -> 'n' ORDER BY id) FROM public.journal_seen WHERE (detail -> 'n')::int > 500;
 SELECT count(*) FROM _taskex.journal_failed;
+SELECT count(*) FROM _taskex.journal_trouble;
 DELETE FROM _taskex.journal_consumer WHERE name = 'fold_bad';
+-- large batches take no more than their share of time: a minute means that something looks at all for each
+BEGIN;
+LOCK TABLE _taskex.journal_consumer IN SHARE UPDATE EXCLUSIVE MODE;
+SET LOCAL statement_timeout = '30s';
+CREATE TEMP TABLE large ON COMMIT DROP AS
+    SELECT array_agg(ROW(1e15::bigint + i, pg_current_xact_id(), _taskex.now(), _taskex.user_id('j_req'),
+        _taskex.user_id(CASE i % 3 WHEN 0 THEN 'j_one' ELSE 'j_two' END), pg_temp.id('type'), i, i, 1, k.kind,
+        jsonb_build_object('n', i, 'bad', i = 12345, 'stars', 1))::_taskex.journal_act ORDER BY i) AS acts
+    FROM generate_series(1, 20000) i
+        JOIN (SELECT kind, row_number() OVER (ORDER BY position) - 1 AS n, count(*) OVER () AS kinds FROM _taskex.event_kind) k
+            ON k.n = i % k.kinds;
+DO $$
+DECLARE
+    target name;
+BEGIN
+    FOR target IN SELECT k.name FROM _taskex.journal_consumer k WHERE k.name <> 'fold_bad' ORDER BY k.position LOOP
+        PERFORM _taskex.journal_give(target, (SELECT acts FROM large));
+    END LOOP;
+END $$;
+SELECT count(*) FROM taskex.failed_acts;
+-- a bad one in them, and one that is all bad
+SELECT pg_temp.break('P0001');
+SELECT _taskex.journal_give('fold_bad', acts) FROM large;
+SELECT consumer, (act).detail, set_aside FROM _taskex.journal_failed LIMIT 10;
+SELECT pg_temp.break('0A000');
+SELECT _taskex.journal_give('fold_bad', acts) FROM large;
+SELECT count(*), count(*) FILTER (WHERE set_aside) AS set_aside FROM _taskex.journal_failed;
+ROLLBACK;
 DROP FUNCTION _taskex.fold_bad(_taskex.journal_act[]);
 DROP TABLE public.journal_seen;
 SELECT * FROM taskex.check_market() WHERE check_name = 'journal';
