@@ -297,7 +297,7 @@ END $$;
 COMMENT ON FUNCTION _taskex.journal_give(name, _taskex.journal_act[]) IS
     'Hands a batch to a consumer; what it fails with, or what has to wait for earlier acts, is kept for it.';
 
--- A consumer that does something goes on at once, else it is tried after 1, 2, 4 ... 10 s.
+-- A consumer that does something goes on at once, else it is tried in the next round, and then after 1, 2, 4 ... 10 s.
 CREATE FUNCTION _taskex.journal_missed(consumer name, done int, waiting int, failure text)
     RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -306,9 +306,9 @@ BEGIN
         RETURN;
     END IF;
     INSERT INTO _taskex.journal_trouble AS t
-        VALUES (consumer, clock_timestamp(), 1, clock_timestamp() + interval '1 second', failure)
+        VALUES (consumer, clock_timestamp(), 1, clock_timestamp(), failure)
         ON CONFLICT ON CONSTRAINT journal_trouble_pkey DO UPDATE SET tries = t.tries + 1, message = excluded.message,
-            next_try = clock_timestamp() + least(interval '1 second' * 2 ^ least(t.tries, 10), interval '10 seconds');
+            next_try = clock_timestamp() + least(interval '1 second' * 2 ^ least(t.tries - 1, 10), interval '10 seconds');
     RAISE LOG 'taskex: consumer % of the journal failed with all of % acts, which wait: %', consumer, waiting, failure;
 END $$;
 COMMENT ON FUNCTION _taskex.journal_missed(name, int, int, text) IS
