@@ -21,9 +21,12 @@ CREATE FUNCTION _taskex.bad_value(message text, detail text = NULL, hint text = 
 BEGIN
     IF detail IS NULL AND hint IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = message;
+    ELSIF detail IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = message, HINT = hint;
+    ELSIF hint IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = message, DETAIL = detail;
     END IF;
-    RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = message,
-        DETAIL = coalesce(detail, ''), HINT = coalesce(hint, '');
+    RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = message, DETAIL = detail, HINT = hint;
 END $$;
 COMMENT ON FUNCTION _taskex.bad_value(text, text, text) IS 'Raises invalid_parameter_value.';
 

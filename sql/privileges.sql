@@ -179,17 +179,21 @@ GRANT EXECUTE ON FUNCTION taskex.register_user(text, jsonb, text) TO taskex_app;
 
 -- operators
 GRANT EXECUTE ON FUNCTION
+    taskex.add_group_members(text, text[]),
     taskex.add_node(text, text, text, text, jsonb),
     taskex.add_partition(text, name, text, text, jsonb),
     taskex.check_ledger(),
     taskex.check_market(),
+    taskex.create_group(text, text[], jsonb, text[], text, float8, interval, interval, int),
     taskex.create_payout(text, numeric, text[], int),
     taskex.deposit(text, numeric, text),
     taskex.drain_node(text),
     taskex.drain_partition(text),
     taskex.drop_fee(bigint),
+    taskex.drop_group(text),
     taskex.drop_node(text),
     taskex.drop_partition(text),
+    taskex.remove_group_members(text, text[]),
     taskex.resolve_dispute(bigint, boolean, text),
     taskex.resume_node(text),
     taskex.resume_partition(text),
@@ -198,7 +202,8 @@ GRANT EXECUTE ON FUNCTION
     taskex.run_due(),
     taskex.set_fee(numeric, numeric, text, bigint, int, text, timestamptz),
     taskex.settle_payout_item(text, text, text, text, text),
-    taskex.suspend_performer(text, text, timestamptz)
+    taskex.suspend_performer(text, text, timestamptz),
+    taskex.update_group(text, jsonb)
     TO taskex_admin;
 
 -- what their views call
@@ -209,4 +214,5 @@ GRANT EXECUTE ON FUNCTION
     TO taskex_admin;
 
 GRANT SELECT ON taskex.activity, taskex.failed_acts, taskex.health, taskex.nodes, taskex.partitions TO taskex_admin;
+GRANT SELECT ON taskex.group_members, taskex.performer_groups TO taskex_admin;
 GRANT SELECT ON taskex.payouts TO taskex_admin;

@@ -13,6 +13,7 @@
 #include "launcher/launcher.h"
 #include "ledger/ledger.h"
 #include "market/market.h"
+#include "supply/group.h"
 #include "truth/progress.h"
 
 #include "fmgr.h"
@@ -31,6 +32,7 @@ static const ShmemPart *const shmem_parts[] = {
 	&feed_shmem,
 	&due_shmem,
 	&progress_shmem,
+	&group_shmem,
 	&launcher_shmem,
 	NULL
 };

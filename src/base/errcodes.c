@@ -54,6 +54,10 @@ const TxError tx_errors[] = {
 	/* TX3xx: events */
 	{ERRCODE_TX_EVENT_GONE, "event_gone", "events after this one are older than taskex.event_retention"},
 	{ERRCODE_TX_NOT_SUBSCRIBED, "not_subscribed", "the user has no subscription to events"},
+	/* TX4xx: supplies of groups of performers */
+	{ERRCODE_TX_UNKNOWN_GROUP, "unknown_group", "no group of performers has this name"},
+	{ERRCODE_TX_DEFAULT_GROUP, "default_group", "this cannot be done to the group of a storage partition"},
+	{ERRCODE_TX_EXCLUSIVE_SUPPLY, "exclusive_supply", "the task is kept for another group of performers"},
 };
 
 const int	tx_errors_count = lengthof(tx_errors);

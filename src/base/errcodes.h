@@ -51,6 +51,9 @@
 #define ERRCODE_TX_UNKNOWN_FEE				TX_CODE('2', '0', '6')
 #define ERRCODE_TX_EVENT_GONE				TX_CODE('3', '0', '1')
 #define ERRCODE_TX_NOT_SUBSCRIBED			TX_CODE('3', '0', '2')
+#define ERRCODE_TX_UNKNOWN_GROUP			TX_CODE('4', '0', '1')
+#define ERRCODE_TX_DEFAULT_GROUP			TX_CODE('4', '0', '2')
+#define ERRCODE_TX_EXCLUSIVE_SUPPLY			TX_CODE('4', '0', '3')
 
 typedef struct TxError
 {

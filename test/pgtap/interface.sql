@@ -9,6 +9,11 @@ insert into expected values
     -- topology
     ('add_node', 'name text, conninfo text DEFAULT NULL::text, location text DEFAULT NULL::text, tier text DEFAULT ''standard''::text, capacity jsonb DEFAULT ''{}''::jsonb', 'void', true),
     ('add_partition', 'name text, tablespace name DEFAULT NULL::name, node text DEFAULT ''local''::text, storage_class text DEFAULT ''ssd''::text, capacity jsonb DEFAULT ''{}''::jsonb', 'integer', true),
+    ('create_group', 'name text, members text[] DEFAULT ''{}''::text[], selector jsonb DEFAULT NULL::jsonb, partitions text[] DEFAULT ''{}''::text[], sharing text DEFAULT ''shared''::text, weight double precision DEFAULT 1, horizon interval DEFAULT NULL::interval, lease interval DEFAULT NULL::interval, max_slots integer DEFAULT NULL::integer', 'integer', true),
+    ('update_group', 'name text, changes jsonb', 'void', true),
+    ('drop_group', 'name text', 'void', true),
+    ('add_group_members', 'name text, members text[]', 'integer', true),
+    ('remove_group_members', 'name text, members text[]', 'integer', true),
     ('drain_node', 'name text', 'void', true),
     ('drain_partition', 'name text', 'void', true),
     ('drop_node', 'name text', 'void', true),
@@ -168,6 +173,8 @@ select is_empty($$ select p.oid::regprocedure from pg_proc p, unnest(p.proargnam
 -- views and types
 create temporary table expected_column (relation text, columns text);
 insert into expected_column values
+    ('performer_groups', 'name text, group_id integer, is_default boolean, sharing text, weight double precision, selector jsonb, partitions text[], members bigint, horizon interval, lease interval, max_slots integer, created_at timestamp with time zone'),
+    ('group_members', 'group_name text, login text, origin text'),
     ('activity', 'pid integer, worker text, state text, activity text, wait_event_type text, wait_event text, xact_start timestamp with time zone'),
     ('assignment', 'assignment_id bigint, task_id bigint, task_type bigint, input jsonb, reward numeric, lease_token bigint, lease_until timestamp with time zone'),
     ('assignments', 'assignment_id bigint, task_id bigint, task_type_id bigint, performer text, requester text, state text, reward numeric, accepted_at timestamp with time zone, lease_until timestamp with time zone, finished_at timestamp with time zone'),
@@ -263,7 +270,8 @@ select results_eq('select sqlstate, name from taskex.errors order by sqlstate co
     ('TX205', 'unknown_budget'),
     ('TX206', 'unknown_fee'),
     ('TX301', 'event_gone'),
-    ('TX302', 'not_subscribed') $$, 'class TX');
+    ('TX302', 'not_subscribed'),
+    ('TX401', 'unknown_group'), ('TX402', 'default_group'), ('TX403', 'exclusive_supply') $$, 'class TX');
 select is_empty('select * from taskex.errors where coalesce(description, '''') = ''''', 'each has a description');
 select throws_ok(format('select _taskex.fail(%L, ''message'')', name), sqlstate, 'message', name || ' is raised with its SQLSTATE') from taskex.errors;
 

@@ -36,6 +36,10 @@ insert into may_read
     select unnest(array['assignments', 'disputes', 'errors', 'inferences', 'ratings', 'task_types', 'tasks', 'transfers', 'users']), 'taskex_user'
     union all select unnest(array['activity', 'failed_acts', 'health', 'nodes', 'partitions']), 'taskex_admin';
 
+-- groups
+insert into may_execute select unnest(array['add_group_members', 'create_group', 'drop_group', 'remove_group_members', 'update_group']), 'taskex_admin';
+insert into may_read select unnest(array['group_members', 'performer_groups']), 'taskex_admin';
+
 -- finance
 insert into may_execute select unnest(array['drop_budget', 'quote', 'send_bonus', 'set_budget']), 'taskex_user'
     union all select unnest(array['create_payout', 'drop_fee', 'set_fee', 'settle_payout_item']), 'taskex_admin';

@@ -103,6 +103,8 @@ INSERT INTO call VALUES
     ('create_payout', 'create_payout(''a-payout'')'), ('settle_payout_item', 'settle_payout_item(''a-payout'', ''%1$s'', ''paid'')'),
     ('set_fee', 'set_fee(0.1)'), ('drop_fee', 'drop_fee(0)'), ('set_budget', 'set_budget(''%1$s'', 100)'), ('drop_budget', 'drop_budget(''%1$s'', ''day'')'),
     ('quote', 'quote(''%1$s'', pg_temp.id(''type''))'), ('send_bonus', 'send_bonus(''%1$s'', pg_temp.id(''submitted to %1$s''), 1, ''good'')'),
+    ('create_group', 'create_group(''a_group'')'), ('update_group', 'update_group(''partition:access_1'', ''{}'')'), ('drop_group', 'drop_group(''a_nothing'')'),
+    ('add_group_members', 'add_group_members(''a_nothing'', ARRAY[''a_own''])'), ('remove_group_members', 'remove_group_members(''a_nothing'', ARRAY[''a_own''])'),
     ('drop_node', 'drop_node(''a_nowhere'')'), ('drop_partition', 'drop_partition(''a_nowhere'')'),
     ('resume_node', 'resume_node(''local'')'), ('resume_partition', 'resume_partition(''access_1'')'),
     ('expire_task', 'expire_task(''%1$s'', pg_temp.id(''open of %1$s''))'),
@@ -244,12 +246,15 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('errors', 'SELECT count(*) > 10 FROM taskex.errors'),
     ('nodes', 'SELECT count(*) FROM taskex.nodes WHERE name = ''local'''),
     ('partitions', 'SELECT count(*) FROM taskex.partitions WHERE name = ''access_1'''),
+    ('performer_groups', 'SELECT count(*) FROM taskex.performer_groups WHERE name = ''partition:access_1'''),
+    ('group_members', 'SELECT count(*) >= 0 FROM taskex.group_members'),
     ('health', 'SELECT count(*) > 2 FROM taskex.health'),
     ('failed_acts', 'SELECT count(*) >= 0 FROM taskex.failed_acts'),
     ('inferences', 'SELECT count(*) FROM taskex.inferences'),
     ('activity', 'SELECT count(*) >= 0 FROM taskex.activity')) v (what, query);
 SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex'::regnamespace AND c.relkind = 'v'
     AND c.relname NOT IN ('disputes', 'golden_tasks', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'failed_acts', 'health', 'inferences', 'activity')
+    AND c.relname NOT IN ('performer_groups', 'group_members')
     AND c.relname NOT IN ('policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings')
     AND c.relname NOT IN ('templates')
     AND c.relname NOT IN ('blocks', 'qualifications')
