@@ -24,7 +24,7 @@ COMMENT ON COLUMN _taskex.performer_group.selector IS 'Whoever has such a profil
 COMMENT ON COLUMN _taskex.performer_group.partition_ids IS 'All performers of these storage partitions are members.';
 COMMENT ON COLUMN _taskex.performer_group.sharing IS
     'exclusive: what is kept for the group is given to nobody else; shared: to others when they would get nothing.';
-COMMENT ON COLUMN _taskex.performer_group.max_slots IS 'Most slots of tasks that are kept for the group; NULL: as taskex.supply_slots allows.';
+COMMENT ON COLUMN _taskex.performer_group.max_slots IS 'Most slots of tasks that are kept for the group; NULL: as taskex.supply_size allows.';
 
 CREATE TABLE _taskex.group_member (
     user_id bigint NOT NULL,

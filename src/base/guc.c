@@ -22,9 +22,17 @@ int			guc_max_databases = 16;
 int			guc_max_inference_memory = 1024 * 1024;
 int			guc_max_input_size = 1024;
 int			guc_max_partitions = 1024;
+int			guc_max_supplies = 1024;
 int			guc_override_period = 30 * 86400;
 int			guc_plan_cache_size = 256;
 int			guc_purse_cache_size = 16384;
+bool		guc_supply = false;
+int			guc_supply_horizon = 900;
+int			guc_supply_input = 512;
+int			guc_supply_interval = 1000;
+int			guc_supply_lease = 600;
+int			guc_supply_limit = 500;
+int			guc_supply_size = 16384;
 char	   *guc_wait_point = NULL;
 
 static char *guc_clock = NULL;
@@ -60,11 +68,32 @@ define_postmaster_sizes(void)
 							1024, 1, 65536,
 							PGC_POSTMASTER, 0,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.max_supplies",
+							"Number of supplies (task type for a group of performers) that shared memory holds.",
+							NULL,
+							&guc_max_supplies,
+							1024, 16, 64 * 1024,
+							PGC_POSTMASTER, 0,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.purse_cache_size",
 							"Number of accounts whose spendable funds are kept in shared memory.",
 							NULL,
 							&guc_purse_cache_size,
 							16384, 128, 16 * 1024 * 1024,
+							PGC_POSTMASTER, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.supply_input",
+							"Largest input of a task that is kept in shared memory with it.",
+							"A larger one is read from its table when the task is accepted.",
+							&guc_supply_input,
+							512, 0, 64 * 1024,
+							PGC_POSTMASTER, GUC_UNIT_BYTE,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.supply_size",
+							"Number of tasks that shared memory holds for all supplies.",
+							NULL,
+							&guc_supply_size,
+							16384, 64, 16 * 1024 * 1024,
 							PGC_POSTMASTER, 0,
 							NULL, NULL, NULL);
 }
@@ -148,6 +177,41 @@ guc_define(void)
 							&guc_plan_cache_size,
 							256, 16, 65536,
 							PGC_USERSET, 0,
+							NULL, NULL, NULL);
+	DefineCustomBoolVariable("taskex.supply",
+							 "Keeps tasks at hand for groups of performers.",
+							 "While off, what is kept goes back to the requesters.",
+							 &guc_supply,
+							 false,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.supply_horizon",
+							"Time for which a group of performers has tasks at hand, as far as its past tells.",
+							"A group can have its own.",
+							&guc_supply_horizon,
+							900, 1, 30 * 86400,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.supply_interval",
+							"Time between two rounds of a supplier.",
+							NULL,
+							&guc_supply_interval,
+							1000, 10, 3600 * 1000,
+							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.supply_lease",
+							"Time for which a group of performers has tasks, unless that is prolonged.",
+							"A group can have its own.",
+							&guc_supply_lease,
+							600, 1, 30 * 86400,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.supply_limit",
+							"Most tasks of a type that are kept at hand for a group of performers.",
+							NULL,
+							&guc_supply_limit,
+							500, 1, 1000,
+							PGC_SIGHUP, 0,
 							NULL, NULL, NULL);
 	DefineCustomStringVariable("taskex.wait_point",
 							   "Makes the session stop at the named wait point until an advisory lock is free, for tests of races.",

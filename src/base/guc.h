@@ -21,9 +21,17 @@ extern int	guc_max_databases;
 extern int	guc_max_inference_memory;	/* kB */
 extern int	guc_max_input_size; /* kB */
 extern int	guc_max_partitions;
+extern int	guc_max_supplies;
 extern int	guc_override_period;	/* s */
 extern int	guc_plan_cache_size;
 extern int	guc_purse_cache_size;
+extern bool guc_supply;
+extern int	guc_supply_horizon; /* s */
+extern int	guc_supply_input;	/* bytes */
+extern int	guc_supply_interval;	/* ms */
+extern int	guc_supply_lease;	/* s */
+extern int	guc_supply_limit;
+extern int	guc_supply_size;
 extern char *guc_wait_point;
 
 extern void guc_define(void);
