@@ -10,6 +10,7 @@
 #include "infra/realm.h"
 #include "infra/shmem.h"
 #include "infra/xact.h"
+#include "journal/journal.h"
 #include "launcher/launcher.h"
 #include "ledger/ledger.h"
 #include "market/market.h"
@@ -31,6 +32,7 @@ static const ShmemPart *const shmem_parts[] = {
 	&purse_shmem,
 	&feed_shmem,
 	&due_shmem,
+	&journal_shmem,
 	&progress_shmem,
 	&group_shmem,
 	&launcher_shmem,

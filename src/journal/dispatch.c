@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "journal/journal.h"
+#include "base/clock.h"
 #include "infra/spi.h"
 #include "infra/worker.h"
 
@@ -65,8 +66,8 @@ retire_segments(void *arg)
 	(void) run(&retire, 0);
 }
 
-bool
-journal_maintain(void)
+static bool
+journal_round(void)
 {
 	static TimestampTz retired_at = 0;
 	TimestampTz start = GetCurrentTimestamp();
@@ -86,23 +87,33 @@ journal_maintain(void)
 	return count >= BATCH;
 }
 
-int64
+bool
+journal_maintain(void)
+{
+	bool		more;
+
+	round_begin();
+	more = journal_round();
+	round_end();
+	return more;
+}
+
+void
 journal_dispatch(void)
 {
-	int64		total = 0;
 	int64		count;
 
 	/* a cursor moves by what is committed now, not by an old snapshot */
 	if (IsolationUsesXactSnapshot())
-		return 0;
+		return;
+	if (!clock_is_set() && round_await())
+		return;
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
 		count = run(&dispatch, BATCH);
-		total += count;
 	} while (count >= BATCH);
 	(void) run(&retire, 0);
-	return total;
 }
 
 PG_FUNCTION_INFO_V1(taskex_incarnation);

@@ -11,6 +11,8 @@
 
 #include "postgres.h"
 
+#include "infra/shmem.h"
+
 #include "utils/jsonb.h"
 
 typedef struct JournalAct
@@ -49,7 +51,20 @@ extern bool journal_wants_accepted(int64 requester_id, int64 performer_id);
  */
 extern bool journal_maintain(void);
 
-/* the same in the caller's transaction; returns the number of acts */
-extern int64 journal_dispatch(void);
+/*
+ * By hand: has the conductor do it and waits for it, 5 s at most.  Without a
+ * conductor, or with a clock of one's own, it is done in the caller's
+ * transaction, which keeps others from it until it ends.
+ */
+extern void journal_dispatch(void);
+
+/*
+ * round.c: the conductor tells of its rounds; round_await() waits for one that
+ * begins now, for a while, or returns false if no conductor is at work.
+ */
+extern const ShmemPart journal_shmem;
+extern void round_begin(void);
+extern void round_end(void);
+extern bool round_await(void);
 
 #endif							/* TASKEX_JOURNAL_H */

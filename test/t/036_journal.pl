@@ -65,6 +65,34 @@ my $events = q{
 is($node->safe_psql('postgres', $events), '', 'each act is one event of its requester');
 cmp_ok($node->safe_psql('postgres', q{select count(*) from _taskex.event where kind = 'submitted'}), '>', 100, '(there are some)');
 
+# ---- a dispatch by hand in a transaction that stays open ----
+
+# the conductor sleeps for an hour unless somebody wakes it
+$node->safe_psql('postgres', q{alter system set taskex.conductor_interval = '1h'});
+$node->reload;
+my $tested = q{select count(*) from _taskex.event where kind = 'test'};
+my $one = q{select taskex.test_event(login) from taskex.subscriptions order by login limit 1};
+# (the setting may reach it one round late)
+$node->safe_psql('postgres', 'select count(*) from taskex.run_due()') for 1 .. 3;
+my $heard = $node->safe_psql('postgres', $tested);
+$node->safe_psql('postgres', $one);
+$node->safe_psql('postgres', 'select count(*) from taskex.run_due()');
+is($node->safe_psql('postgres', $tested), $heard + 1, 'run_due() has waited for a round of the conductor');
+my $long = { in => "begin;\n$one;\nselect count(*) from taskex.run_due();\n\\echo held\n", out => '', err => '' };
+$long->{run} = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$long->{in}, '>', \$long->{out}, '2>', \$long->{err},
+	IPC::Run::timeout(5 * $PostgreSQL::Test::Utils::timeout_default));
+$long->{run}->pump until $long->{out} =~ /held/ || !$long->{run}->pumpable;
+$node->safe_psql('postgres', $one);
+$node->safe_psql('postgres', 'select count(*) from taskex.run_due()');
+is($node->safe_psql('postgres', $tested), $heard + 2, 'a transaction that has called it, and is open, stops no dispatch');
+$long->{in} .= "commit;\n\\q\n";
+$long->{run}->finish;
+is($long->{err}, '', '(it had no error)');
+$node->safe_psql('postgres', 'select count(*) from taskex.run_due()');
+is($node->safe_psql('postgres', $tested), $heard + 3, 'its own act comes when it has committed');
+$node->safe_psql('postgres', q{alter system reset taskex.conductor_interval});
+$node->reload;
+
 # ---- dump and restore, and a copy: with acts that are not dispatched ----
 
 $node->append_conf('postgresql.conf', 'taskex.conductor = off');
