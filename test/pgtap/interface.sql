@@ -46,6 +46,8 @@ insert into expected values
     ('cancel_tasks', 'requester text, task_type bigint DEFAULT NULL::bigint, task_ids bigint[] DEFAULT NULL::bigint[]', 'integer', true),
     ('change_task_type', 'requester text, task_id bigint, task_type bigint', 'void', true),
     ('dispose_task', 'requester text, task_id bigint', 'void', true),
+    ('dispose_tasks', 'requester text, older_than interval, after bigint DEFAULT 0, max_rows integer DEFAULT 1000, OUT disposed bigint, OUT last_task_id bigint', 'record', true),
+    ('prune', 'kind text, older_than interval, max_rows integer DEFAULT 10000', 'bigint', true),
     ('get_assignment', 'login text, assignment_id bigint', 'jsonb', true),
     ('get_task', 'requester text, task_id bigint', 'jsonb', true),
     ('list_assignments', 'requester text, task_id bigint, state text DEFAULT NULL::text, after bigint DEFAULT 0, max_rows integer DEFAULT 100', 'TABLE(assignment_id bigint, performer text, state text, submitted_at timestamp with time zone, auto_approve_at timestamp with time zone, judged_at timestamp with time zone, feedback text, result jsonb)', true),

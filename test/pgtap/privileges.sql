@@ -11,7 +11,7 @@ insert into may_execute
         'task_results', 'update_user', 'withdraw']), 'taskex_user'
     union all select 'register_user', 'taskex_app'
     union all select unnest(array['add_node', 'add_partition', 'check_ledger', 'check_market', 'deposit', 'drain_node', 'drain_partition', 'drop_node',
-        'drop_partition', 'resume_node', 'resume_partition', 'retry_failed_acts', 'run_due']), 'taskex_admin';
+        'drop_partition', 'resume_node', 'prune', 'resume_partition', 'retry_failed_acts', 'run_due']), 'taskex_admin';
 -- review
 insert into may_execute select unnest(array['answer_dispute', 'approve_assignments', 'approve_task', 'mark_messages', 'messages', 'open_dispute',
         'rate_requester', 'withdraw_dispute']), 'taskex_user';
@@ -19,7 +19,7 @@ insert into may_execute values ('resolve_dispute', 'taskex_admin');
 insert into may_execute select unnest(array['create_policy', 'delete_policy', 'notify_performers', 'pause_policy', 'resume_policy', 'update_policy']), 'taskex_user';
 -- formats and changes of tasks
 insert into may_execute select unnest(array['add_performers', 'annotate_task', 'attach', 'attachment_url', 'attachments', 'create_task_from_template', 'create_tasks_from_template',
-    'create_template', 'detach', 'drop_template', 'render_template', 'cancel_task', 'cancel_tasks', 'change_task_type', 'dispose_task', 'get_assignment',
+    'create_template', 'detach', 'drop_template', 'render_template', 'cancel_task', 'cancel_tasks', 'change_task_type', 'dispose_task', 'dispose_tasks', 'get_assignment',
     'get_task', 'list_assignments', 'list_tasks', 'reviewable_results', 'reviewable_tasks', 'set_expiry', 'set_review_status', 'validate_result']), 'taskex_user';
 -- truth
 insert into may_execute select unnest(array['infer_performers', 'infer_truth']), 'taskex_user';

@@ -322,5 +322,31 @@ SET taskex.clock = '2131-01-01 00:00:00+00';
 SELECT count(*) FROM taskex.run_due();
 SELECT * FROM taskex.check_ledger() WHERE NOT ok;
 SELECT * FROM taskex.check_market() WHERE NOT ok;
+
+-- giving room back
+SELECT pg_temp.try($$taskex.prune('task', '1 year')$$), pg_temp.try($$taskex.prune('policy_action', '1 hour')$$),
+    pg_temp.try($$taskex.prune('policy_action', '1 year', 0)$$), pg_temp.try($$taskex.prune('policy_action', NULL)$$),
+    pg_temp.try($$taskex.dispose_tasks('p_req', '-1 day')$$), pg_temp.try($$taskex.dispose_tasks('p_req', '1 day', max_rows => 0)$$);
+SELECT taskex.deposit('p_req', 100, 'room') > 0 AS deposited, taskex.set_budget('p_req', 100);
+CREATE TEMP TABLE room AS SELECT taskex.create_task('p_req', pg_temp.id('type'), '1', expires_in => '1 hour') AS task_id FROM generate_series(1, 3);
+SELECT taskex.cancel_task('p_req', min(task_id)) FROM room;
+SET taskex.clock = '2132-01-01 00:00:00+00';
+CREATE VIEW pg_temp.left_over AS SELECT (SELECT count(*) FROM _taskex.policy_action) > 0 AS actions, (SELECT count(*) FROM _taskex.policy_result) > 0 AS results,
+    (SELECT count(*) FROM _taskex.budget_charge WHERE first_task_id IN (SELECT task_id FROM room)) AS charges;
+-- not yet: the executor has not come so far, and no task is disposed of
+SELECT taskex.prune('policy_action', '60 days'), taskex.prune('policy_result', '60 days');
+SELECT * FROM pg_temp.left_over;
+UPDATE _taskex.policy_cursor SET handled_until = (SELECT max(action_id) FROM _taskex.policy_action);
+SELECT disposed FROM taskex.dispose_tasks('p_req', '500 days', (SELECT min(task_id) FROM room) - 1);
+SELECT disposed, last_task_id = (SELECT min(task_id) FROM room) AS goes_on FROM taskex.dispose_tasks('p_req', '60 days', (SELECT min(task_id) FROM room) - 1, 1);
+SELECT taskex.prune('budget_charge', '60 days') > 0 AS charges;
+SELECT * FROM pg_temp.left_over;
+SELECT disposed > 0 AS disposed, last_task_id FROM taskex.dispose_tasks('p_req', '60 days', max_rows => 10000);
+SELECT taskex.prune('policy_action', '60 days', 1) AS one, taskex.prune('policy_result', '60 days', 2) AS two;
+SELECT taskex.prune('policy_action', '60 days') > 0 AS actions, taskex.prune('policy_result', '60 days') > 0 AS results;
+SELECT * FROM pg_temp.left_over;
+SELECT count(*) FROM taskex.run_due();
+SELECT * FROM taskex.check_ledger() WHERE NOT ok;
+SELECT * FROM taskex.check_market() WHERE NOT ok;
 ALTER SYSTEM RESET taskex.conductor;
 SELECT pg_reload_conf();
