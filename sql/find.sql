@@ -348,12 +348,13 @@ CREATE FUNCTION _taskex.preview_task(performer bigint, task_id bigint)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     t record;
-    had boolean;
+    had timestamptz;
+    shown timestamptz;
     home int;
 BEGIN
     FOR home IN SELECT p.partition_id FROM _taskex.partition p
             WHERE p.node_id = 0 AND preview_task.task_id > 0 AND p.partition_id % 1024 = preview_task.task_id % 1024 LOOP
-        EXECUTE format('SELECT task_id, abs(task_type_id) AS type, requester_id, reward, expires_at, input, performers - live AS free,'
+        EXECUTE format('SELECT task_id, abs(task_type_id) AS type, task_type_id < 0 AS golden, requester_id, reward, expires_at, input, performers - live AS free,'
             ' state = ''open'' AND live < coalesce(wanted, performers) AND expires_at > _taskex.now() AS available'
             ' FROM _taskex.task_%s WHERE task_id = $1', home) INTO t USING preview_task.task_id;
         EXIT WHEN t.task_id IS NOT NULL;
@@ -361,19 +362,25 @@ BEGIN
     IF t IS NULL OR t.task_id IS NULL THEN
         PERFORM _taskex.fail('unknown_task', format('task %s does not exist', preview_task.task_id));
     END IF;
-    EXECUTE format('SELECT EXISTS (SELECT FROM _taskex.assignment_%s WHERE performer_id = $1 AND task_id = $2)',
+    EXECUTE format('SELECT accepted_at FROM _taskex.assignment_%s WHERE performer_id = $1 AND task_id = $2',
         _taskex.home(performer)) INTO had USING performer, preview_task.task_id;
-    IF NOT had AND t.requester_id <> performer THEN
+    IF had IS NULL AND t.requester_id <> performer THEN
         PERFORM _taskex.require_preview(performer, t.requester_id, t.type, preview_task.task_id);
         IF NOT t.available THEN
             PERFORM _taskex.fail('task_not_available', format('task %s is not available', preview_task.task_id),
                 NULL, 'taskex.search_tasks() finds tasks that are.');
         END IF;
     END IF;
+    -- golden tasks live longer: shown is the end of what he might have got instead
+    IF t.golden AND t.requester_id <> performer THEN
+        EXECUTE format('SELECT n.expires_at FROM (SELECT * FROM _taskex.task_%s WHERE task_type_id = $1 ORDER BY task_id DESC LIMIT 1000) n'
+            ' WHERE n.requester_id = $2 AND n.created_at <= $3 AND n.expires_at > $3 ORDER BY n.task_id DESC LIMIT 1', home)
+            INTO shown USING t.type, t.requester_id, coalesce(had, _taskex.now());
+    END IF;
     RETURN QUERY SELECT y.task_type_id, y.title, y.description, y.keywords, u.login, _taskex.amount(t.reward), y.lease,
-            y.auto_approve, t.expires_at::timestamptz,
+            y.auto_approve, coalesce(shown, t.expires_at::timestamptz),
             -- golden tasks want many performers: how many, nobody else is told
-            CASE WHEN t.requester_id = performer THEN greatest(t.free, 0) WHEN had THEN 0 ELSE 1 END::int, t.input::jsonb, m.m = '[]', m.m
+            CASE WHEN t.requester_id = performer THEN greatest(t.free, 0) WHEN had IS NOT NULL THEN 0 ELSE 1 END::int, t.input::jsonb, m.m = '[]', m.m
         FROM _taskex.task_type y JOIN _taskex.directory u ON u.user_id = t.requester_id,
             LATERAL (SELECT _taskex.missing(performer, t.requester_id, t.type)) m (m)
         WHERE y.task_type_id = t.type;

@@ -47,6 +47,7 @@ CREATE TABLE _taskex.task (
     answer jsonb,
     tally jsonb,
     known_answer jsonb,
+    match jsonb,
     annotation text,
     reviewing boolean NOT NULL DEFAULT false
 ) PARTITION BY LIST (partition_id);
@@ -60,6 +61,7 @@ COMMENT ON COLUMN _taskex.task.confidence IS 'What the consensus has reached.';
 COMMENT ON COLUMN _taskex.task.answer IS 'The consensus of the results so far.';
 COMMENT ON COLUMN _taskex.task.tally IS 'How the results so far are spread, for people; final: all of them, or enough, have come.';
 COMMENT ON COLUMN _taskex.task.known_answer IS 'Of a golden task: the right result.';
+COMMENT ON COLUMN _taskex.task.match IS 'What counts as equal to it (src/market/match.h); NULL: what is equal as jsonb.';
 COMMENT ON COLUMN _taskex.task.annotation IS 'What the requester notes for himself.';
 COMMENT ON COLUMN _taskex.task.reviewing IS 'The requester is looking at its results.';
 -- The mutable columns are in no index and pages have room for one more version
@@ -292,14 +294,31 @@ COMMENT ON FUNCTION taskex.create_tasks(text, bigint, jsonb[], int, interval, te
 Result: their ids, in the order of inputs.';
 
 CREATE FUNCTION taskex.create_golden_task(requester text, task_type bigint, input jsonb, known_answer jsonb,
-        performers int = 100, expires_in interval = '30 days', idempotency_key text = NULL, annotation text = NULL)
+        performers int = 100, expires_in interval = '30 days', idempotency_key text = NULL, annotation text = NULL,
+        match jsonb = NULL)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_create_golden_task';
-COMMENT ON FUNCTION taskex.create_golden_task(text, bigint, jsonb, jsonb, int, interval, text, text) IS
+COMMENT ON FUNCTION taskex.create_golden_task(text, bigint, jsonb, jsonb, int, interval, text, text, jsonb) IS
 'Supplies a golden task: one whose answer is known, to see how good performers are. It is given, at the rate of
 set_golden_rate, to those who take the requester''s other tasks of the task_type; nothing that they see tells it
 from these, and nobody has it twice. It is paid like them. known_answer: the right result, of the type''s
 format; at most taskex.max_input_size. input, performers, expires_in, idempotency_key, annotation: as in create_task.
-Result: the task''s id. Errors: those of create_task, result_invalid (TX114).';
+match: what counts as right besides what is equal as jsonb, an object: any (true: known_answer is an array of up to
+1000 answers, each of them right), keys (of objects, only these count), tolerance (numbers may differ so much), ignore_case
+(true: of texts); NULL: nothing. Result: the task''s id. Errors: those of create_task, result_invalid (TX114).';
+
+CREATE FUNCTION taskex.create_golden_tasks(requester text, task_type bigint, inputs jsonb[], known_answers jsonb[],
+        performers int = 100, expires_in interval = '30 days', idempotency_key text = NULL, annotation text = NULL,
+        match jsonb = NULL)
+    RETURNS SETOF bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_create_golden_tasks';
+COMMENT ON FUNCTION taskex.create_golden_tasks(text, bigint, jsonb[], jsonb[], int, interval, text, text, jsonb) IS
+'Supplies up to 100000 golden tasks at once, all or none; see create_golden_task. inputs and known_answers are of
+equal length; match holds for all. Result: their ids, in the order of inputs.';
+
+CREATE FUNCTION _taskex.answer_score(result jsonb, answer jsonb, rule jsonb)
+    RETURNS numeric LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'taskex_answer_score';
+COMMENT ON FUNCTION _taskex.answer_score(jsonb, jsonb, jsonb) IS
+'How right a result is beside a right answer, in percent: 100 where they are equal as the rule (match of create_golden_task; NULL:
+none) says; of objects the share of the answer''s keys that are right; else 0.';
 
 CREATE FUNCTION taskex.set_golden_rate(requester text, task_type bigint, rate float8)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';

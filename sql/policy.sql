@@ -74,11 +74,13 @@ CREATE TABLE _taskex.policy_action (
     finished_at timestamptz,
     state text NOT NULL DEFAULT 'pending',
     measure numeric NOT NULL,
+    tries int NOT NULL DEFAULT 0,
     action jsonb NOT NULL,
     error text
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.policy_action IS
     'What review policies do, on the requesters'' partitions: inserted by the dispatch, done by the executor.';
+COMMENT ON COLUMN _taskex.policy_action.tries IS 'How often the server had not what it takes (out of memory, of space, ...): error says what.';
 COMMENT ON COLUMN _taskex.policy_action.measure IS 'What passed the threshold.';
 INSERT INTO _taskex.child_table VALUES ('policy_action', 402, 70, ARRAY['PRIMARY KEY (action_id)'],
     ARRAY['(task_id)', '(requester_id)']);
@@ -460,30 +462,6 @@ CREATE TYPE _taskex.policy_fact AS (
 );
 COMMENT ON TYPE _taskex.policy_fact IS 'One thing that counts for a review policy; reset: a run ends here.';
 
--- Results can be as large as numeric can be, and must not make the evaluation fail.
-CREATE FUNCTION _taskex.nearly_equal(a jsonb, b jsonb, tolerance numeric) RETURNS boolean
-    LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN a = b THEN true
-        WHEN jsonb_typeof(a) <> 'number' OR jsonb_typeof(b) <> 'number' THEN false
-        WHEN greatest(abs(a::numeric), abs(b::numeric)) > 1e1000 THEN false
-        ELSE abs(a::numeric - b::numeric) <= tolerance END
-$$;
-COMMENT ON FUNCTION _taskex.nearly_equal(jsonb, jsonb, numeric) IS
-    'Are they equal, or numbers that differ by at most tolerance? Of numbers beyond 1e1000 none is near another.';
-
--- 100 where they are equal. Objects: the share of the right answer's keys that are answered right.
-CREATE FUNCTION _taskex.answer_score(result jsonb, answer jsonb, tolerance numeric)
-    RETURNS numeric LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE
-        WHEN _taskex.nearly_equal(result, answer, tolerance) THEN 100
-        WHEN jsonb_typeof(result) = 'object' AND jsonb_typeof(answer) = 'object' AND answer <> '{}'
-            THEN (SELECT avg(CASE WHEN _taskex.nearly_equal(result -> k, v, tolerance) THEN 100 ELSE 0 END)
-                FROM jsonb_each(answer) a (k, v))
-        ELSE 0 END::numeric
-$$;
-COMMENT ON FUNCTION _taskex.answer_score(jsonb, jsonb, numeric) IS
-    'How right a result is, in percent; numbers are equal when they differ by at most tolerance.';
-
 CREATE FUNCTION _taskex.seconds_taken(performer bigint, assignment_id bigint)
     RETURNS numeric LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -530,10 +508,10 @@ DECLARE
 BEGIN
     EXECUTE format($sql$
         SELECT array_agg(ROW(p.policy_id, b.id, b.performer_id, b.task_id, b.assignment_id, b.at,
-            _taskex.answer_score(r.result, t.known_answer, 0), false)::_taskex.policy_fact)
+            _taskex.answer_score(r.result, t.known_answer, t.match), false)::_taskex.policy_fact)
         FROM unnest($1) b JOIN unnest($2) p ON p.requester_id = b.requester_id AND p.kind = 'known_answer'
                 AND (p.task_type_id IS NULL OR p.task_type_id = b.task_type_id)
-            CROSS JOIN LATERAL (SELECT t.known_answer FROM _taskex.task_%1$s t WHERE t.task_id = b.task_id LIMIT 1) t
+            CROSS JOIN LATERAL (SELECT t.known_answer, t.match FROM _taskex.task_%1$s t WHERE t.task_id = b.task_id LIMIT 1) t
             CROSS JOIN LATERAL (SELECT r.result FROM _taskex.result_%1$s r WHERE r.assignment_id = b.assignment_id LIMIT 1) r
         WHERE b.kind = 'submitted' AND t.known_answer IS NOT NULL
         $sql$, home) INTO facts USING acts, policies;
@@ -575,7 +553,7 @@ BEGIN
                 AND (a.kind <> 'submitted' OR a.assignment_id = r.newest)
         ), vote AS MATERIALIZED (
             SELECT c.policy_id, c.task_id, r.performer_id, r.assignment_id,
-                _taskex.answer_score(r.result, c.answer, coalesce((c.parameters ->> 'tolerance')::numeric, 0)) AS score
+                _taskex.answer_score(r.result, c.answer, jsonb_build_object('tolerance', coalesce(c.parameters -> 'tolerance', '0'))) AS score
             FROM complete c CROSS JOIN LATERAL (SELECT * FROM _taskex.result_%1$s r
                 WHERE r.task_id = c.task_id AND r.state <> 'rejected' OFFSET 0) r
         ), mean AS (
@@ -888,8 +866,17 @@ BEGIN
     EXCEPTION
         WHEN query_canceled THEN
             RAISE;          -- else the next line has it
-        WHEN lock_not_available OR deadlock_detected OR insufficient_resources OR operator_intervention OR system_error THEN
+        WHEN lock_not_available OR deadlock_detected THEN
             RETURN 'busy';  -- not the action's fault: later
+        WHEN insufficient_resources OR operator_intervention OR system_error THEN
+            -- perhaps not its fault either: tried for about a quarter of an hour, every ten seconds
+            problem := SQLSTATE || ' ' || SQLERRM;
+            IF a.tries < 99 THEN
+                EXECUTE format('UPDATE _taskex.policy_action_%s SET tries = tries + 1, error = $2 WHERE action_id = $1', home)
+                    USING action, problem;
+                RETURN 'busy';
+            END IF;
+            outcome := 'failed';
         WHEN transaction_rollback THEN
             RAISE;
         WHEN OTHERS THEN
@@ -904,7 +891,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _taskex.carry_out(int, bigint) IS
 'Does an action of a review policy that is pending, in the caller''s transaction. Result: done; void (there was nothing to
-do); failed (for good; the error is on record); busy (something is locked, or missing: later); gone (it is done already).';
+do); failed (for good; the error is on record); busy (something is locked, or missing: later; what the server lacks is waited for 100 times); gone (it is done already).';
 
 -- views ---------------------------------------------------------------------
 
@@ -937,7 +924,7 @@ CREATE VIEW taskex.policy_actions WITH (security_barrier) AS
     WHERE (SELECT _taskex.caller_trusted()) OR a.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
 COMMENT ON VIEW taskex.policy_actions IS
 'What review policies have done, of the requesters for whom the caller may act. measure: what passed the threshold.
-state: pending, done, void (there was nothing to do), failed (error says why).';
+state: pending (error: what the server lacked when it was tried last), done, void (there was nothing to do), failed (error says why).';
 
 CREATE VIEW taskex.policy_tallies WITH (security_barrier) AS
     SELECT t.policy_id, k.kind, q.login AS requester, p.login AS performer, t.counted, t.measure, t.period

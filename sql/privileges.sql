@@ -61,7 +61,8 @@ GRANT EXECUTE ON FUNCTION
     taskex.approve_assignments(text, bigint[], text),
     taskex.approve_task(text, bigint, text),
     taskex.balance(text),
-    taskex.create_golden_task(text, bigint, jsonb, jsonb, int, interval, text, text),
+    taskex.create_golden_task(text, bigint, jsonb, jsonb, int, interval, text, text, jsonb),
+    taskex.create_golden_tasks(text, bigint, jsonb[], jsonb[], int, interval, text, text, jsonb),
     taskex.block_performer(text, text, text, timestamptz),
     taskex.check_qualifications(text, bigint),
     taskex.create_qualification(text, text, text, text[], jsonb, jsonb, interval, interval, boolean, int, boolean, boolean),
@@ -117,6 +118,7 @@ GRANT EXECUTE ON FUNCTION
 -- what the views call
 GRANT EXECUTE ON FUNCTION
     _taskex.amount(bigint),
+    _taskex.answer_score(jsonb, jsonb, jsonb),
     _taskex.budget_account(bigint, text, timestamptz),
     _taskex.caller_admin(),
     _taskex.caller_ids(),

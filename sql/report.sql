@@ -31,18 +31,18 @@ CREATE VIEW taskex.golden_tasks WITH (security_barrier) AS
             WHEN t.state = 'open' THEN 'available' ELSE t.state END AS state,
         t.performers, t.performers - t.live AS free_slots, r.answered, r.answered_right,
         coalesce(g.rate, 0) AS rate, _taskex.amount(t.reward) AS reward, _taskex.amount(t.fee) AS fee,
-        t.created_at, t.expires_at, t.annotation, t.known_answer, t.input
+        t.created_at, t.expires_at, t.annotation, t.known_answer, t.input, t.match
     FROM _taskex.task t
         JOIN _taskex.directory d ON d.user_id = t.requester_id
         JOIN _taskex.task_type y ON y.task_type_id = -t.task_type_id
         LEFT JOIN _taskex.golden_rate g ON g.task_type_id = -t.task_type_id AND g.requester_id = t.requester_id
-        CROSS JOIN LATERAL (SELECT count(*)::int AS answered, (count(*) FILTER (WHERE r.result = t.known_answer))::int AS answered_right
+        CROSS JOIN LATERAL (SELECT count(*)::int AS answered, (count(*) FILTER (WHERE _taskex.answer_score(r.result, t.known_answer, t.match) = 100))::int AS answered_right
             FROM _taskex.result r WHERE r.partition_id = t.partition_id AND r.task_id = t.task_id) r
     WHERE t.task_type_id < 0 AND t.state <> 'disposed'
         AND ((SELECT _taskex.caller_trusted()) OR t.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]));
 COMMENT ON VIEW taskex.golden_tasks IS
 'Golden tasks of the requesters for whom the caller may act, and how often each was answered, and answered right
-(equal to the known answer as jsonb). rate: how often the requester mixes in golden tasks of the type.';
+(the known answer, as match says). rate: how often the requester mixes in golden tasks of the type.';
 
 CREATE VIEW taskex.assignments WITH (security_barrier) AS
     SELECT a.assignment_id, a.task_id, a.task_type_id, p.login AS performer, q.login AS requester,

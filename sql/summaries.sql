@@ -64,7 +64,7 @@ CREATE TABLE _taskex.progress (
     last_at timestamptz NOT NULL
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.progress IS
-    'How far a requester''s work of a type has come, on his partition; nano-units. Type 0: none.';
+    'How far a requester''s work of a type has come, on his partition; nano-units. Type 0: none; less than 0: golden tasks of a type.';
 COMMENT ON COLUMN _taskex.progress.slots IS 'Assignments wanted: those of supplied tasks, and those added later.';
 COMMENT ON COLUMN _taskex.progress.released_slots IS 'Of the slots: those given up by closed tasks.';
 COMMENT ON COLUMN _taskex.progress.held IS 'All that was ever set aside; held - paid - fees - released is so now.';
@@ -189,11 +189,36 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _taskex.fold_earning(_taskex.journal_act[]) IS 'Consumer of the journal: fills _taskex.earning.';
 
+-- The journal writes the type of golden tasks as that of others. Where a requester has
+-- supplied some of a type, which progress knows by then, the tasks of the acts are looked up.
+CREATE FUNCTION _taskex.golden_tasks_among(batch _taskex.journal_act[]) RETURNS bigint[]
+    LANGUAGE plpgsql AS $$
+DECLARE
+    home int;
+    acts _taskex.journal_act[];
+    these bigint[];
+    golden bigint[] := '{}';
+BEGIN
+    FOR home, acts IN SELECT d.partition_id, array_agg(b) FROM unnest(batch) b JOIN _taskex.directory d ON d.user_id = b.requester_id
+            WHERE b.task_id IS NOT NULL AND b.task_type_id IS NOT NULL GROUP BY 1 LOOP
+        EXECUTE format('WITH pair AS MATERIALIZED (SELECT b.requester_id, b.task_type_id FROM unnest($1) b GROUP BY 1, 2'
+            '  HAVING bool_or(b.detail ? ''golden'') OR EXISTS (SELECT FROM _taskex.progress_%1$s p'
+            '   WHERE p.requester_id = b.requester_id AND p.task_type_id = -b.task_type_id))'
+            ' SELECT array_agg(DISTINCT b.task_id) FROM unnest($1) b JOIN pair USING (requester_id, task_type_id)'
+            ' WHERE EXISTS (SELECT FROM _taskex.task_%1$s t WHERE t.task_id = b.task_id AND t.task_type_id < 0 OFFSET 0)', home)
+            INTO these USING acts;
+        golden := golden || these;
+    END LOOP;
+    RETURN golden;
+END $$;
+COMMENT ON FUNCTION _taskex.golden_tasks_among(_taskex.journal_act[]) IS 'The golden ones among the tasks that a batch of acts is about.';
+
 CREATE FUNCTION _taskex.fold_progress(batch _taskex.journal_act[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     home int;
     deltas _taskex.progress[];
+    golden bigint[] := _taskex.golden_tasks_among(batch);
 BEGIN
     FOR home, deltas IN
         SELECT n.partition_id, array_agg(n::_taskex.progress) FROM (
@@ -219,9 +244,10 @@ BEGIN
                     'abandoned', 'rejected', 'released')), 0)) AS released,
                 coalesce(sum(_taskex.decayed(1, b.newest - b.at)) FILTER (WHERE b.kind = 'submitted'), 0) AS rate,
                 max(b.newest) AS rate_at, min(b.at) AS first_at, max(b.at) AS last_at
-            FROM (SELECT a.*, coalesce(a.task_type_id, 0) AS type, d.partition_id,
-                    max(a.at) OVER (PARTITION BY a.requester_id, coalesce(a.task_type_id, 0)) AS newest
+            FROM (SELECT a.*, y.type, d.partition_id,
+                    max(a.at) OVER (PARTITION BY a.requester_id, y.type) AS newest
                 FROM unnest(batch) a JOIN _taskex.directory d ON d.user_id = a.requester_id
+                    CROSS JOIN LATERAL (SELECT coalesce(CASE WHEN a.task_id = ANY (golden) THEN -a.task_type_id ELSE a.task_type_id END, 0) AS type) y
                 WHERE a.kind IN ('created', 'extended', 'type_changed', 'submitted', 'approved', 'overridden', 'rejected',
                     'returned', 'abandoned', 'expired', 'cancelled', 'decided', 'released', 'bonus', 'paid')) b
             GROUP BY 1, 2, 3) n

@@ -18,6 +18,7 @@
 #include "journal/journal.h"
 #include "ledger/ledger.h"
 #include "market/market.h"
+#include "market/match.h"
 #include "market/rows.h"
 #include "market/votes.h"
 #include "truth/one_coin.h"
@@ -529,14 +530,18 @@ compare_golden(Ballot *ballot, int64 performer, int64 assignment_id)
 {
 	bool		isnull;
 	Jsonb	   *known = DatumGetJsonbP(slot_getattr(ballot->tasks.slot, TASK_KNOWN_ANSWER, &isnull));
+	Datum		rule = slot_getattr(ballot->tasks.slot, TASK_MATCH, &isnull);
+	Jsonb	   *match = isnull ? NULL : DatumGetJsonbP(rule);
 	Jsonb	   *value;
+	MatchScore	score;
 	AgreementDetail detail;
 
 	if (!child_find(&ballot->results, RESULT_BY_ID, 1, &assignment_id))
 		elog(ERROR, "result of assignment %lld is missing", (long long) assignment_id);
 	value = DatumGetJsonbP(slot_getattr(ballot->results.slot, RESULT_RESULT, &isnull));
+	score = match_score(value, known, match);
 	detail_begin(&detail);
-	detail_add(&detail, performer, compareJsonbContainers(&value->root, &known->root) == 0 ? 1 : 0);
+	detail_add(&detail, performer, (double) score.right / score.parts);
 	journal(ballot->requester->user_id, child_int64(&ballot->tasks, TASK_TASK_TYPE_ID), ballot->task_id,
 			"compared", 0, detail_end(&detail));
 }

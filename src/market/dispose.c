@@ -86,12 +86,12 @@ detach_all(const Change *change, const Submitted *results, uint64 count)
 static void
 erase_task(Change *change)
 {
-	static const int columns[] = {TASK_STATE, TASK_INPUT, TASK_ANSWER, TASK_TALLY, TASK_KNOWN_ANSWER,
+	static const int columns[] = {TASK_STATE, TASK_INPUT, TASK_ANSWER, TASK_TALLY, TASK_KNOWN_ANSWER, TASK_MATCH,
 	TASK_ANNOTATION, TASK_REVIEWING};
 	Datum		values[lengthof(columns)] = {CStringGetTextDatum("disposed"),
-		DirectFunctionCall1(jsonb_in, CStringGetDatum("null")), (Datum) 0, (Datum) 0, (Datum) 0, (Datum) 0,
+		DirectFunctionCall1(jsonb_in, CStringGetDatum("null")), (Datum) 0, (Datum) 0, (Datum) 0, (Datum) 0, (Datum) 0,
 	BoolGetDatum(false)};
-	bool		nulls[lengthof(columns)] = {false, false, true, true, true, true, false};
+	bool		nulls[lengthof(columns)] = {false, false, true, true, true, true, true, false};
 
 	child_update(&change->tasks, lengthof(columns), columns, values, nulls);
 }

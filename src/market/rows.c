@@ -10,7 +10,7 @@ static const char *const task_columns[TASK_COLUMNS] = {
 	"partition_id", "performers", "task_id", "task_type_id", "requester_id",
 	"reward", "fee", "created_at", "expires_at", "live", "judged", "released",
 	"min_performers", "wanted", "target", "confidence", "state", "consensus", "input",
-	"answer", "tally", "known_answer", "annotation", "reviewing"
+	"answer", "tally", "known_answer", "match", "annotation", "reviewing"
 };
 
 const ChildTable task_table = {

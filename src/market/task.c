@@ -15,6 +15,7 @@
 #include "journal/journal.h"
 #include "ledger/ledger.h"
 #include "market/consensus.h"
+#include "market/match.h"
 #include "market/rows.h"
 #include "qualification/requirement.h"
 
@@ -39,6 +40,15 @@ static Statement insert_tasks = {
 	" FROM unnest($11) WITH ORDINALITY AS u (input, n)",
 	15, {INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
 	TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, JSONBARRAYOID, INT4OID, FLOAT8OID, TEXTOID, INT4OID}
+};
+
+static Statement insert_golden_tasks = {
+	"INSERT INTO _taskex.task_%p (partition_id, performers, task_id, task_type_id, requester_id,"
+	" reward, fee, created_at, expires_at, input, known_answer, match, annotation)"
+	" SELECT $1, $2, $3 + (n - 1) * 1024, $4, $5, $6, $7, $8, $9, input, known_answer, $12, $13"
+	" FROM unnest($10, $11) WITH ORDINALITY AS u (input, known_answer, n)",
+	13, {INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
+	TIMESTAMPTZOID, TIMESTAMPTZOID, JSONBARRAYOID, JSONBARRAYOID, JSONBOID, TEXTOID}
 };
 
 StaticAssertDecl(TASK_ID_STEP == 1024, "insert_tasks spells out TASK_ID_STEP");
@@ -84,7 +94,9 @@ typedef struct Request
 	int32		wanted;			/* slots to be offered at first, if it is */
 	float8		target;			/* of the consensus; 0: none given */
 	text	   *annotation;		/* or NULL */
-	Jsonb	   *known_answer;	/* of a golden task, else NULL */
+	bool		golden;
+	Datum		known_answers;	/* of golden tasks: jsonb, or jsonb[] if bulk */
+	Jsonb	   *match;			/* or NULL */
 } Request;
 
 /* checks all inputs and counts them */
@@ -178,29 +190,83 @@ read_request(FunctionCallInfo fcinfo, Request *request, bool bulk)
 	request->consensus = PG_ARGISNULL(5) ? NULL : PG_GETARG_TEXT_PP(5);
 	request->key = PG_ARGISNULL(6) ? NULL : PG_GETARG_TEXT_PP(6);
 	request->annotation = PG_ARGISNULL(9) ? NULL : PG_GETARG_TEXT_PP(9);
-	request->known_answer = NULL;
+	request->golden = false;
+	request->known_answers = PointerGetDatum(NULL);
+	request->match = NULL;
 	check_request(request);
 	read_plurality(fcinfo, request);
 }
 
-/* create_golden_task(requester, task_type, input, known_answer, performers, expires_in, idempotency_key, annotation) */
+/* one known answer for each input */
 static void
-read_golden_request(FunctionCallInfo fcinfo, Request *request)
+check_known_answers(const Request *request)
+{
+	ArrayType  *array = DatumGetArrayTypeP(request->known_answers);
+	Datum	   *values;
+	bool	   *nulls;
+	int			count;
+
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("known_answers must be a one-dimensional array")));
+	deconstruct_array(array, JSONBOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
+	if (count != request->count)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("inputs and known_answers must have the same length"),
+				 errdetail("There are %d inputs and %d known answers.", request->count, count)));
+	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("known_answers must not contain nulls"),
+					 errdetail("Element %d is null.", i + 1)));
+		check_json_size(values[i], "known_answer");
+		match_check(request->type, request->match, DatumGetJsonbP(values[i]));
+	}
+}
+
+/*
+ * create_golden_task(s)(requester, task_type, input(s), known_answer(s), performers, expires_in,
+ * idempotency_key, annotation, match)
+ */
+static void
+read_golden_request(FunctionCallInfo fcinfo, Request *request, bool bulk)
 {
 	static const char *const names[] = {"requester", "task_type", "input", "known_answer", "performers",
 	"expires_in", NULL};
+	static const char *const bulk_names[] = {"requester", "task_type", "inputs", "known_answers", "performers",
+	"expires_in", NULL};
 
 	memset(request, 0, sizeof(Request));
-	require_args(fcinfo, names);
-	PreventCommandIfReadOnly("create_golden_task()");
+	require_args(fcinfo, bulk ? bulk_names : names);
+	PreventCommandIfReadOnly(bulk ? "create_golden_tasks()" : "create_golden_task()");
 	directory_actor(PG_GETARG_TEXT_PP(0), &request->requester);
 	request->type = task_type_get(PG_GETARG_INT64(1));
-	request->inputs = PointerGetDatum(PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(2)));
-	request->count = 1;
-	check_json_size(request->inputs, "input");
-	check_json_size(PG_GETARG_DATUM(3), "known_answer");
-	request->known_answer = PG_GETARG_JSONB_P(3);
-	format_check_result(request->type, 0, PG_GETARG_DATUM(3));
+	request->golden = true;
+	request->bulk = bulk;
+	request->match = PG_ARGISNULL(8) ? NULL : PG_GETARG_JSONB_P(8);
+	if (request->match)
+		check_json_size(PG_GETARG_DATUM(8), "match");
+	if (bulk)
+	{
+		request->inputs = PointerGetDatum(PG_GETARG_ARRAYTYPE_P(2));
+		request->count = check_inputs(DatumGetArrayTypeP(request->inputs));
+		request->known_answers = PointerGetDatum(PG_GETARG_ARRAYTYPE_P(3));
+		check_known_answers(request);
+	}
+	else
+	{
+		request->inputs = PointerGetDatum(PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(2)));
+		request->count = 1;
+		check_json_size(request->inputs, "input");
+		check_json_size(PG_GETARG_DATUM(3), "known_answer");
+		request->known_answers = PointerGetDatum(PG_GETARG_JSONB_P(3));
+		match_check(request->type, request->match, PG_GETARG_JSONB_P(3));
+	}
 	request->performers = PG_GETARG_INT32(4);
 	request->expires_in = PG_GETARG_INTERVAL_P(5);
 	request->key = PG_ARGISNULL(6) ? NULL : PG_GETARG_TEXT_PP(6);
@@ -224,13 +290,14 @@ static bytea *
 hash_of(const Request *request)
 {
 	const text *texts[2] = {request->consensus, request->annotation};
-	const Jsonb *known = request->known_answer;
-	const void *data[9] = {&request->type->task_type, &request->performers,
+	const void *known = DatumGetPointer(request->known_answers);
+	const Jsonb *match = request->match;
+	const void *data[10] = {&request->type->task_type, &request->performers,
 		request->expires_in, VARDATA_ANY(DatumGetPointer(request->inputs)),
-	&request->min_performers, &request->target, "", "", known ? VARDATA_ANY(known) : ""};
-	Size		sizes[9] = {sizeof(int64), sizeof(int32), sizeof(Interval),
+	&request->min_performers, &request->target, "", "", known ? VARDATA_ANY(known) : "", match ? VARDATA_ANY(match) : ""};
+	Size		sizes[10] = {sizeof(int64), sizeof(int32), sizeof(Interval),
 		VARSIZE_ANY_EXHDR(DatumGetPointer(request->inputs)),
-	sizeof(int32), sizeof(float8), 0, 0, known ? VARSIZE_ANY_EXHDR(known) : 0};
+	sizeof(int32), sizeof(float8), 0, 0, known ? VARSIZE_ANY_EXHDR(known) : 0, match ? VARSIZE_ANY_EXHDR(match) : 0};
 
 	for (int i = 0; i < 2; i++)
 		if (texts[i])
@@ -238,7 +305,7 @@ hash_of(const Request *request)
 			data[6 + i] = VARDATA_ANY(texts[i]);
 			sizes[6 + i] = VARSIZE_ANY_EXHDR(texts[i]);
 		}
-	return request_hash(data, sizes, 9);
+	return request_hash(data, sizes, 10);
 }
 
 /* the first task that a key, used before, stands for */
@@ -290,7 +357,25 @@ supply_key_used(const UserHome *requester, const text *key, const bytea *hash, i
 static int64
 shelf_type(const Request *request)
 {
-	return request->known_answer ? -request->type->task_type : request->type->task_type;
+	return request->golden ? -request->type->task_type : request->type->task_type;
+}
+
+static void
+insert_golden_rows(const Request *request, int64 first, int64 fee, TimestampTz now, TimestampTz expires)
+{
+	const UserHome *requester = &request->requester;
+	Datum		values[13] = {Int32GetDatum(requester->partition), Int32GetDatum(request->performers),
+		Int64GetDatum(first), Int64GetDatum(shelf_type(request)), Int64GetDatum(requester->user_id),
+		Int64GetDatum(request->type->reward), Int64GetDatum(fee), TimestampTzGetDatum(now),
+		TimestampTzGetDatum(expires), request->inputs, request->known_answers,
+	PointerGetDatum(request->match), PointerGetDatum(request->annotation)};
+	char		nulls[13] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ',
+	request->match ? ' ' : 'n', request->annotation ? ' ' : 'n'};
+	SpiScope	scope;
+
+	spi_begin(&scope);
+	spi_run(&insert_golden_tasks, requester->partition, values, nulls, SPI_VIEW_CURRENT, 0);
+	spi_end(&scope);
 }
 
 /* the tasks' rows: one directly, many with one statement */
@@ -299,7 +384,9 @@ insert_rows(const Request *request, int64 first, int64 fee, TimestampTz now, Tim
 {
 	const UserHome *requester = &request->requester;
 
-	if (request->bulk)
+	if (request->bulk && request->golden)
+		insert_golden_rows(request, first, fee, now, expires);
+	else if (request->bulk)
 	{
 		Datum		values[15] = {Int32GetDatum(requester->partition), Int32GetDatum(request->performers),
 			Int64GetDatum(first), Int64GetDatum(request->type->task_type),
@@ -346,8 +433,10 @@ insert_rows(const Request *request, int64 first, int64 fee, TimestampTz now, Tim
 		nulls[TASK_CONFIDENCE - 1] = true;
 		nulls[TASK_ANSWER - 1] = true;
 		nulls[TASK_TALLY - 1] = true;
-		row[TASK_KNOWN_ANSWER - 1] = PointerGetDatum(request->known_answer);
-		nulls[TASK_KNOWN_ANSWER - 1] = request->known_answer == NULL;
+		row[TASK_KNOWN_ANSWER - 1] = request->known_answers;
+		nulls[TASK_KNOWN_ANSWER - 1] = !request->golden;
+		row[TASK_MATCH - 1] = PointerGetDatum(request->match);
+		nulls[TASK_MATCH - 1] = request->match == NULL;
 		row[TASK_ANNOTATION - 1] = PointerGetDatum(request->annotation);
 		nulls[TASK_ANNOTATION - 1] = request->annotation == NULL;
 		row[TASK_REVIEWING - 1] = BoolGetDatum(false);
@@ -414,8 +503,28 @@ taskex_create_golden_task(PG_FUNCTION_ARGS)
 {
 	Request		request;
 
-	read_golden_request(fcinfo, &request);
+	read_golden_request(fcinfo, &request, false);
 	PG_RETURN_INT64(supply(&request));
+}
+
+/* supplies several and returns the set of their ids */
+static void
+supply_all(FunctionCallInfo fcinfo, const Request *request)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	int64		first;
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	if (request->count == 0)
+		return;
+	first = supply(request);
+	for (int32 i = 0; i < request->count; i++)
+	{
+		Datum		value = Int64GetDatum(first + (int64) i * TASK_ID_STEP);
+		bool		isnull = false;
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
+	}
 }
 
 PG_FUNCTION_INFO_V1(taskex_create_tasks);
@@ -423,22 +532,22 @@ PG_FUNCTION_INFO_V1(taskex_create_tasks);
 Datum
 taskex_create_tasks(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Request		request;
-	int64		first;
 
 	read_request(fcinfo, &request, true);
-	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	if (request.count == 0)
-		return (Datum) 0;
-	first = supply(&request);
-	for (int32 i = 0; i < request.count; i++)
-	{
-		Datum		value = Int64GetDatum(first + (int64) i * TASK_ID_STEP);
-		bool		isnull = false;
+	supply_all(fcinfo, &request);
+	return (Datum) 0;
+}
 
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
-	}
+PG_FUNCTION_INFO_V1(taskex_create_golden_tasks);
+
+Datum
+taskex_create_golden_tasks(PG_FUNCTION_ARGS)
+{
+	Request		request;
+
+	read_golden_request(fcinfo, &request, true);
+	supply_all(fcinfo, &request);
 	return (Datum) 0;
 }
 

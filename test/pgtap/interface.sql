@@ -26,7 +26,8 @@ insert into expected values
     ('route', 'login text, OUT user_id bigint, OUT partition text, OUT node text, OUT epoch bigint', 'record', false),
     -- supplying
     ('create_task_type', 'requester text, title text, reward numeric, description text DEFAULT ''''::text, keywords text[] DEFAULT ''{}''::text[], lease interval DEFAULT ''01:00:00''::interval, auto_approve interval DEFAULT ''3 days''::interval, qualifications jsonb DEFAULT ''[]''::jsonb, result_schema jsonb DEFAULT NULL::jsonb', 'bigint', true),
-    ('create_golden_task', 'requester text, task_type bigint, input jsonb, known_answer jsonb, performers integer DEFAULT 100, expires_in interval DEFAULT ''30 days''::interval, idempotency_key text DEFAULT NULL::text, annotation text DEFAULT NULL::text', 'bigint', true),
+    ('create_golden_task', 'requester text, task_type bigint, input jsonb, known_answer jsonb, performers integer DEFAULT 100, expires_in interval DEFAULT ''30 days''::interval, idempotency_key text DEFAULT NULL::text, annotation text DEFAULT NULL::text, match jsonb DEFAULT NULL::jsonb', 'bigint', true),
+    ('create_golden_tasks', 'requester text, task_type bigint, inputs jsonb[], known_answers jsonb[], performers integer DEFAULT 100, expires_in interval DEFAULT ''30 days''::interval, idempotency_key text DEFAULT NULL::text, annotation text DEFAULT NULL::text, match jsonb DEFAULT NULL::jsonb', 'SETOF bigint', true),
     ('set_golden_rate', 'requester text, task_type bigint, rate double precision', 'void', true),
     ('create_task', 'requester text, task_type bigint, input jsonb, performers integer DEFAULT 1, expires_in interval DEFAULT ''7 days''::interval, consensus text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, min_performers integer DEFAULT NULL::integer, confidence double precision DEFAULT NULL::double precision, annotation text DEFAULT NULL::text', 'bigint', true),
     ('create_tasks', 'requester text, task_type bigint, inputs jsonb[], performers integer DEFAULT 1, expires_in interval DEFAULT ''7 days''::interval, consensus text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, min_performers integer DEFAULT NULL::integer, confidence double precision DEFAULT NULL::double precision, annotation text DEFAULT NULL::text', 'SETOF bigint', true),
@@ -169,7 +170,7 @@ select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace 
     'every function has a comment, also the internal ones');
 select is_empty($$ select p.oid::regprocedure from pg_proc p, unnest(p.proargnames[1:p.pronargs]) parameter
         where pronamespace = 'taskex'::regnamespace and parameter not in ('requester', 'performer', 'login', 'name', 'task_id', 'assignment_id')
-        and obj_description(p.oid, 'pg_proc') !~ ('\m' || parameter || '\M') and proname not in ('create_tasks', 'submit_assignments') $$,
+        and obj_description(p.oid, 'pg_proc') !~ ('\m' || parameter || '\M') and proname not in ('create_tasks', 'create_golden_tasks', 'submit_assignments') $$,
     'a function''s comment tells of each parameter that its name does not explain');
 
 -- views and types
@@ -197,7 +198,7 @@ insert into expected_column values
     ('payout_items', 'reference text, login text, amount numeric, state text, created_at timestamp with time zone, settled_at timestamp with time zone, external_reference text, error text'),
     ('payouts', 'reference text, payout_id bigint, created_at timestamp with time zone, minimum numeric, items bigint, pending bigint, paid bigint, failed bigint, amount numeric'),
     ('yearly_statements', 'login text, year integer, rewards_earned numeric, bonuses_earned numeric, withdrawn numeric, deposited numeric, rewards_paid numeric, bonuses_paid numeric, fees_paid numeric'),
-    ('golden_tasks', 'task_id bigint, requester text, task_type_id bigint, title text, state text, performers integer, free_slots integer, answered integer, answered_right integer, rate double precision, reward numeric, fee numeric, created_at timestamp with time zone, expires_at timestamp with time zone, annotation text, known_answer jsonb, input jsonb'),
+    ('golden_tasks', 'task_id bigint, requester text, task_type_id bigint, title text, state text, performers integer, free_slots integer, answered integer, answered_right integer, rate double precision, reward numeric, fee numeric, created_at timestamp with time zone, expires_at timestamp with time zone, annotation text, known_answer jsonb, input jsonb, match jsonb'),
     ('tasks', 'task_id bigint, requester text, task_type_id bigint, title text, state text, performers integer, free_slots integer, in_progress integer, submitted integer, judged integer, reward numeric, fee numeric, consensus text, created_at timestamp with time zone, expires_at timestamp with time zone, input jsonb, annotation text'),
     ('templates', 'requester text, name text, version integer, description text, parameters jsonb, body jsonb, created_at timestamp with time zone'),
     ('transfers', 'transfer_id bigint, at timestamp with time zone, login text, kind text, available numeric, held numeric, counterparty text, subject_id bigint, reference text'),

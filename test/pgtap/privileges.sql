@@ -6,7 +6,7 @@ select no_plan();
 -- the least role that may; '' is nobody but the owner
 create temporary table may_execute (name text, role text);
 insert into may_execute
-    select unnest(array['accept_next', 'accept_task', 'approve_assignment', 'balance', 'create_golden_task', 'create_task', 'create_task_type', 'create_tasks', 'expire_task',
+    select unnest(array['accept_next', 'accept_task', 'approve_assignment', 'balance', 'create_golden_task', 'create_golden_tasks', 'create_task', 'create_task_type', 'create_tasks', 'expire_task',
         'extend_assignment', 'reject_assignment', 'return_assignment', 'route', 'set_golden_rate', 'statement', 'submit_assignment', 'submit_assignments', 'task_answer', 'task_answers', 'task_consensus',
         'task_results', 'update_user', 'withdraw']), 'taskex_user'
     union all select 'register_user', 'taskex_app'
@@ -27,7 +27,7 @@ insert into may_execute select unnest(array['infer_performers', 'infer_truth']),
 insert into may_execute select unnest(array['read_events', 'subscribe', 'test_event', 'unsubscribe']), 'taskex_user';
 create temporary table may_execute_internal (name text, role text);
 insert into may_execute_internal
-    select unnest(array['amount', 'caller_admin', 'caller_ids', 'caller_trusted', 'errors', 'inferences', 'now']), 'taskex_user'
+    select unnest(array['amount', 'answer_score', 'caller_admin', 'caller_ids', 'caller_trusted', 'errors', 'inferences', 'now']), 'taskex_user'
     union all select unnest(array['loaded', 'workers']), 'taskex_admin';
 insert into may_execute_internal values ('task_state', 'taskex_user');
 insert into may_execute_internal values ('journal_lag', 'taskex_admin');

@@ -241,12 +241,21 @@ SELECT taskex.unblock_performer('fi_zoo', 'fi_ann');
 SELECT pg_temp.found('''fi_ann''', '''dragon''');
 -- golden tasks are not told from others
 SELECT taskex.create_golden_task('fi_zoo', pg_temp.kind('hidden'), '"gold"', '"known"') AS golden \gset
-SELECT input, pg_temp.kind('hidden') = task_type_id AS type FROM taskex.preview_task('fi_ann', :golden);
+SELECT input, pg_temp.kind('hidden') = task_type_id AS type, expires_at AS shown, free_slots FROM taskex.preview_task('fi_ann', :golden);
+SELECT DISTINCT expires_at AS of_others FROM taskex.tasks WHERE task_type_id = pg_temp.kind('hidden');
+SELECT expires_at AS own FROM taskex.preview_task('fi_zoo', :golden);
 SELECT assignment_id AS a FROM taskex.accept_task('fi_ann', :golden) \gset
 SELECT taskex.submit_assignment('fi_ann', :a, '"known"');
 SELECT count(*) > 0 AS ran FROM taskex.run_due();
 SELECT pg_temp.found('''fi_bob''', '''hidden dragon''', 'location => ''DE''');
 SELECT tasks, slots - used AS open, golden FROM _taskex.catalogue WHERE task_type_id = pg_temp.kind('hidden');
+-- to their requester they are no part of the work
+SELECT tasks, slots, done, pending, available, given_up, cost, cost_to_come FROM taskex.batches WHERE requester = 'fi_zoo' AND task_type_id = pg_temp.kind('hidden');
+SELECT taskex.approve_assignment('fi_zoo', :a);
+SELECT count(taskex.expire_task('fi_zoo', :golden));
+SELECT count(*) > 0 AS ran FROM taskex.run_due();
+SELECT tasks, slots, done, pending, available, given_up, cost, cost_to_come FROM taskex.batches WHERE requester = 'fi_zoo' AND task_type_id = pg_temp.kind('hidden');
+SELECT tasks, slots, submitted, approved, released_slots, held > 0 AS held FROM _taskex.progress WHERE task_type_id = -pg_temp.kind('hidden');
 
 -- what is decided gives up its slots
 INSERT INTO kind VALUES ('decided', taskex.create_task_type('fi_zoo', 'Decide', 0));

@@ -103,6 +103,60 @@ SELECT state FROM taskex.golden_tasks WHERE task_id = :g3;
 SELECT pg_temp.try(format('SELECT taskex.accept_task(''go_9'', %s)', :g3));
 SELECT * FROM pg_temp.broken;
 
+-- many at once, all or none
+SELECT held AS before FROM taskex.balance('go_req') \gset
+INSERT INTO bad (call) VALUES ('create_golden_tasks(''go_req'', %s, ARRAY[''1'', ''2'']::jsonb[], ARRAY[''"a"'']::jsonb[])'),
+    ('create_golden_tasks(''go_req'', %s, ARRAY[''1'', ''2'']::jsonb[], ARRAY[''"a"'', NULL]::jsonb[])'),
+    ('create_golden_tasks(''go_req'', %s, ARRAY[''1'', NULL]::jsonb[], ARRAY[''"a"'', ''"b"'']::jsonb[])'),
+    ('create_golden_tasks(''go_req'', %s, ARRAY[''1'', ''2'']::jsonb[], ARRAY[''"a"'', ''2'']::jsonb[])'),
+    ('create_golden_tasks(''go_req'', %s, ARRAY[''1'']::jsonb[], ARRAY[[''"a"'']]::jsonb[])');
+SELECT call, pg_temp.try('SELECT taskex.' || format(call, :type)) AS says FROM bad WHERE call LIKE '%tasks(%ARRAY%' ORDER BY number;
+SELECT held - :before AS held FROM taskex.balance('go_req');
+SELECT count(*) FROM taskex.create_golden_tasks('go_req', :type, '{}', '{}');
+SELECT array_agg(t) AS many FROM taskex.create_golden_tasks('go_req', :type, ARRAY['"m1"', '"m2"', '"m3"']::jsonb[], ARRAY['"A"', '"B"', '"C"']::jsonb[], 2,
+    idempotency_key => 'many', annotation => 'bulk', match => '{"ignore_case": true}') t \gset
+SELECT held - :before AS held FROM taskex.balance('go_req');
+SELECT task_id = (:'many'::bigint[])[1] AS first, state, performers, expires_at, annotation, known_answer, match, input FROM taskex.golden_tasks WHERE task_id = ANY (:'many') ORDER BY task_id;
+SELECT array_agg(t) = :'many' AS same FROM taskex.create_golden_tasks('go_req', :type, ARRAY['"m1"', '"m2"', '"m3"']::jsonb[], ARRAY['"A"', '"B"', '"C"']::jsonb[], 2,
+    idempotency_key => 'many', annotation => 'bulk', match => '{"ignore_case": true}') t;
+SELECT pg_temp.try(format($$SELECT taskex.create_golden_tasks('go_req', %s, ARRAY['"m1"', '"m2"', '"m3"']::jsonb[], ARRAY['"A"', '"B"', '"C"']::jsonb[], 2,
+    idempotency_key => 'many', annotation => 'bulk')$$, :type));
+-- they are given like others
+SELECT input FROM taskex.accept_next('go_9', :type, 100) WHERE input IN ('"m1"', '"m2"', '"m3"');
+
+-- what counts as right
+SELECT result, known, rule, round(_taskex.answer_score(result::jsonb, known::jsonb, rule::jsonb), 4) AS score FROM (VALUES
+    ('1', '1.0', NULL), ('"a"', '"A"', NULL), ('"a"', '"A"', '{}'), ('"a"', '"A"', '{"ignore_case": true}'),
+    ('"b"', '"A"', '{"ignore_case": true}'), ('1.5', '1', '{"tolerance": 0.5}'), ('1.51', '1', '{"tolerance": 0.5}'), ('"1.5"', '1', '{"tolerance": 0.5}'),
+    ('[1, [2.1]]', '[1.05, [2]]', '{"tolerance": 0.1}'), ('[1]', '[1, 2]', '{"tolerance": 10}'), ('{"a": {"b": "X"}}', '{"a": {"b": "x"}}', '{"ignore_case": true}'),
+    ('{"x": 1, "y": 2}', '{"x": 1, "y": 3}', NULL), ('{"x": 1, "y": 2, "z": 0}', '{"x": 1, "y": 2}', NULL), ('{"x": 1}', '{}', NULL), ('[1]', '{"x": 1}', NULL),
+    ('{"x": 1, "y": 2}', '{"x": 1, "y": 3}', '{"keys": ["x"]}'), ('{"y": 3}', '{"x": 1, "y": 3}', '{"keys": ["x"]}'), ('7', '{"x": 1}', '{"keys": ["x"]}'),
+    ('{"x": 1, "y": 9, "z": "A"}', '{"x": 1.1, "y": 3, "z": "a"}', '{"keys": ["x", "z", "y"], "tolerance": 0.2, "ignore_case": true}'),
+    ('2', '[1, 2, 3]', '{"any": true}'), ('4', '[1, 2, 3]', '{"any": true}'), ('[1, 2, 3]', '[1, 2, 3]', '{"any": true}'), ('[1]', '[[1], [2]]', '{"any": true}'),
+    ('3.2', '[1, 3]', '{"any": true, "tolerance": 0.25}'), ('[1]', '[1]', '{"any": false}'), ('{"x": 1, "y": 2}', '[{"x": 0, "y": 0}, {"x": 0, "y": 2}]', '{"any": true}'),
+    ('9e131071', '-9e131071', '{"tolerance": 1e15}'), ('null', 'null', NULL), ('true', 'false', '{"tolerance": 1}'), (NULL, '1', NULL)) v (result, known, rule);
+-- rules are checked, with what is known
+SELECT taskex.create_task_type('go_req', 'Free', 0) AS free \gset
+SELECT known, rule, pg_temp.try(format('SELECT taskex.create_golden_task(''go_req'', %s, ''1'', %L, match => %L)', :free, known, rule)) AS says FROM (VALUES
+    ('1', '[]'), ('1', '1'), ('1', '{"near": 1}'), ('1', '{"any": 1}'), ('1', '{"any": true}'), ('[]', '{"any": true}'), ('{"a": 1}', '{"any": true}'),
+    ('1', '{"tolerance": "1"}'), ('1', '{"tolerance": -1}'), ('1', '{"tolerance": 1e16}'), ('"a"', '{"tolerance": 1}'), ('1', '{"ignore_case": null}'), ('1', '{"ignore_case": true}'),
+    ('{"x": 1}', '{"keys": []}'), ('{"x": 1}', '{"keys": "x"}'), ('{"x": 1}', '{"keys": [1]}'), ('{"x": 1}', '{"keys": ["x", "x"]}'), ('{"x": 1}', '{"keys": ["y"]}'),
+    ('1', '{"keys": ["x"]}'), ('[{"x": 1}, {"y": 1}]', '{"any": true, "keys": ["x"]}'), ('{"x": "a", "y": 1}', '{"keys": ["x"], "tolerance": 1}'),
+    ('{"x": "a", "y": 1}', '{"keys": ["y"], "tolerance": 1}'), ('[1, "a"]', '{"any": true, "tolerance": 1, "ignore_case": true}')) v (known, rule);
+SELECT pg_temp.try(format($$SELECT taskex.create_golden_task('go_req', %s, '1', '["a", 1]', match => '{"any": true}')$$, :type)) AS of_the_format,
+    pg_temp.try(format($$SELECT taskex.create_golden_task('go_req', %s, '1', '["a", "b"]', match => '{"any": true}')$$, :type)) AS each;
+-- they hold wherever results are compared: policies, reliabilities, and the requester's view
+SELECT taskex.create_policy('go_req', 'known_answer', '{"thresholds": [{"of": "assignment", "less_than": 60, "action": {"do": "reject", "reason": "wrong"}}]}', :free) > 0 AS policy;
+SELECT taskex.create_golden_task('go_req', :free, '1', '[{"x": 10, "y": "yes"}, {"x": 20, "y": "no"}]', 4, match => '{"any": true, "tolerance": 1, "ignore_case": true}') AS g \gset
+SELECT count(taskex.submit_assignment(who, (taskex.accept_task(who, :g)).assignment_id, result)) FROM (VALUES ('go_1', '{"x": 10.5, "y": "YES"}'::jsonb), ('go_2', '{"x": 19, "y": "No"}'),
+    ('go_3', '{"x": 10, "y": "no"}'), ('go_4', '"no"')) v (who, result);
+SELECT count(*) FROM taskex.run_due();
+SELECT answered, answered_right FROM taskex.golden_tasks WHERE task_id = :g;
+SELECT performer, score FROM taskex.policy_results WHERE task_id = :g ORDER BY performer;
+SELECT performer, state FROM taskex.task_results('go_req', :g) ORDER BY performer;
+SELECT d.login, r.agreed, r.compared FROM _taskex.reliability r JOIN _taskex.directory d ON d.user_id = r.performer_id WHERE r.task_type_id = :free ORDER BY 1;
+SELECT * FROM pg_temp.broken;
+
 -- their time ends as that of others, and all money comes back
 SET taskex.clock = '2107-03-01 00:00:00+00';
 SELECT what, count > 0 AS some FROM taskex.run_due() WHERE what LIKE ANY ('{leases%,tasks%}') ORDER BY 1;

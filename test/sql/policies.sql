@@ -118,7 +118,7 @@ SELECT pg_temp.bad('agreement', '{"thresholds": [{"of": "task", "at_least": 1, "
 SELECT pg_temp.bad('agreement', format('{"thresholds": [%s]}', repeat('{"at_least": 1, "action": {"do": "suspend"}},', 20) || '{"at_least": 1, "action": {"do": "suspend"}}')) AS many;
 SELECT pg_temp.try(format('taskex.create_policy(''p_req'', ''agreement'', %L)', jsonb_build_object('thresholds', repeat('x', 70000)))) AS large;
 -- what performers submit makes no evaluation fail, however large
-SELECT a, b, _taskex.answer_score(a::jsonb, b::jsonb, 1) FROM (VALUES ('1', '2'), ('1', '2.5'), ('9e131071', '-9e131071'), ('9e131071', '9e131071'),
+SELECT a, b, _taskex.answer_score(a::jsonb, b::jsonb, '{"tolerance": 1}') FROM (VALUES ('1', '2'), ('1', '2.5'), ('9e131071', '-9e131071'), ('9e131071', '9e131071'),
     ('{"x": 9e131071, "y": "1"}', '{"x": -9e131071, "y": "1"}'), ('null', '1'), ('[]', '1'), ('"a"', '1'), ('{}', '{"x": 1}')) v (a, b);
 SELECT pg_temp.try($$taskex.create_policy('p_req', 'agreement', '{"thresholds": [{"at_least": 1, "action": {"do": "suspend"}}]}', 0)$$) AS no_such_type;
 DO $$ BEGIN PERFORM taskex.create_policy('p_oth', 'submitted_count', '{"thresholds": [{"at_least": 5, "action": {"do": "suspend"}}]}') FROM generate_series(1, 94); END $$;
@@ -308,6 +308,19 @@ SELECT count(*) AS unread FROM taskex.messages('p_req', true);
 SELECT count(*) AS first_page FROM taskex.messages('p_req', max_rows => 1);
 SELECT count(*) AS older FROM taskex.messages('p_req', before => (SELECT max(message_id) FROM taskex.messages('p_req')));
 SELECT pg_temp.try('taskex.messages(''p_req'', max_rows => 0)'), pg_temp.try('taskex.messages(''p_req'', max_rows => 10001)');
+-- what the server has not the means for is tried for a time, and then has failed
+CREATE FUNCTION pg_temp.no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no room' USING ERRCODE = 'disk_full'; END $$;
+DO $$ BEGIN EXECUTE format('CREATE TRIGGER no_room BEFORE INSERT ON _taskex.message_%s FOR EACH ROW EXECUTE FUNCTION pg_temp.no_room()', _taskex.home(_taskex.user_id('p_req'))); END $$;
+SELECT pg_temp.policy('policy full', 'submitted_count', '{"thresholds": [{"at_least": 1, "action": {"do": "notify", "subject": "full", "message": "full"}}]}');
+SELECT taskex.deposit('p_req', 1, 'full') > 0 AS deposited;
+CALL pg_temp.works('full', 'ann', ARRAY['1']::jsonb[]);
+DO $$ BEGIN FOR i IN 1 .. 99 LOOP PERFORM taskex.run_due(); END LOOP; END $$;
+SELECT a.state, a.error, p.tries FROM taskex.policy_actions a JOIN _taskex.policy_action p USING (action_id) WHERE a.policy_id = pg_temp.id('policy full');
+SELECT count(*) FROM taskex.run_due();
+SELECT a.state, a.error, p.tries FROM taskex.policy_actions a JOIN _taskex.policy_action p USING (action_id) WHERE a.policy_id = pg_temp.id('policy full');
+DO $$ BEGIN EXECUTE format('DROP TRIGGER no_room ON _taskex.message_%s', _taskex.home(_taskex.user_id('p_req'))); END $$;
+SELECT taskex.delete_policy('p_req', pg_temp.id('policy full'));
+
 SELECT * FROM taskex.notify_performers('p_req', ARRAY['p_bob', 'nobody', 'p_oth', 'p_bob', 'p_ann'], 'Thank you', 'More work comes on Monday.');
 SELECT sender, subject, message FROM taskex.messages('p_ann');
 SELECT pg_temp.try($$taskex.notify_performers('p_req', '{p_ann,NULL}', 'x', 'x')$$), pg_temp.try($$taskex.notify_performers('p_req', '{p_ann}', '', 'x')$$),
