@@ -178,7 +178,7 @@ BEGIN
     LOCK TABLE _taskex.journal_consumer IN SHARE UPDATE EXCLUSIVE MODE;
     SELECT * INTO t FROM _taskex.event_turn ORDER BY turn DESC LIMIT 1;
     IF NOT FOUND THEN
-        INSERT INTO _taskex.event_turn SELECT 0, _taskex.now() WHERE _taskex.journal_begun();
+        INSERT INTO _taskex.event_turn VALUES (0, _taskex.now());
         RETURN 0;
     END IF;
     IF t.started_at > _taskex.now() - current_setting('taskex.event_retention')::interval / 2 THEN

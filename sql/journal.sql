@@ -338,12 +338,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _taskex.journal_retry() IS 'Hands to consumers what they missed, if it is time to try again.';
 
--- While a dump is restored its rows come first and its sequences last. What the
--- conductor wrote in between would be in the way of the rows to come.
-CREATE FUNCTION _taskex.journal_begun() RETURNS boolean
-    LANGUAGE sql STABLE AS 'SELECT is_called FROM _taskex.journal_id_seq';
-COMMENT ON FUNCTION _taskex.journal_begun() IS 'Has any id of an act been taken here, or restored?';
-
 -- What has ended as of a snapshot is fixed: its acts are the batch. What has not
 -- ended and is below the new bound becomes "pending", and is looked for by its id
 -- until it has ended: so nothing is read twice, and an open transaction delays its
@@ -366,9 +360,6 @@ BEGIN
     SELECT * INTO STRICT c FROM _taskex.journal_cursor ORDER BY number DESC LIMIT 1;
     IF c.incarnation <> _taskex.incarnation() OR (c.number = 0 AND EXISTS (SELECT FROM _taskex.journal_act j
             WHERE j.xid < c.upto OR j.xid > pg_current_xact_id())) THEN
-        IF NOT _taskex.journal_begun() THEN
-            RETURN 0;
-        END IF;
         PERFORM _taskex.journal_adopt(c.number);
         RETURN max_acts;    -- its acts are dispatched next, when they are committed
     END IF;

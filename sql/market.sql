@@ -509,4 +509,5 @@ CREATE FUNCTION taskex.run_due(OUT what text, OUT count bigint)
     RETURNS SETOF record LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_run_due';
 COMMENT ON FUNCTION taskex.run_due() IS
 'Does at once, in this session and by its taskex.clock, what the conductor does all the time: ends
-leases, approves what is due, expires tasks, hands the journal over, carries out review policies. Result: how many of each. Operators only.';
+leases, approves what is due, expires tasks, hands the journal over, carries out review policies. Result: how many of each.
+Errors: object_not_in_prerequisite_state (55000) while a dump is being restored. Operators only.';

@@ -155,6 +155,10 @@ CREATE VIEW taskex.health AS
     FROM (SELECT count(*) AS n FROM _taskex.partition p JOIN _taskex.node n USING (node_id)
         WHERE p.state = 'active' AND n.state = 'active' AND node_id = 0) p
     UNION ALL
+    SELECT 'complete', c.relispopulated, CASE WHEN c.relispopulated THEN 'no restore of a dump is under way'
+        ELSE 'a dump is being restored, or that was broken off; the conductor waits' END
+    FROM pg_class c WHERE c.oid = to_regclass('_taskex.complete')
+    UNION ALL
     SELECT 'journal', coalesce(l.seconds, 0) < 60 AND l.failing = 0,
         CASE WHEN l.failing > 0 THEN format('consumers failed with %s acts, %s set aside (taskex.failed_acts has them); %s',
                 l.failing, l.set_aside, l.message)

@@ -22,6 +22,7 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
 #include "miscadmin.h"
 #include "storage/shmem.h"
@@ -30,6 +31,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 typedef struct RealmSlot
 {
@@ -220,6 +222,25 @@ realm_current(void)
 				 errmsg("extension \"taskex\" is not installed in this database"),
 				 errhint("Use CREATE EXTENSION taskex.")));
 	return realm;
+}
+
+/*
+ * taskex.add_partition() makes the materialized view _taskex.complete.  A dump
+ * has it, empty at first: it is filled after everything else, also by parallel
+ * jobs of pg_restore, which keep no other order.
+ */
+RealmState
+realm_state(void)
+{
+	Oid			relid = get_relname_relid("complete", get_namespace_oid("_taskex", true));
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool		filled;
+
+	if (!HeapTupleIsValid(tuple))
+		return REALM_EMPTY;
+	filled = ((Form_pg_class) GETSTRUCT(tuple))->relispopulated;
+	ReleaseSysCache(tuple);
+	return filled ? REALM_COMPLETE : REALM_RESTORING;
 }
 
 Oid

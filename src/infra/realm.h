@@ -33,6 +33,16 @@ extern const Realm *realm_current(void);
 /* the same, or NULL where this database has no exchange */
 extern const Realm *realm_find(void);
 
+typedef enum RealmState
+{
+	REALM_EMPTY,				/* no storage partition yet */
+	REALM_RESTORING,			/* a dump is being restored: rows are missing */
+	REALM_COMPLETE
+} RealmState;
+
+/* is all of the exchange here? */
+extern RealmState realm_state(void);
+
 /* the extension's owner, also without shared memory */
 extern Oid	realm_owner(void);
 

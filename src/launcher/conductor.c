@@ -24,10 +24,19 @@
 static bool no_exchange = false;
 static bool begun = false;
 
+typedef struct Look
+{
+	bool		found;
+	bool		complete;		/* else rows that we might write are still to come */
+} Look;
+
 static void
 look_for_exchange(void *arg)
 {
-	*(bool *) arg = realm_find() != NULL;
+	Look	   *look = arg;
+
+	look->found = realm_find() != NULL;
+	look->complete = look->found && realm_state() == REALM_COMPLETE;
 }
 
 static void
@@ -50,7 +59,7 @@ until_next(void)
 static long
 conductor_round(void)
 {
-	bool		found;
+	Look		look;
 	bool		more;
 	int64		counts[DUE_KINDS];
 
@@ -66,13 +75,13 @@ conductor_round(void)
 			return -1;
 		begun = true;
 	}
-	worker_transaction("looking for the exchange", look_for_exchange, &found);
-	if (!found)
+	worker_transaction("looking for the exchange", look_for_exchange, &look);
+	if (!look.found)
 	{
 		no_exchange = true;
 		return -1;
 	}
-	if (!guc_conductor)
+	if (!guc_conductor || !look.complete)
 		return guc_conductor_interval;
 
 	due_work(true, counts);

@@ -13,6 +13,7 @@
 #include "market/market.h"
 #include "market/policy.h"
 #include "base/clock.h"
+#include "infra/realm.h"
 #include "infra/spi.h"
 #include "infra/worker.h"
 #include "journal/journal.h"
@@ -395,6 +396,12 @@ taskex_run_due(PG_FUNCTION_ARGS)
 
 	directory_require_admin("run due work");
 	PreventCommandIfReadOnly("run_due()");
+	if (realm_state() == REALM_RESTORING)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the exchange is not complete"),
+				 errdetail("A dump is being restored, or that was broken off."),
+				 errhint("Wait for pg_restore to end; see taskex.health.")));
 	InitMaterializedSRF(fcinfo, 0);
 	due_work(false, counts);
 	feed_maintain();
