@@ -157,7 +157,7 @@ CREATE VIEW taskex.health AS
     UNION ALL
     SELECT 'complete', c.relispopulated, CASE WHEN c.relispopulated THEN 'no restore of a dump is under way'
         ELSE 'a dump is being restored, or that was broken off; the conductor waits' END
-    FROM pg_class c WHERE c.oid = to_regclass('_taskex.complete')
+    FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace WHERE s.nspname = '_taskex' AND c.relname = 'complete'
     UNION ALL
     SELECT 'journal', coalesce(l.seconds, 0) < 60 AND l.failing = 0,
         CASE WHEN l.failing > 0 THEN format('consumers failed with %s acts, %s set aside (taskex.failed_acts has them); %s',

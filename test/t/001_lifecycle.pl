@@ -179,6 +179,7 @@ for my $db ('parallel', 'pieces')
 #
 # Copies and ends of databases that have a conductor
 #
+$before = balances($node, 'shop');
 is(prompt($node, 'postgres', 'create database copy template shop'), '', 'CREATE DATABASE ... TEMPLATE');
 await_conductor($node, 'copy', 'the copy gets a conductor');
 await_conductor($node, 'shop', 'the original keeps one');

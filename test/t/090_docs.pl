@@ -86,6 +86,37 @@ SKIP:
 	note($out);
 	ok_checks($node, 'pasted', 'and leaves the books right');
 }
+
+# The SQL of a page, in psql after the README's first block: fenced or indented, and what a
+# comment "<!-- sql: ... -->" gives it to work on. After "<!-- fragment -->" a block is left out.
+sub examples
+{
+	my $text = shift;
+	my @found;
+	while ($text =~ /(<!--\ fragment\ -->\n+)? (?: ^```sql\n(.*?)^``` | ^<!--\ sql:\ (.*?)-->$ | (?<=\n\n)((?:^\ {4}[^\n]*\n|^\n(?=\ {4}))+) )/gmsx)
+	{
+		my ($fragment, $block) = ($1, $2 // $3 // $4);
+		next if defined $fragment || (defined $4 && $block !~ /^ {4}(?:select|begin|set|create|alter)\b/i);
+		push @found, $block;
+	}
+	return @found;
+}
+
+my ($first) = $readme =~ /^```sql\n(.*?)^```/ms;
+my %executed;
+for my $page (grep { m{^docs/} } @pages)
+{
+	my @blocks = examples(slurp_file("$top/$page")) or next;
+	my $db = $page =~ s{^docs/(.*)\.md}{page_$1}r =~ tr/-/_/r;
+	my ($out, $err);
+	$node->safe_psql('postgres', "create database $db");
+	my $status = $node->psql($db, join("\n", "set client_min_messages = warning;\n$first", @blocks) =~ s{'/path/to/disk'}{''}r,
+		stdout => \$out, stderr => \$err, on_error_stop => 0);
+	is($err, '', "$page: all " . @blocks . ' examples work');
+	ok_checks($node, $db, "$page: and leave the books right");
+	$executed{$page} = 1;
+}
+cmp_ok(keys %executed, '>=', 6, 'pages with examples: ' . join ' ', sort keys %executed);
 $node->stop;
 
 done_testing();
