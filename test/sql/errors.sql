@@ -116,6 +116,7 @@ INSERT INTO good_call VALUES
     ('reject_request', ARRAY['''e_req''', 'pg_temp.id(''request'')', '''no''']),
     ('request_qualification', ARRAY['''e_oth''', 'pg_temp.id(''qualification'')', '''{"a": 1}''']),
     ('resume_performer', ARRAY['''e_per''']),
+    ('retry_failed_acts', ARRAY['NULL']),
     ('revoke_qualification', ARRAY['''e_req''', 'pg_temp.id(''qualification'')', '''e_per''', '''no''']),
     ('start_qualification_test', ARRAY['''e_oth''', 'pg_temp.id(''timed'')']),
     ('suspend_performer', ARRAY['''e_per''', '''careless''', '''2106-01-01''']),
