@@ -516,7 +516,7 @@ BEGIN
     s.task_types := CASE WHEN filters ? 'task_types' THEN ARRAY(SELECT t::numeric::bigint FROM jsonb_array_elements_text(filters -> 'task_types') t) END;
 
     -- two sessions of one performer: one after the other
-    PERFORM pg_advisory_xact_lock('_taskex.saved_search'::regclass::int, hashint8(performer));
+    EXECUTE format('SELECT FROM _taskex.profile_%s WHERE user_id = $1 FOR NO KEY UPDATE', _taskex.home(performer)) USING performer;
     DELETE FROM _taskex.saved_search o WHERE o.user_id = performer AND o.name = save_search.name;
     IF (SELECT count(*) FROM _taskex.saved_search o WHERE o.user_id = performer) >= 100 THEN
         RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'a performer keeps at most 100 searches',

@@ -135,6 +135,14 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _taskex.find_qualification(bigint) IS 'A qualification that is not deleted, or the error unknown_qualification.';
 
+CREATE FUNCTION _taskex.hold_qualification(id bigint) RETURNS _taskex.qualification_type LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM _taskex.qualification_type t WHERE t.qualification_type_id = id FOR KEY SHARE;
+    RETURN _taskex.find_qualification(id);
+END $$;
+COMMENT ON FUNCTION _taskex.hold_qualification(bigint) IS
+    'As find_qualification; the qualification is not deleted before the transaction ends. Changes of it need not wait.';
+
 -- deleted ones too: what was granted can still be looked at, and revoked
 CREATE FUNCTION _taskex.check_owner(owner_id bigint, id bigint, may_be_deleted boolean = false) RETURNS void LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -217,7 +225,10 @@ CREATE FUNCTION _taskex.delete_qualification(owner_id bigint, id bigint)
     RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     r record;
+    waits boolean;
 BEGIN
+    -- requests under way end first (hold_qualification), and are seen below
+    PERFORM FROM _taskex.qualification_type t WHERE t.qualification_type_id = id AND t.requester_id = owner_id FOR UPDATE;
     UPDATE _taskex.qualification_type t SET state = 'deleted', changed_at = _taskex.now()
         WHERE t.qualification_type_id = id AND t.requester_id = owner_id AND t.state <> 'deleted';
     IF NOT FOUND THEN
@@ -225,7 +236,12 @@ BEGIN
     END IF;
     FOR r IN SELECT q.request_id, q.partition_id FROM _taskex.qualification_request q
             WHERE q.qualification_type_id = id AND q.state IN ('started', 'pending') ORDER BY q.request_id LOOP
-        PERFORM _taskex.decide_request(r.partition_id, r.request_id, owner_id, 'rejected', NULL, 'the qualification was deleted');
+        -- somebody may have decided it meanwhile
+        EXECUTE format('SELECT state IN (''started'', ''pending'') FROM _taskex.qualification_request_%s WHERE request_id = $1 FOR UPDATE',
+            r.partition_id) INTO waits USING r.request_id;
+        IF waits THEN
+            PERFORM _taskex.decide_request(r.partition_id, r.request_id, owner_id, 'rejected', NULL, 'the qualification was deleted');
+        END IF;
     END LOOP;
 END $$;
 COMMENT ON FUNCTION _taskex.delete_qualification(bigint, bigint) IS 'Body of taskex.delete_qualification.';

@@ -212,7 +212,7 @@ CREATE FUNCTION _taskex.start_qualification_test(asker_id bigint, qualification_
         OUT answer_until timestamptz)
     RETURNS record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    q _taskex.qualification_type := _taskex.find_qualification(qualification_id);
+    q _taskex.qualification_type := _taskex.hold_qualification(qualification_id);
     r _taskex.qualification_request;
 BEGIN
     IF q.test_duration IS NULL THEN
@@ -257,7 +257,7 @@ CREATE FUNCTION _taskex.request_qualification(asker_id bigint, qualification_id 
     RETURNS record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     home int := _taskex.home(asker_id);
-    q _taskex.qualification_type := _taskex.find_qualification(qualification_id);
+    q _taskex.qualification_type := _taskex.hold_qualification(qualification_id);
     r _taskex.qualification_request;
     now timestamptz := _taskex.now();
     fresh boolean;

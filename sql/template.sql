@@ -75,7 +75,7 @@ BEGIN
     END IF;
 
     -- versions are numbered one after the other
-    PERFORM pg_advisory_xact_lock(hashtextextended(template_name, requester));
+    EXECUTE format('SELECT FROM _taskex.profile_%s WHERE user_id = $1 FOR NO KEY UPDATE', _taskex.home(requester)) USING requester;
     SELECT * INTO last FROM _taskex.template t WHERE t.requester_id = requester AND t.name = template_name ORDER BY t.version DESC LIMIT 1;
     IF FOUND AND (last.body, last.parameters, last.description) = (body, parameters, description) THEN
         RETURN last.version;
