@@ -149,7 +149,7 @@ CREATE FUNCTION taskex.render_template(requester text, template text, parameters
     RETURNS jsonb LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';
 COMMENT ON FUNCTION taskex.render_template(text, text, jsonb, int) IS
 'The input that a task made from a template would have. template: its name. parameters: a JSON object with a value for each.
-version: of the template; NULL: the newest. Errors: unknown_template (TX118), invalid_parameter_value (22023).';
+version: of the template; NULL: the newest. Errors: unknown_template (TX118), input_too_large (TX111), invalid_parameter_value (22023).';
 CREATE FUNCTION _taskex.render_template(requester bigint, template text, parameters jsonb, version int)
     RETURNS jsonb LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     SELECT (_taskex.render_all(requester, template, version, ARRAY[parameters]))[1]

@@ -9,6 +9,8 @@
 #include "postgres.h"
 
 #include "base/args.h"
+#include "base/errcodes.h"
+#include "base/guc.h"
 #include "base/json_schema.h"
 
 #include "fmgr.h"
@@ -95,9 +97,30 @@ append_value(StringInfo buffer, JsonbValue *value)
 	}
 }
 
+/* what is made is bounded while it is made: a few lines can stand for gigabytes */
+static void
+count_size(Size *size, Size more)
+{
+	*size += more;
+	if (*size > (Size) guc_max_input_size * 1024)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_INPUT_TOO_LARGE),
+				 errmsg("what the template makes of the parameters is too large"),
+				 errdetail("The limit is %zu bytes.", (Size) guc_max_input_size * 1024),
+				 errhint("Store large data elsewhere and refer to them, or raise taskex.max_input_size.")));
+}
+
+static Size
+size_of(const JsonbValue *value)
+{
+	return value->type == jbvString ? value->val.string.len :
+		value->type == jbvBinary ? value->val.binary.len :
+		value->type == jbvNumeric ? VARSIZE_ANY(value->val.numeric) : 0;
+}
+
 /* the string with its placeholders filled in */
 static void
-render_string(Jsonb *parameters, const JsonbValue *string, JsonbValue *result)
+render_string(Jsonb *parameters, const JsonbValue *string, JsonbValue *result, Size *size)
 {
 	const char *at = string->val.string.val;
 	const char *end = at + string->val.string.len;
@@ -109,18 +132,25 @@ render_string(Jsonb *parameters, const JsonbValue *string, JsonbValue *result)
 	if (piece.name && piece.text.len == 0 && at == end)
 	{
 		parameter(parameters, &piece, result);
+		count_size(size, size_of(result));
 		return;
 	}
 	for (;;)
 	{
 		JsonbValue	value;
+		int			had;
 
+		had = buffer.len;
 		appendBinaryStringInfo(&buffer, piece.text.data, piece.text.len);
 		pfree(piece.text.data);
+		if (piece.name)
+		{
+			parameter(parameters, &piece, &value);
+			append_value(&buffer, &value);
+		}
+		count_size(size, buffer.len - had);
 		if (piece.name == NULL)
 			break;
-		parameter(parameters, &piece, &value);
-		append_value(&buffer, &value);
 		next_piece(&at, end, &piece);
 	}
 	result->type = jbvString;
@@ -136,6 +166,7 @@ render(Jsonb *body, Jsonb *parameters)
 	JsonbValue *result = NULL;
 	JsonbIteratorToken token;
 	JsonbValue	value;
+	Size		size = 0;
 
 	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
 	{
@@ -144,7 +175,7 @@ render(Jsonb *body, Jsonb *parameters)
 		{
 			JsonbValue	rendered;
 
-			render_string(parameters, &value, &rendered);
+			render_string(parameters, &value, &rendered, &size);
 			result = pushJsonbValue(&state, token, &rendered);
 		}
 		else

@@ -44,6 +44,12 @@ SELECT parameters, pg_temp.try(format('SELECT taskex.render_template(''l_req'', 
 SELECT taskex.create_template('l_req', 'picture', '"${url}"') AS second, taskex.render_template('l_req', 'picture', '{"url": 1}'), taskex.render_template('l_req', 'picture', '{"url": "https://x.example"}', 1);
 SELECT requester, name, version, description, parameters FROM taskex.templates WHERE name = 'picture' ORDER BY 1, 3;
 SELECT pg_temp.try($$SELECT taskex.create_template('l_req', 'large', to_jsonb(repeat('x', 2000000)))$$) AS large;
+-- a few placeholders can stand for gigabytes: it ends as soon as it is too much
+SELECT taskex.create_template('l_req', 'bomb', jsonb_build_object('a', repeat('${p}', 100000), 'b', (SELECT jsonb_agg('${p}'::text) FROM generate_series(1, 10000))));
+SELECT pg_temp.try($$SELECT taskex.render_template('l_req', 'bomb', jsonb_build_object('p', repeat('x', 500000)))$$) AS text,
+    pg_temp.try($$SELECT taskex.render_template('l_req', 'bomb', jsonb_build_object('p', ARRAY[repeat('x', 500000)]))$$) AS json;
+SELECT length(taskex.render_template('l_req', 'bomb', '{"p": "xy"}')::text);
+SELECT taskex.drop_template('l_req', 'bomb');
 SELECT pg_temp.try('SELECT taskex.create_template(' || s || ')') AS says FROM unnest(ARRAY['''l_req'', '''', ''1''', '''l_req'', repeat(''x'', 101), ''1''', '''l_req'', ''x'', ''1'', ''[]''', '''l_req'', ''x'', ''"${a}"'', ''{}''',
     '''l_req'', ''x'', ''"${a}"'', ''{"a": {}, "b": {}}''', '''l_req'', ''x'', ''"${a}"'', ''{"a": {"typ": 1}}''', '''l_req'', ''x'', ''"${a}"'', ''{"a": {"type": "string", "default": 1}}''', '''l_req'', ''x'', ''"${a}"'', ''{"a": 1}''']) s;
 
