@@ -118,9 +118,10 @@ CREATE VIEW taskex.blocks WITH (security_barrier) AS
     SELECT coalesce(r.login, 'exchange') AS requester, p.login AS performer, b.reason, b.blocked_at, b.until,
         b.until IS NULL OR b.until > _taskex.now() AS active
     FROM _taskex.block b
-        JOIN _taskex.directory p ON p.user_id = b.performer_id
+        JOIN _taskex.directory p ON p.partition_id = b.partition_id AND p.user_id = b.performer_id
         LEFT JOIN _taskex.directory r ON r.user_id = b.requester_id
-    WHERE (SELECT _taskex.caller_trusted()) OR b.performer_id = ANY ((SELECT _taskex.caller_ids())::bigint[])
-        OR b.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+    WHERE _taskex.visible(b.performer_id, b.requester_id)
+        AND _taskex.narrow(b.partition_id, b.performer_id, p.login, NULL)
+        AND _taskex.narrow(NULL, b.requester_id, coalesce(r.login, 'exchange'), NULL);
 COMMENT ON VIEW taskex.blocks IS
 'Blocks by, and of, the users for whom the caller may act; requester "exchange": the performer is suspended.';

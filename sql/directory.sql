@@ -376,8 +376,46 @@ COMMENT ON FUNCTION taskex.route(text) IS
 'Tells where a user lives. epoch rises each time the user is moved.
 Errors: unknown_user (TX001). Answered from shared memory.';
 
+-- What views are made of (src/directory/visible.c): the planner puts something
+-- that an index can use in the place of each of these functions.
+CREATE FUNCTION _taskex.trusted_support(internal) RETURNS internal
+    LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'taskex_trusted_support';
+COMMENT ON FUNCTION _taskex.trusted_support(internal) IS 'Planner support function of _taskex.caller_trusted.';
+CREATE FUNCTION _taskex.own_support(internal) RETURNS internal
+    LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'taskex_own_support';
+COMMENT ON FUNCTION _taskex.own_support(internal) IS 'Planner support function of _taskex.own.';
+CREATE FUNCTION _taskex.visible_support(internal) RETURNS internal
+    LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'taskex_visible_support';
+COMMENT ON FUNCTION _taskex.visible_support(internal) IS 'Planner support function of _taskex.visible.';
+CREATE FUNCTION _taskex.narrow_support(internal) RETURNS internal
+    LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'taskex_narrow_support';
+COMMENT ON FUNCTION _taskex.narrow_support(internal) IS 'Planner support function of _taskex.narrow.';
+CREATE FUNCTION _taskex.asked_support(internal) RETURNS internal
+    LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'taskex_asked_support';
+COMMENT ON FUNCTION _taskex.asked_support(internal) IS 'Planner support function of _taskex.asked.';
+
+CREATE FUNCTION _taskex.visible(user_id bigint) RETURNS boolean
+    LANGUAGE C STABLE COST 10 SUPPORT _taskex.visible_support AS 'MODULE_PATHNAME', 'taskex_visible';
+COMMENT ON FUNCTION _taskex.visible(bigint) IS 'May the caller see what is the user''s: is he trusted, or may he act for him?';
+CREATE FUNCTION _taskex.visible(user_id bigint, other_id bigint) RETURNS boolean
+    LANGUAGE C STABLE COST 10 SUPPORT _taskex.visible_support AS 'MODULE_PATHNAME', 'taskex_visible';
+COMMENT ON FUNCTION _taskex.visible(bigint, bigint) IS 'May the caller see what concerns the two users: is he trusted, or may he act for one of them?';
+CREATE FUNCTION _taskex.own(user_id bigint) RETURNS boolean
+    LANGUAGE C STABLE COST 10 SUPPORT _taskex.own_support AS 'MODULE_PATHNAME', 'taskex_own';
+COMMENT ON FUNCTION _taskex.own(bigint) IS 'May the caller act for the user, by db_role alone? false for trusted callers.';
+CREATE FUNCTION _taskex.narrow(partition_id int, user_id bigint, login text, id bigint) RETURNS boolean
+    LANGUAGE C STABLE COST 1 SUPPORT _taskex.narrow_support AS 'MODULE_PATHNAME', 'taskex_narrow';
+COMMENT ON FUNCTION _taskex.narrow(int, bigint, text, bigint) IS
+'Always true. Tells the planner that who wants a login wants this user_id, which lives on this partition_id, and who
+wants an id wants what is on the partitions that its remainder names.';
+CREATE FUNCTION _taskex.asked(login text, id bigint) RETURNS boolean
+    LANGUAGE C STABLE COST 1 SUPPORT _taskex.asked_support AS 'MODULE_PATHNAME', 'taskex_asked';
+COMMENT ON FUNCTION _taskex.asked(text, bigint) IS
+'Does the statement of a trusted caller want one login, or one id? For views that have a branch for that case; decided by the
+planner, and false where that is not asked.';
+
 CREATE FUNCTION _taskex.caller_trusted() RETURNS boolean
-    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'taskex_caller_trusted';
+    LANGUAGE C STABLE SUPPORT _taskex.trusted_support AS 'MODULE_PATHNAME', 'taskex_caller_trusted';
 COMMENT ON FUNCTION _taskex.caller_trusted() IS 'May the caller act for any user?';
 
 CREATE FUNCTION _taskex.caller_admin() RETURNS boolean
@@ -421,6 +459,6 @@ CREATE VIEW taskex.users WITH (security_barrier) AS
         JOIN _taskex.partition p USING (partition_id)
         JOIN _taskex.node n USING (node_id)
         LEFT JOIN _taskex.profile f ON f.partition_id = d.partition_id AND f.user_id = d.user_id
-    WHERE (SELECT _taskex.caller_trusted()) OR d.user_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+    WHERE _taskex.visible(d.user_id) AND _taskex.narrow(d.partition_id, d.user_id, d.login, NULL);
 COMMENT ON VIEW taskex.users IS
     'Users and where they live. A member of taskex_user sees those whose db_role it is.';

@@ -365,5 +365,5 @@ COMMENT ON VIEW taskex.event_kinds IS
 CREATE VIEW taskex.subscriptions WITH (security_barrier) AS
     SELECT d.login, s.kinds, s.channel, s.subscribed_at
     FROM _taskex.subscription s JOIN _taskex.directory d USING (user_id)
-    WHERE (SELECT _taskex.caller_trusted()) OR s.user_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+    WHERE _taskex.visible(s.user_id) AND _taskex.narrow(NULL, s.user_id, d.login, NULL);
 COMMENT ON VIEW taskex.subscriptions IS 'Who gets events: those of the users for whom the caller may act.';

@@ -191,7 +191,7 @@ CREATE VIEW taskex.budgets WITH (security_barrier) AS
         LEFT JOIN _taskex.balance o ON o.partition_id = d.partition_id AND o.account_id = a.id
         CROSS JOIN LATERAL (SELECT coalesce(o.held, 0) + coalesce(sum(e.held), 0) AS spent FROM _taskex.entry e
             WHERE e.partition_id = d.partition_id AND e.account_id = a.id AND e.transfer_id > coalesce(o.folded_to, 0)) s
-    WHERE (SELECT _taskex.caller_trusted()) OR b.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+    WHERE _taskex.visible(b.requester_id) AND _taskex.narrow(d.partition_id, b.requester_id, d.login, NULL);
 COMMENT ON VIEW taskex.budgets IS
 'Budgets of the requesters for whom the caller may act: what was spent in the present period, and what remains.';
 
@@ -299,10 +299,10 @@ CREATE VIEW taskex.bonuses WITH (security_barrier) AS
     SELECT b.bonus_id, b.assignment_id, b.task_id, b.task_type_id, q.login AS requester, p.login AS performer,
         _taskex.amount(b.amount) AS amount, _taskex.amount(b.fee) AS fee, b.reason, b.at AS sent_at
     FROM _taskex.bonus b
-        JOIN _taskex.directory q ON q.user_id = b.requester_id
+        JOIN _taskex.directory q ON q.partition_id = b.partition_id AND q.user_id = b.requester_id
         JOIN _taskex.directory p ON p.user_id = b.performer_id
-    WHERE (SELECT _taskex.caller_trusted()) OR b.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[])
-        OR b.performer_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+    WHERE _taskex.visible(b.requester_id, b.performer_id)
+        AND _taskex.narrow(b.partition_id, b.requester_id, q.login, b.task_id) AND _taskex.narrow(NULL, b.performer_id, p.login, NULL);
 COMMENT ON VIEW taskex.bonuses IS
 'Bonuses that the users for whom the caller may act have sent or received.';
 
@@ -488,8 +488,9 @@ CREATE VIEW taskex.payout_items WITH (security_barrier) AS
         i.external_reference, i.error
     FROM _taskex.payout_item i
         JOIN _taskex.payout p USING (payout_id)
-        JOIN _taskex.directory d ON d.user_id = i.performer_id
-    WHERE (SELECT _taskex.caller_trusted()) OR i.performer_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+        JOIN _taskex.directory d ON d.partition_id = i.partition_id AND d.user_id = i.performer_id
+    WHERE _taskex.visible(d.user_id) AND _taskex.visible(i.performer_id)
+        AND _taskex.narrow(i.partition_id, i.performer_id, d.login, NULL);
 COMMENT ON VIEW taskex.payout_items IS
 'What payouts paid to the performers for whom the caller may act: pending, paid or failed.';
 
@@ -500,24 +501,24 @@ CREATE VIEW taskex.earnings WITH (security_barrier) AS
     SELECT d.login AS performer, e.day, nullif(e.task_type_id, 0) AS task_type_id, y.title, e.approved,
         _taskex.amount(e.reward) AS reward, _taskex.amount(e.bonus) AS bonus
     FROM _taskex.earning e
-        JOIN _taskex.directory d ON d.user_id = e.performer_id
+        JOIN _taskex.directory d ON d.partition_id = e.partition_id AND d.user_id = e.performer_id
         LEFT JOIN _taskex.task_type y ON y.task_type_id = e.task_type_id
-    WHERE (SELECT _taskex.caller_trusted()) OR e.performer_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+    WHERE _taskex.visible(d.user_id) AND _taskex.visible(e.performer_id)
+        AND _taskex.narrow(e.partition_id, e.performer_id, d.login, NULL);
 COMMENT ON VIEW taskex.earnings IS
 'What performers have earned by day (UTC) and task type: approved assignments, rewards, bonuses. It follows the work
 within moments, as the conductor gets round to it; taskex.transfers and taskex.yearly_statements are exact at once.';
 
 -- statements ------------------------------------------------------------------
 
--- Two branches, as in taskex.transfers.
 CREATE VIEW taskex.yearly_statements WITH (security_barrier) AS
-    SELECT d.login, y.year,
+    SELECT y.login, y.year,
         trim_scale(y.rewards_earned * 0.000000001) AS rewards_earned, trim_scale(y.bonuses_earned * 0.000000001) AS bonuses_earned,
         trim_scale(y.withdrawn * 0.000000001) AS withdrawn, trim_scale(y.deposited * 0.000000001) AS deposited,
         trim_scale(y.rewards_paid * 0.000000001) AS rewards_paid, trim_scale(y.bonuses_paid * 0.000000001) AS bonuses_paid,
         trim_scale(y.fees_paid * 0.000000001) AS fees_paid
     FROM (
-        SELECT e.account_id, date_part('year', e.at AT TIME ZONE 'UTC')::int AS year,
+        SELECT d.login, date_part('year', e.at AT TIME ZONE 'UTC')::int AS year,
             coalesce(sum(e.available) FILTER (WHERE e.kind = 'reward'), 0) AS rewards_earned,
             coalesce(sum(e.available) FILTER (WHERE e.kind = 'bonus' AND e.available > 0), 0) AS bonuses_earned,
             coalesce(-sum(e.available) FILTER (WHERE e.kind IN ('withdrawal', 'payout', 'payout_return')), 0) AS withdrawn,
@@ -525,22 +526,11 @@ CREATE VIEW taskex.yearly_statements WITH (security_barrier) AS
             coalesce(-sum(e.held) FILTER (WHERE e.kind = 'reward'), 0) AS rewards_paid,
             coalesce(-sum(e.available) FILTER (WHERE e.kind = 'bonus' AND e.available < 0), 0) AS bonuses_paid,
             coalesce(-sum(e.available + e.held) FILTER (WHERE e.kind IN ('fee', 'bonus_fee')), 0) AS fees_paid
-        FROM _taskex.entry e
-        WHERE e.account_id > 0 AND (SELECT _taskex.caller_trusted())
-        GROUP BY 1, 2
-        UNION ALL
-        SELECT e.account_id, date_part('year', e.at AT TIME ZONE 'UTC')::int,
-            coalesce(sum(e.available) FILTER (WHERE e.kind = 'reward'), 0),
-            coalesce(sum(e.available) FILTER (WHERE e.kind = 'bonus' AND e.available > 0), 0),
-            coalesce(-sum(e.available) FILTER (WHERE e.kind IN ('withdrawal', 'payout', 'payout_return')), 0),
-            coalesce(sum(e.available) FILTER (WHERE e.kind = 'deposit'), 0),
-            coalesce(-sum(e.held) FILTER (WHERE e.kind = 'reward'), 0),
-            coalesce(-sum(e.available) FILTER (WHERE e.kind = 'bonus' AND e.available < 0), 0),
-            coalesce(-sum(e.available + e.held) FILTER (WHERE e.kind IN ('fee', 'bonus_fee')), 0)
-        FROM _taskex.entry e
-        WHERE NOT (SELECT _taskex.caller_trusted()) AND e.account_id = ANY ((SELECT _taskex.caller_ids())::bigint[])
-        GROUP BY 1, 2) y
-        JOIN _taskex.directory d ON d.user_id = y.account_id;
+        FROM _taskex.directory d
+            JOIN _taskex.entry e ON e.partition_id = d.partition_id AND e.account_id = d.user_id
+        WHERE _taskex.visible(d.user_id) AND _taskex.visible(e.account_id)
+            AND _taskex.narrow(e.partition_id, e.account_id, d.login, NULL)
+        GROUP BY 1, 2) y;
 COMMENT ON VIEW taskex.yearly_statements IS
 'What users earned, took out, brought in and paid in a year (UTC), summed up from the ledger: for tax and accounts.
 withdrawn: with payouts, less those that failed. A member of taskex_user sees the users whose db_role it is.';
@@ -548,9 +538,11 @@ withdrawn: with payouts, less those that failed. A member of taskex_user sees th
 -- audit -----------------------------------------------------------------------
 
 -- Each entry with the act that caused it. The other side of what a requester pays
--- finds the act by the requester, where task, result and bonus are.
+-- finds the act by the requester, where task, result and bonus are. These are looked
+-- up one by one (LATERAL, LIMIT 1), which reads one partition: the planner does not
+-- know that, and would read all of them to join a few rows.
 CREATE VIEW _taskex.audited AS
-    SELECT e.transfer_id, e.at, e.account_id, e.kind, e.available, e.held, e.counterparty, e.reference,
+    SELECT e.transfer_id, e.at, e.partition_id, e.account_id, e.kind, e.available, e.held, e.counterparty, e.reference,
         coalesce(t.task_id, r.task_id) AS task_id, abs(coalesce(t.task_type_id, r.task_type_id)) AS task_type_id,
         r.assignment_id,
         CASE e.kind WHEN 'hold' THEN 'supply' WHEN 'reward' THEN 'approve' WHEN 'fee' THEN 'approve'
@@ -581,14 +573,14 @@ CREATE VIEW _taskex.audited AS
                 OR (e.kind IN ('reward', 'bonus') AND e.available > 0) THEN e.counterparty ELSE e.account_id END AS payer,
             CASE WHEN e.kind IN ('reward', 'bonus') AND e.available > 0 THEN e.account_id ELSE e.counterparty END AS payee) f
         LEFT JOIN _taskex.directory d ON d.user_id = f.payer
-        LEFT JOIN _taskex.task t ON e.kind IN ('hold', 'release', 'budget')
-            AND t.partition_id = d.partition_id AND t.task_id = e.subject_id
-        LEFT JOIN _taskex.result r ON e.kind IN ('reward', 'fee', 'bonus', 'bonus_fee', 'budget')
-            AND r.partition_id = d.partition_id AND r.assignment_id = e.subject_id
-        LEFT JOIN _taskex.bonus b ON e.kind IN ('bonus', 'bonus_fee') AND b.partition_id = d.partition_id
-            AND b.bonus_id = e.transfer_id - CASE e.kind WHEN 'bonus_fee' THEN 1 ELSE 0 END
-        LEFT JOIN _taskex.payout_item i ON e.kind IN ('payout', 'payout_return') AND i.partition_id = d.partition_id
-            AND i.performer_id = f.payer AND e.transfer_id IN (i.transfer_id, i.return_id);
+        LEFT JOIN LATERAL (SELECT * FROM _taskex.task t WHERE e.kind IN ('hold', 'release', 'budget')
+            AND t.partition_id = d.partition_id AND t.task_id = e.subject_id LIMIT 1) t ON true
+        LEFT JOIN LATERAL (SELECT * FROM _taskex.result r WHERE e.kind IN ('reward', 'fee', 'bonus', 'bonus_fee', 'budget')
+            AND r.partition_id = d.partition_id AND r.assignment_id = e.subject_id LIMIT 1) r ON true
+        LEFT JOIN LATERAL (SELECT * FROM _taskex.bonus b WHERE e.kind IN ('bonus', 'bonus_fee') AND b.partition_id = d.partition_id
+            AND b.bonus_id = e.transfer_id - CASE e.kind WHEN 'bonus_fee' THEN 1 ELSE 0 END LIMIT 1) b ON true
+        LEFT JOIN LATERAL (SELECT * FROM _taskex.payout_item i WHERE e.kind IN ('payout', 'payout_return') AND i.partition_id = d.partition_id
+            AND i.performer_id = f.payer AND e.transfer_id IN (i.transfer_id, i.return_id) LIMIT 1) i ON true;
 COMMENT ON VIEW _taskex.audited IS 'Every ledger entry with the act that caused it; explained: there is such an act.';
 
 -- Whole tables are joined, of which there are seldom good statistics.
@@ -613,28 +605,27 @@ $$;
 COMMENT ON FUNCTION _taskex.audit_checks() IS
     'The part of taskex.check_market() that looks for the act of each transfer, and the transfer of each act.';
 
+-- Branches and outer SELECT as in taskex.transfers.
 CREATE VIEW taskex.audit WITH (security_barrier) AS
-    SELECT a.transfer_id, a.at,
-        CASE a.account_id WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
-            ELSE (SELECT d.login FROM _taskex.directory d WHERE d.user_id = a.account_id) END AS login,
-        a.kind, trim_scale(a.available * 0.000000001) AS available, trim_scale(a.held * 0.000000001) AS held,
-        CASE a.counterparty WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
-            ELSE (SELECT d.login FROM _taskex.directory d WHERE d.user_id = a.counterparty) END AS counterparty,
-        a.act, a.cause, a.policy_id, a.task_id, a.task_type_id, a.assignment_id, a.reference, a.reason, a.explained
-    FROM _taskex.audited a
-    WHERE (SELECT _taskex.caller_trusted())
-        AND (a.account_id > 0 OR (a.account_id >= -1 AND (SELECT _taskex.caller_admin())))
-    UNION ALL
-    SELECT a.transfer_id, a.at,
-        CASE a.account_id WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
-            ELSE (SELECT d.login FROM _taskex.directory d WHERE d.user_id = a.account_id) END,
-        a.kind, trim_scale(a.available * 0.000000001), trim_scale(a.held * 0.000000001),
-        CASE a.counterparty WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
-            ELSE (SELECT d.login FROM _taskex.directory d WHERE d.user_id = a.counterparty) END,
-        a.act, a.cause, a.policy_id, a.task_id, a.task_type_id, a.assignment_id, a.reference, a.reason, a.explained
-    FROM _taskex.audited a
-    WHERE NOT (SELECT _taskex.caller_trusted())
-        AND a.account_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+    SELECT * FROM (
+        SELECT a.transfer_id, a.at, d.login,
+            a.kind, trim_scale(a.available * 0.000000001) AS available, trim_scale(a.held * 0.000000001) AS held,
+            CASE a.counterparty WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
+                ELSE (SELECT o.login FROM _taskex.directory o WHERE o.user_id = a.counterparty) END AS counterparty,
+            a.act, a.cause, a.policy_id, a.task_id, a.task_type_id, a.assignment_id, a.reference, a.reason, a.explained
+        FROM _taskex.directory d
+            JOIN _taskex.audited a ON a.partition_id = d.partition_id AND a.account_id = d.user_id
+        WHERE _taskex.visible(d.user_id) AND _taskex.visible(a.account_id)
+            AND _taskex.narrow(a.partition_id, a.account_id, d.login, NULL)
+        UNION ALL
+        SELECT a.transfer_id, a.at, s.login,
+            a.kind, trim_scale(a.available * 0.000000001), trim_scale(a.held * 0.000000001),
+            CASE a.counterparty WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
+                ELSE (SELECT o.login FROM _taskex.directory o WHERE o.user_id = a.counterparty) END,
+            a.act, a.cause, a.policy_id, a.task_id, a.task_type_id, a.assignment_id, a.reference, a.reason, a.explained
+        FROM (VALUES (0::bigint, 'exchange'), (-1, 'outside')) s (account_id, login)
+            JOIN _taskex.audited a USING (account_id)
+        WHERE (SELECT _taskex.caller_admin())) u;
 COMMENT ON VIEW taskex.audit IS
 'taskex.transfers with the act that caused each: act (supply, release, approve, bonus, deposit, withdrawal, payout,
 payout_return), cause (who or what: requester, user, operator, time: nobody judged in time, policy: the review policy

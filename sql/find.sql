@@ -581,7 +581,7 @@ COMMENT ON FUNCTION _taskex.run_search(bigint, text, int, int) IS 'Body of taske
 CREATE VIEW taskex.saved_searches WITH (security_barrier) AS
     SELECT d.login AS performer, s.name, s.query, s.filters, s.notify, s.saved_at
     FROM _taskex.saved_search s JOIN _taskex.directory d USING (user_id)
-    WHERE (SELECT _taskex.caller_trusted()) OR s.user_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+    WHERE _taskex.visible(s.user_id) AND _taskex.narrow(NULL, s.user_id, d.login, NULL);
 COMMENT ON VIEW taskex.saved_searches IS 'Searches kept by the performers for whom the caller may act.';
 
 -- Compares what appeared with the searches that want to know, 10000 candidates a
@@ -723,13 +723,11 @@ COMMENT ON FUNCTION _taskex.history(bigint, bigint, int) IS 'Body of taskex.hist
 
 -- views of both sides ---------------------------------------------------------
 
--- Each is made twice over a view without a condition: once for callers who may see
--- all, once for others, beginning with the few users for whom they may act. One
--- condition with OR would read everything. Rows are looked for on the home
--- partition of their user alone.
+-- Rows are looked for on the home partition of their user alone (see "Views" in
+-- src/directory/README.md), and what lies with another one by one: LATERAL, LIMIT 1.
 
-CREATE VIEW _taskex.every_batch AS
-    SELECT d.user_id, d.login AS requester, p.task_type_id, y.title, _taskex.amount(y.reward) AS reward, p.tasks, p.slots,
+CREATE VIEW taskex.batches WITH (security_barrier) AS
+    SELECT d.login AS requester, p.task_type_id, y.title, _taskex.amount(y.reward) AS reward, p.tasks, p.slots,
         p.approved + p.rejected AS done, p.submitted - p.approved - p.rejected AS pending,
         CASE WHEN g.exact THEN g.slots ELSE o.open END AS available,
         CASE WHEN o.open = 0 THEN 0 WHEN g.exact THEN greatest(o.open - g.slots, 0) END AS in_progress,
@@ -745,17 +743,9 @@ CREATE VIEW _taskex.every_batch AS
         LEFT JOIN _taskex.catalogue c ON c.task_type_id = p.task_type_id AND c.requester_id = p.requester_id
         CROSS JOIN LATERAL (SELECT greatest(coalesce(c.slots - c.used, 0), 0) AS open) o
         LEFT JOIN LATERAL _taskex.glance(c.task_type_id, c.partition_id, c.requester_id, c.last_task_id) g ON o.open > 0
-        CROSS JOIN LATERAL (SELECT _taskex.decayed(p.rate, _taskex.now() - p.rate_at) AS rate) r;
-COMMENT ON VIEW _taskex.every_batch IS 'taskex.batches without a condition.';
-
-CREATE VIEW taskex.batches WITH (security_barrier) AS
-    SELECT requester, task_type_id, title, reward, tasks, slots, done, pending, available, in_progress, approved, rejected,
-        returned, abandoned, given_up, cost, cost_to_come, rate, eta, first_at, last_at
-    FROM _taskex.every_batch WHERE (SELECT _taskex.caller_trusted())
-    UNION ALL
-    SELECT requester, task_type_id, title, reward, tasks, slots, done, pending, available, in_progress, approved, rejected,
-        returned, abandoned, given_up, cost, cost_to_come, rate, eta, first_at, last_at
-    FROM _taskex.every_batch WHERE NOT (SELECT _taskex.caller_trusted()) AND user_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+        CROSS JOIN LATERAL (SELECT _taskex.decayed(p.rate, _taskex.now() - p.rate_at) AS rate) r
+    WHERE _taskex.visible(d.user_id) AND _taskex.visible(p.requester_id)
+        AND _taskex.narrow(p.partition_id, p.requester_id, d.login, NULL);
 COMMENT ON VIEW taskex.batches IS
 'How far each requester''s work of a type has come, from summaries: as of the conductor''s last round. slots: assignments
 wanted. done: judged. pending: submitted and not judged. available, in_progress: open slots; where the first 64 tasks are
@@ -763,8 +753,8 @@ not all of them in_progress is not known (NULL) and counted as available. given_
 so far, with fees and bonuses; cost_to_come: what is held. rate: submissions an hour, recently. eta: when the open slots
 will be submitted at that rate; NULL: none are open, or next to nothing is submitted.';
 
-CREATE VIEW _taskex.every_reviewable AS
-    SELECT d.user_id, d.login AS requester, r.assignment_id, r.task_id, r.task_type_id, y.title, p.login AS performer,
+CREATE VIEW taskex.reviewable WITH (security_barrier) AS
+    SELECT d.login AS requester, r.assignment_id, r.task_id, r.task_type_id, y.title, p.login AS performer,
         r.submitted_at, r.auto_approve_at, r.result
     FROM _taskex.directory d
         LEFT JOIN _taskex.due_cursor c ON c.partition_id = d.partition_id AND c.kind = 1
@@ -773,78 +763,53 @@ CREATE VIEW _taskex.every_reviewable AS
             AND r.auto_approve_at >= coalesce(c.handled_until, '-infinity')
         JOIN _taskex.task_type y ON y.task_type_id = r.task_type_id
         JOIN _taskex.directory p ON p.user_id = r.performer_id
-    WHERE r.state = 'submitted';
-COMMENT ON VIEW _taskex.every_reviewable IS 'taskex.reviewable without a condition.';
-
-CREATE VIEW taskex.reviewable WITH (security_barrier) AS
-    SELECT * FROM (
-        SELECT requester, assignment_id, task_id, task_type_id, title, performer, submitted_at, auto_approve_at, result
-        FROM _taskex.every_reviewable WHERE (SELECT _taskex.caller_trusted())
-        UNION ALL
-        SELECT requester, assignment_id, task_id, task_type_id, title, performer, submitted_at, auto_approve_at, result
-        FROM _taskex.every_reviewable WHERE NOT (SELECT _taskex.caller_trusted()) AND user_id = ANY ((SELECT _taskex.caller_ids())::bigint[])) r
-    ORDER BY auto_approve_at, assignment_id;
+    WHERE r.state = 'submitted'
+        AND _taskex.visible(d.user_id) AND _taskex.visible(r.requester_id)
+        AND _taskex.narrow(r.partition_id, r.requester_id, d.login, r.task_id)
+    ORDER BY r.auto_approve_at, r.assignment_id;
 COMMENT ON VIEW taskex.reviewable IS
 'Results that wait to be judged, and when each is approved if nobody does, the next one first. Looks at what was submitted
 within the time of automatic approval; taskex.reviewable_results() gives pages.';
 
-CREATE VIEW _taskex.every_finished AS
-    SELECT d.user_id, d.login AS performer, a.assignment_id, a.task_id, a.task_type_id, y.title, q.login AS requester, a.state,
+CREATE VIEW taskex.work_history WITH (security_barrier) AS
+    SELECT d.login AS performer, a.assignment_id, a.task_id, a.task_type_id, y.title, q.login AS requester, a.state,
         _taskex.amount(a.reward) AS reward, a.accepted_at, a.finished_at, r.judged_at, r.feedback
     FROM _taskex.directory d
         JOIN _taskex.assignment a ON a.partition_id = d.partition_id AND a.performer_id = d.user_id
         JOIN _taskex.task_type y ON y.task_type_id = a.task_type_id
         JOIN _taskex.directory q ON q.user_id = a.requester_id
-        LEFT JOIN _taskex.result r ON r.partition_id = q.partition_id AND r.assignment_id = a.assignment_id
-    WHERE a.state <> 'accepted';
-COMMENT ON VIEW _taskex.every_finished IS 'taskex.work_history without a condition.';
-
-CREATE VIEW taskex.work_history WITH (security_barrier) AS
-    SELECT performer, assignment_id, task_id, task_type_id, title, requester, state, reward, accepted_at, finished_at, judged_at, feedback
-    FROM _taskex.every_finished WHERE (SELECT _taskex.caller_trusted())
-    UNION ALL
-    SELECT performer, assignment_id, task_id, task_type_id, title, requester, state, reward, accepted_at, finished_at, judged_at, feedback
-    FROM _taskex.every_finished WHERE NOT (SELECT _taskex.caller_trusted()) AND user_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+        LEFT JOIN LATERAL (SELECT r.judged_at, r.feedback FROM _taskex.result r
+            WHERE r.partition_id = q.partition_id AND r.assignment_id = a.assignment_id LIMIT 1) r ON true
+    WHERE a.state <> 'accepted'
+        AND _taskex.visible(d.user_id) AND _taskex.visible(a.performer_id)
+        AND _taskex.narrow(a.partition_id, a.performer_id, d.login, NULL);
 COMMENT ON VIEW taskex.work_history IS
 'Finished assignments of the performers for whom the caller may act, with what their requesters said. taskex.history()
 gives them in pages.';
 
-CREATE VIEW _taskex.every_profile AS
-    SELECT d.user_id, d.login AS performer, f.registered_at AS member_since, coalesce(s.submitted, 0) AS submitted,
+CREATE VIEW taskex.performer_profile WITH (security_barrier) AS
+    SELECT d.login AS performer, f.registered_at AS member_since, coalesce(s.submitted, 0) AS submitted,
         coalesce(s.submitted - s.approved - s.rejected, 0) AS pending, coalesce(s.approved, 0) AS approved,
         coalesce(s.rejected, 0) AS rejected, coalesce(s.returned, 0) AS returned, coalesce(s.abandoned, 0) AS abandoned,
         round(100.0 * s.approved / nullif(s.approved + s.rejected, 0), 2) AS approval_percent,
         round(100.0 * s.agreed / nullif(s.compared, 0), 2) AS agreement_percent, s.last_at
     FROM _taskex.directory d
         JOIN _taskex.profile f ON f.partition_id = d.partition_id AND f.user_id = d.user_id
-        LEFT JOIN _taskex.standing s ON s.partition_id = d.partition_id AND s.performer_id = d.user_id;
-COMMENT ON VIEW _taskex.every_profile IS 'taskex.performer_profile without a condition.';
-
-CREATE VIEW taskex.performer_profile WITH (security_barrier) AS
-    SELECT performer, member_since, submitted, pending, approved, rejected, returned, abandoned, approval_percent, agreement_percent, last_at
-    FROM _taskex.every_profile WHERE (SELECT _taskex.caller_trusted())
-    UNION ALL
-    SELECT performer, member_since, submitted, pending, approved, rejected, returned, abandoned, approval_percent, agreement_percent, last_at
-    FROM _taskex.every_profile WHERE NOT (SELECT _taskex.caller_trusted()) AND user_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+        LEFT JOIN _taskex.standing s ON s.partition_id = d.partition_id AND s.performer_id = d.user_id
+    WHERE _taskex.visible(d.user_id) AND _taskex.narrow(f.partition_id, d.user_id, d.login, NULL);
 COMMENT ON VIEW taskex.performer_profile IS
 'What users have done as performers, as of the conductor''s last round. approval_percent: of the judged results;
 agreement_percent: of those that were compared with an answer.';
 
-CREATE VIEW _taskex.every_worker AS
-    SELECT d.user_id, d.login AS requester, p.login AS performer, w.submitted, w.submitted - w.approved - w.rejected AS pending,
+CREATE VIEW taskex.requester_performers WITH (security_barrier) AS
+    SELECT d.login AS requester, p.login AS performer, w.submitted, w.submitted - w.approved - w.rejected AS pending,
         w.approved, w.rejected, w.returned, w.abandoned,
         round(100.0 * w.approved / nullif(w.approved + w.rejected, 0), 2) AS approval_percent,
         _taskex.amount(w.paid) AS paid, w.last_at
     FROM _taskex.directory d
         JOIN _taskex.working w ON w.partition_id = d.partition_id AND w.requester_id = d.user_id
-        JOIN _taskex.directory p ON p.user_id = w.performer_id;
-COMMENT ON VIEW _taskex.every_worker IS 'taskex.requester_performers without a condition.';
-
-CREATE VIEW taskex.requester_performers WITH (security_barrier) AS
-    SELECT requester, performer, submitted, pending, approved, rejected, returned, abandoned, approval_percent, paid, last_at
-    FROM _taskex.every_worker WHERE (SELECT _taskex.caller_trusted())
-    UNION ALL
-    SELECT requester, performer, submitted, pending, approved, rejected, returned, abandoned, approval_percent, paid, last_at
-    FROM _taskex.every_worker WHERE NOT (SELECT _taskex.caller_trusted()) AND user_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+        JOIN _taskex.directory p ON p.user_id = w.performer_id
+    WHERE _taskex.visible(d.user_id) AND _taskex.visible(w.requester_id)
+        AND _taskex.narrow(w.partition_id, w.requester_id, d.login, NULL);
 COMMENT ON VIEW taskex.requester_performers IS
 'Who has worked for the requesters for whom the caller may act, and with what result; paid: rewards and bonuses.';

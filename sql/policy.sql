@@ -898,7 +898,7 @@ do); failed (for good; the error is on record); busy (something is locked, or mi
 CREATE VIEW taskex.policies WITH (security_barrier) AS
     SELECT p.policy_id, d.login AS requester, p.kind, p.task_type_id, p.parameters, p.state, p.created_at, p.changed_at
     FROM _taskex.review_policy p JOIN _taskex.directory d ON d.user_id = p.requester_id
-    WHERE (SELECT _taskex.caller_trusted()) OR p.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+    WHERE _taskex.visible(p.requester_id) AND _taskex.narrow(NULL, p.requester_id, d.login, NULL);
 COMMENT ON VIEW taskex.policies IS
     'Review policies of the requesters for whom the caller may act. state: active, paused, deleted.';
 
@@ -907,9 +907,10 @@ CREATE VIEW taskex.policy_results WITH (security_barrier) AS
         p.login AS performer, r.score, r.scored_at
     FROM _taskex.policy_result r
         JOIN _taskex.review_policy k ON k.policy_id = r.policy_id
-        JOIN _taskex.directory q ON q.user_id = r.requester_id
+        JOIN _taskex.directory q ON q.partition_id = r.partition_id AND q.user_id = r.requester_id
         LEFT JOIN _taskex.directory p ON p.user_id = r.performer_id
-    WHERE (SELECT _taskex.caller_trusted()) OR r.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+    WHERE _taskex.visible(q.user_id) AND _taskex.visible(r.requester_id)
+        AND _taskex.narrow(r.partition_id, r.requester_id, q.login, r.task_id);
 COMMENT ON VIEW taskex.policy_results IS
 'Scores (percent) that review policies gave to assignments and, where assignment_id is NULL, to tasks as a whole,
 of the requesters for whom the caller may act.';
@@ -919,9 +920,10 @@ CREATE VIEW taskex.policy_actions WITH (security_barrier) AS
         p.login AS performer, a.measure, a.action, a.state, a.error, a.created_at, a.finished_at
     FROM _taskex.policy_action a
         JOIN _taskex.review_policy k ON k.policy_id = a.policy_id
-        JOIN _taskex.directory q ON q.user_id = a.requester_id
+        JOIN _taskex.directory q ON q.partition_id = a.partition_id AND q.user_id = a.requester_id
         LEFT JOIN _taskex.directory p ON p.user_id = a.performer_id
-    WHERE (SELECT _taskex.caller_trusted()) OR a.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+    WHERE _taskex.visible(q.user_id) AND _taskex.visible(a.requester_id)
+        AND _taskex.narrow(a.partition_id, a.requester_id, q.login, a.task_id);
 COMMENT ON VIEW taskex.policy_actions IS
 'What review policies have done, of the requesters for whom the caller may act. measure: what passed the threshold.
 state: pending (error: what the server lacked when it was tried last), done, void (there was nothing to do), failed (error says why).';
@@ -930,9 +932,9 @@ CREATE VIEW taskex.policy_tallies WITH (security_barrier) AS
     SELECT t.policy_id, k.kind, q.login AS requester, p.login AS performer, t.counted, t.measure, t.period
     FROM _taskex.policy_tally t
         JOIN _taskex.review_policy k ON k.policy_id = t.policy_id
-        JOIN _taskex.directory q ON q.user_id = k.requester_id
+        JOIN _taskex.directory q ON q.partition_id = t.partition_id AND q.user_id = k.requester_id
         JOIN _taskex.directory p ON p.user_id = t.performer_id
-    WHERE (SELECT _taskex.caller_trusted()) OR k.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+    WHERE _taskex.visible(k.requester_id) AND _taskex.narrow(t.partition_id, k.requester_id, q.login, NULL);
 COMMENT ON VIEW taskex.policy_tallies IS
 'What review policies measure of each performer now (percent, number or amount, as the kind says), of the requesters for
 whom the caller may act. period: when the present one began.';

@@ -119,6 +119,7 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON FUNCTION
     _taskex.amount(bigint),
     _taskex.answer_score(jsonb, jsonb, jsonb),
+    _taskex.asked(text, bigint),
     _taskex.budget_account(bigint, text, timestamptz),
     _taskex.caller_admin(),
     _taskex.caller_ids(),
@@ -127,8 +128,12 @@ GRANT EXECUTE ON FUNCTION
     _taskex.errors(),
     _taskex.glance(bigint, int, bigint, bigint),
     _taskex.inferences(),
+    _taskex.narrow(int, bigint, text, bigint),
     _taskex.now(),
-    _taskex.shelf_is_live(bigint, int)
+    _taskex.own(bigint),
+    _taskex.shelf_is_live(bigint, int),
+    _taskex.visible(bigint),
+    _taskex.visible(bigint, bigint)
     TO taskex_user;
 
 GRANT EXECUTE ON FUNCTION _taskex.task_state(text, timestamptz, int, int, int, int, boolean) TO taskex_user;

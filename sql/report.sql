@@ -12,13 +12,14 @@ CREATE VIEW taskex.tasks WITH (security_barrier) AS
         t.performers, t.performers - t.live AS free_slots, t.live - r.waiting - t.judged AS in_progress,
         r.waiting AS submitted, t.judged, _taskex.amount(t.reward) AS reward, _taskex.amount(t.fee) AS fee,
         t.consensus, t.created_at, t.expires_at, t.input, t.annotation
-    FROM _taskex.task t
-        JOIN _taskex.directory d ON d.user_id = t.requester_id
+    FROM _taskex.directory d
+        JOIN _taskex.task t ON t.partition_id = d.partition_id AND t.requester_id = d.user_id
         JOIN _taskex.task_type y USING (task_type_id)
         CROSS JOIN LATERAL (SELECT count(*)::int AS waiting FROM _taskex.result r
             WHERE r.partition_id = t.partition_id AND r.task_id = t.task_id AND r.state = 'submitted') r
     WHERE t.state <> 'disposed'
-        AND ((SELECT _taskex.caller_trusted()) OR t.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]));
+        AND _taskex.visible(d.user_id) AND _taskex.visible(t.requester_id)
+        AND _taskex.narrow(t.partition_id, t.requester_id, d.login, t.task_id);
 COMMENT ON VIEW taskex.tasks IS
 'Tasks of the requesters for whom the caller may act, without golden tasks. state: available (it may be
 that all slots are taken and under way: free_slots tells), reviewable (reviewing:
@@ -32,28 +33,65 @@ CREATE VIEW taskex.golden_tasks WITH (security_barrier) AS
         t.performers, t.performers - t.live AS free_slots, r.answered, r.answered_right,
         coalesce(g.rate, 0) AS rate, _taskex.amount(t.reward) AS reward, _taskex.amount(t.fee) AS fee,
         t.created_at, t.expires_at, t.annotation, t.known_answer, t.input, t.match
-    FROM _taskex.task t
-        JOIN _taskex.directory d ON d.user_id = t.requester_id
+    FROM _taskex.directory d
+        JOIN _taskex.task t ON t.partition_id = d.partition_id AND t.requester_id = d.user_id
         JOIN _taskex.task_type y ON y.task_type_id = -t.task_type_id
         LEFT JOIN _taskex.golden_rate g ON g.task_type_id = -t.task_type_id AND g.requester_id = t.requester_id
         CROSS JOIN LATERAL (SELECT count(*)::int AS answered, (count(*) FILTER (WHERE _taskex.answer_score(r.result, t.known_answer, t.match) = 100))::int AS answered_right
             FROM _taskex.result r WHERE r.partition_id = t.partition_id AND r.task_id = t.task_id) r
     WHERE t.task_type_id < 0 AND t.state <> 'disposed'
-        AND ((SELECT _taskex.caller_trusted()) OR t.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]));
+        AND _taskex.visible(d.user_id) AND _taskex.visible(t.requester_id)
+        AND _taskex.narrow(t.partition_id, t.requester_id, d.login, t.task_id);
 COMMENT ON VIEW taskex.golden_tasks IS
 'Golden tasks of the requesters for whom the caller may act, and how often each was answered, and answered right
 (the known answer, as match says). rate: how often the requester mixes in golden tasks of the type.';
 
+-- Assignments are on their performers' partitions and in no index by requester or
+-- task. What was submitted is found by its result, which is on the requester's. So
+-- there are branches: for who does not ask for a requester or a task (and for
+-- performers, of their own); for trusted callers who do: with and without a result;
+-- for requesters, of their own. For the outer SELECT see taskex.transfers.
 CREATE VIEW taskex.assignments WITH (security_barrier) AS
-    SELECT a.assignment_id, a.task_id, a.task_type_id, p.login AS performer, q.login AS requester,
-        a.state, _taskex.amount(a.reward) AS reward, a.accepted_at, a.lease_until, a.finished_at
-    FROM _taskex.assignment a
-        JOIN _taskex.directory p ON p.user_id = a.performer_id
-        JOIN _taskex.directory q ON q.user_id = a.requester_id
-    WHERE (SELECT _taskex.caller_trusted()) OR a.performer_id = ANY ((SELECT _taskex.caller_ids())::bigint[])
-        OR a.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+    SELECT * FROM (
+        SELECT a.assignment_id, a.task_id, a.task_type_id, p.login AS performer, q.login AS requester,
+            a.state, _taskex.amount(a.reward) AS reward, a.accepted_at, a.lease_until, a.finished_at
+        FROM _taskex.directory p
+            JOIN _taskex.assignment a ON a.partition_id = p.partition_id AND a.performer_id = p.user_id
+            JOIN _taskex.directory q ON q.user_id = a.requester_id
+        WHERE NOT _taskex.asked(q.login, a.task_id) AND _taskex.visible(p.user_id) AND _taskex.visible(a.performer_id)
+            AND _taskex.narrow(a.partition_id, a.performer_id, p.login, NULL)
+        UNION ALL
+        SELECT r.assignment_id, r.task_id, a.task_type_id, p.login, q.login,
+            r.state, _taskex.amount(a.reward), a.accepted_at, a.lease_until, a.finished_at
+        FROM _taskex.directory q
+            JOIN _taskex.result r ON r.partition_id = q.partition_id AND r.requester_id = q.user_id
+            JOIN _taskex.directory p ON p.user_id = r.performer_id
+            CROSS JOIN LATERAL (SELECT * FROM _taskex.assignment a
+                WHERE a.partition_id = p.partition_id AND a.assignment_id = r.assignment_id LIMIT 1) a
+        WHERE _taskex.asked(q.login, r.task_id) AND _taskex.caller_trusted()
+            AND _taskex.narrow(r.partition_id, r.requester_id, q.login, r.task_id)
+            AND _taskex.narrow(NULL, r.performer_id, p.login, NULL)
+        UNION ALL
+        SELECT a.assignment_id, a.task_id, a.task_type_id, p.login, q.login,
+            a.state, _taskex.amount(a.reward), a.accepted_at, a.lease_until, a.finished_at
+        FROM _taskex.directory p
+            JOIN _taskex.assignment a ON a.partition_id = p.partition_id AND a.performer_id = p.user_id
+            JOIN _taskex.directory q ON q.user_id = a.requester_id
+        WHERE _taskex.asked(q.login, a.task_id) AND _taskex.caller_trusted() AND a.state IN ('accepted', 'returned', 'abandoned')
+            AND _taskex.narrow(a.partition_id, a.performer_id, p.login, NULL) AND _taskex.narrow(NULL, a.requester_id, q.login, NULL)
+        UNION ALL
+        SELECT r.assignment_id, r.task_id, a.task_type_id, p.login, q.login,
+            r.state, _taskex.amount(a.reward), a.accepted_at, a.lease_until, a.finished_at
+        FROM _taskex.directory q
+            JOIN _taskex.result r ON r.partition_id = q.partition_id AND r.requester_id = q.user_id
+            JOIN _taskex.directory p ON p.user_id = r.performer_id
+            CROSS JOIN LATERAL (SELECT * FROM _taskex.assignment a
+                WHERE a.partition_id = p.partition_id AND a.assignment_id = r.assignment_id LIMIT 1) a
+        WHERE _taskex.own(q.user_id) AND _taskex.own(r.requester_id) AND NOT _taskex.own(r.performer_id)) u;
 COMMENT ON VIEW taskex.assignments IS
-'Assignments of the performers, and to tasks of the requesters, for whom the caller may act.';
+'Assignments of the performers for whom the caller may act and, once they are submitted, those to tasks of the requesters for
+whom he may act. By requester or task_id those that were submitted are found quickly; a trusted caller who wants these alone
+should say so (state IN (''submitted'', ''approved'', ''rejected'')), for others are looked for in all partitions.';
 
 -- What PostgreSQL shows of workers to those with pg_read_all_stats, operators of
 -- the exchange see of its own.

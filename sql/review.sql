@@ -288,10 +288,11 @@ CREATE VIEW taskex.disputes WITH (security_barrier) AS
     SELECT d.dispute_id, q.login AS requester, p.login AS performer, d.assignment_id, d.task_id,
         d.state, d.reason, d.answer, d.resolution, d.opened_at, d.answered_at, d.resolved_at
     FROM _taskex.dispute d
-        JOIN _taskex.directory q ON q.user_id = d.requester_id
+        JOIN _taskex.directory q ON q.partition_id = d.partition_id AND q.user_id = d.requester_id
         JOIN _taskex.directory p ON p.user_id = d.performer_id
-    WHERE (SELECT _taskex.caller_trusted()) OR d.performer_id = ANY ((SELECT _taskex.caller_ids())::bigint[])
-        OR d.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+    WHERE _taskex.visible(d.performer_id, d.requester_id)
+        AND _taskex.narrow(d.partition_id, d.requester_id, q.login, d.dispute_id)
+        AND _taskex.narrow(d.partition_id, NULL, NULL, d.task_id) AND _taskex.narrow(NULL, d.performer_id, p.login, NULL);
 COMMENT ON VIEW taskex.disputes IS
 'Disputes over rejections, of the performers and requesters for whom the caller may act.
 state: open, answered, upheld, denied, withdrawn.';
@@ -336,10 +337,10 @@ COMMENT ON FUNCTION _taskex.rate_requester(bigint, bigint, int, text) IS 'Body o
 CREATE VIEW taskex.ratings WITH (security_barrier) AS
     SELECT q.login AS requester, p.login AS performer, r.assignment_id, r.task_type_id, r.stars, r.comment, r.rated_at
     FROM _taskex.rating r
-        JOIN _taskex.directory q ON q.user_id = r.requester_id
+        JOIN _taskex.directory q ON q.partition_id = r.partition_id AND q.user_id = r.requester_id
         JOIN _taskex.directory p ON p.user_id = r.performer_id
-    WHERE (SELECT _taskex.caller_trusted()) OR r.performer_id = ANY ((SELECT _taskex.caller_ids())::bigint[])
-        OR r.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+    WHERE _taskex.visible(r.performer_id, r.requester_id)
+        AND _taskex.narrow(r.partition_id, r.requester_id, q.login, NULL) AND _taskex.narrow(NULL, r.performer_id, p.login, NULL);
 COMMENT ON VIEW taskex.ratings IS
 'What performers think of requesters, for those of both for whom the caller may act. Averages: taskex.requester_ratings.';
 

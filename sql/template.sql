@@ -195,7 +195,7 @@ COMMENT ON FUNCTION _taskex.create_tasks_from_template(bigint, text, bigint, jso
 CREATE VIEW taskex.templates WITH (security_barrier) AS
     SELECT d.login AS requester, t.name, t.version, t.description, t.parameters, t.body, t.created_at
     FROM _taskex.template t JOIN _taskex.directory d ON d.user_id = t.requester_id
-    WHERE (SELECT _taskex.caller_trusted()) OR t.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]);
+    WHERE _taskex.visible(t.requester_id) AND _taskex.narrow(NULL, t.requester_id, d.login, NULL);
 COMMENT ON VIEW taskex.templates IS 'Templates, in all versions, of the requesters for whom the caller may act.';
 
 -- Attachments ------------------------------------------------------------------

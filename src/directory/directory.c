@@ -176,6 +176,7 @@ static void
 roles_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
 	rank = CALLER_UNKNOWN;
+	visible_roles_changed();
 }
 
 static bool
@@ -312,32 +313,4 @@ Datum
 taskex_caller_admin(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(caller_rank() >= CALLER_ADMIN);
-}
-
-PG_FUNCTION_INFO_V1(taskex_caller_ids);
-
-static Statement select_caller_ids = {
-	"SELECT coalesce(array_agg(user_id), '{}') FROM _taskex.directory"
-	" WHERE db_role IS NOT NULL AND pg_has_role($1, db_role::oid, 'USAGE')",
-	1, {OIDOID}
-};
-
-/* _taskex.caller_ids(): ids of the users for whom the caller may act */
-Datum
-taskex_caller_ids(PG_FUNCTION_ARGS)
-{
-	Datum		caller = ObjectIdGetDatum(GetUserId());
-	SpiScope	scope;
-	Datum		ids;
-	bool		isnull;
-	MemoryContext context = CurrentMemoryContext;
-	MemoryContext old;
-
-	spi_begin(&scope);
-	spi_run(&select_caller_ids, 0, &caller, NULL, SPI_VIEW_CURRENT, 1);
-	old = MemoryContextSwitchTo(context);
-	ids = PointerGetDatum(DatumGetArrayTypePCopy(spi_value(0, 1, &isnull)));
-	MemoryContextSwitchTo(old);
-	spi_end(&scope);
-	PG_RETURN_DATUM(ids);
 }

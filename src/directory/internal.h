@@ -34,4 +34,7 @@ extern int32 partition_for_new_user(const text *name);
 /* directory.c: this transaction changed a user's directory row */
 extern void directory_changed(const text *login, int64 user_id);
 
+/* visible.c: what is remembered of the caller's roles is out of date */
+extern void visible_roles_changed(void);
+
 #endif							/* TASKEX_DIRECTORY_INTERNAL_H */

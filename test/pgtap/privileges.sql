@@ -30,6 +30,7 @@ insert into may_execute_internal
     select unnest(array['amount', 'answer_score', 'caller_admin', 'caller_ids', 'caller_trusted', 'errors', 'inferences', 'now']), 'taskex_user'
     union all select unnest(array['loaded', 'workers']), 'taskex_admin';
 insert into may_execute_internal values ('task_state', 'taskex_user');
+insert into may_execute_internal select unnest(array['asked', 'narrow', 'own', 'visible', 'visible']), 'taskex_user';
 insert into may_execute_internal values ('journal_lag', 'taskex_admin');
 create temporary table may_read (name text, role text);
 insert into may_read

@@ -218,7 +218,7 @@ SELECT taskex.register_user('k_list', partition => 'tasks_1') > 0 AS registered,
 SELECT array_agg(t) AS listed FROM taskex.create_tasks('k_list', :one, (SELECT array_agg(to_jsonb(n)) FROM generate_series(1, 6) n), annotation => 'list') t \gset
 DO $$ BEGIN PERFORM taskex.submit_assignment('k_ann', assignment_id, t.input), taskex.approve_assignment('k_list', assignment_id) FROM taskex.tasks t, LATERAL taskex.accept_task('k_ann', t.task_id)
     WHERE requester = 'k_list' AND t.input IN ('1', '2'); END $$;
-SELECT taskex.submit_assignment('k_ann', assignment_id, t.input) FROM taskex.tasks t, LATERAL taskex.accept_task('k_ann', t.task_id) WHERE requester = 'k_list' AND t.input IN ('3', '4');
+SELECT taskex.submit_assignment('k_ann', assignment_id, t.input) FROM (SELECT * FROM taskex.tasks ORDER BY task_id) t, LATERAL taskex.accept_task('k_ann', t.task_id) WHERE requester = 'k_list' AND t.input IN ('3', '4');
 SELECT taskex.expire_task('k_list', (:'listed'::bigint[])[5]), taskex.create_task('k_list', :two, '"seven"') IS NULL AS x;
 CREATE TEMP VIEW shown AS SELECT t.task_id, t.input AS shown FROM taskex.tasks t WHERE requester = 'k_list';
 SELECT shown, title, state, performers, free_slots, in_progress, submitted, judged, reward, annotation FROM taskex.list_tasks('k_list') JOIN shown USING (task_id) ORDER BY task_id DESC;

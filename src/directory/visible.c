@@ -1,0 +1,540 @@
+/*
+ * visible.c
+ *	  What views show to whom: conditions that the planner can use.
+ *
+ * A view says once whose rows it has, by _taskex.visible(user_id) and the like.
+ * As a function that is true of each row for a trusted caller and of few for
+ * others, and useless to an index.  So these functions have a planner support
+ * function, which puts in their place what they mean for the present caller;
+ * and narrow(), which is always true, looks what else the statement asks for and
+ * adds what follows from it.  See "Views" in README.md.
+ */
+#include "postgres.h"
+
+#include "directory/directory.h"
+#include "directory/internal.h"
+#include "infra/spi.h"
+
+#include "access/stratnum.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_opfamily_d.h"
+#include "catalog/pg_proc_d.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/pathnodes.h"
+#include "nodes/supportnodes.h"
+#include "optimizer/clauses.h"
+#include "optimizer/optimizer.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+/* a task's id is counter * ID_STEP + partition_id mod ID_STEP; so is a dispute's */
+#define ID_STEP 1024
+
+/* operators of pg_catalog: = of bigint, int and text */
+#define INT8_EQUAL 410
+#define INT4_EQUAL 96
+#define TEXT_EQUAL 98
+
+/* ---- for whom the caller may act ---- */
+
+static Statement select_caller_ids = {
+	/* the roles that he is a member of, then those of them whose rights he has */
+	"WITH RECURSIVE role (id) AS (SELECT $1 UNION SELECT m.roleid FROM pg_auth_members m JOIN role ON m.member = role.id)"
+	" SELECT coalesce(array_agg(user_id), '{}') FROM _taskex.directory WHERE db_role IS NOT NULL AND db_role = ANY ("
+	"ARRAY(SELECT id::regrole FROM role WHERE pg_has_role($1, id, 'USAGE')"
+	" UNION SELECT oid FROM pg_roles WHERE rolname = 'pg_database_owner' AND pg_has_role($1, oid, 'USAGE')))",
+	1, {OIDOID}
+};
+
+/*
+ * The ids as last asked for.  A plan asks once for each index that it looks
+ * into, under one snapshot: two snapshots with the same bounds and numbers show
+ * the same, for between the bounds transactions only end.
+ */
+static struct
+{
+	Datum		ids;			/* bigint[], in TopMemoryContext; 0: none is kept */
+	Oid			caller;
+	TransactionId xmin;
+	TransactionId xmax;
+	uint32		xcnt;
+	int32		subxcnt;
+	CommandId	curcid;
+} kept;
+
+static bool planned = false;	/* a plan of this session depends on the caller's roles */
+
+void
+visible_roles_changed(void)
+{
+	kept.caller = InvalidOid;
+	/* what was put into plans for the roles as they were */
+	if (planned)
+		ResetPlanCache();
+	planned = false;
+}
+
+static bool
+kept_for(Oid caller, Snapshot snapshot)
+{
+	return kept.ids != 0 && kept.caller == caller && kept.xmin == snapshot->xmin && kept.xmax == snapshot->xmax &&
+		kept.xcnt == snapshot->xcnt && kept.subxcnt == snapshot->subxcnt && kept.curcid == snapshot->curcid;
+}
+
+/* in the session's memory until the next call */
+static Datum
+caller_ids(void)
+{
+	Oid			caller = GetUserId();
+	Snapshot	snapshot = GetActiveSnapshot();
+	SpiScope	scope;
+	Datum		argument = ObjectIdGetDatum(caller);
+	MemoryContext old;
+	Datum		old_ids = kept.ids;
+	bool		isnull;
+
+	if (kept_for(caller, snapshot))
+		return kept.ids;
+
+	kept.caller = InvalidOid;
+	spi_begin(&scope);
+	spi_run(&select_caller_ids, 0, &argument, NULL, SPI_VIEW_SNAPSHOT, 1);
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	kept.ids = PointerGetDatum(DatumGetArrayTypePCopy(spi_value(0, 1, &isnull)));
+	MemoryContextSwitchTo(old);
+	spi_end(&scope);
+	if (old_ids != 0)
+		pfree(DatumGetPointer(old_ids));
+	kept.caller = caller;
+	kept.xmin = snapshot->xmin;
+	kept.xmax = snapshot->xmax;
+	kept.xcnt = snapshot->xcnt;
+	kept.subxcnt = snapshot->subxcnt;
+	kept.curcid = snapshot->curcid;
+	return kept.ids;
+}
+
+static bool
+may_act_for(int64 user_id)
+{
+	ArrayType  *ids = DatumGetArrayTypeP(caller_ids());
+	int64	   *elements = (int64 *) ARR_DATA_PTR(ids);
+	int			n = ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids));
+
+	for (int i = 0; i < n; i++)
+		if (elements[i] == user_id)
+			return true;
+	return false;
+}
+
+PG_FUNCTION_INFO_V1(taskex_caller_ids);
+
+/* _taskex.caller_ids(): ids of the users for whom the caller may act by db_role */
+Datum
+taskex_caller_ids(PG_FUNCTION_ARGS)
+{
+	/* a copy: who asked may still have it when the roles change */
+	PG_RETURN_ARRAYTYPE_P(DatumGetArrayTypePCopy(caller_ids()));
+}
+
+/* ---- the functions as such ---- */
+
+PG_FUNCTION_INFO_V1(taskex_own);
+
+/* own(user_id [, user_id]): may the caller act for one of them, not being trusted? */
+Datum
+taskex_own(PG_FUNCTION_ARGS)
+{
+	if (directory_caller_trusted())
+		PG_RETURN_BOOL(false);
+	for (int i = 0; i < PG_NARGS(); i++)
+		if (!PG_ARGISNULL(i) && may_act_for(PG_GETARG_INT64(i)))
+			PG_RETURN_BOOL(true);
+	PG_RETURN_BOOL(false);
+}
+
+PG_FUNCTION_INFO_V1(taskex_visible);
+
+/* visible(user_id [, user_id]): is he trusted, or may he act for one of them? */
+Datum
+taskex_visible(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(directory_caller_trusted() || DatumGetBool(taskex_own(fcinfo)));
+}
+
+PG_FUNCTION_INFO_V1(taskex_narrow);
+
+Datum
+taskex_narrow(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(true);
+}
+
+PG_FUNCTION_INFO_V1(taskex_asked);
+
+Datum
+taskex_asked(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(false);
+}
+
+/* ---- what the planner gets in their place ---- */
+
+/* the caller may use the function, but not the schema in which it would be looked up */
+static Expr *
+our_call(const char *name)
+{
+	Oid			function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name),
+										   PointerGetDatum(buildoidvector(NULL, 0)),
+										   ObjectIdGetDatum(get_namespace_oid("_taskex", false)));
+
+	if (!OidIsValid(function))
+		elog(ERROR, "function _taskex.%s does not exist", name);
+	return (Expr *) makeFuncExpr(function, get_func_rettype(function), NIL, InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+}
+
+static Expr *
+any_of(Node *value, Oid operator, Expr *array)
+{
+	ScalarArrayOpExpr *any = makeNode(ScalarArrayOpExpr);
+
+	any->opno = operator;
+	any->opfuncid = get_opcode(operator);
+	any->useOr = true;
+	any->args = list_make2(copyObject(value), array);
+	any->location = -1;
+	return (Expr *) any;
+}
+
+static Expr *
+equals(Node *value, Oid operator, Oid type, Datum constant)
+{
+	int16		length;
+	bool		by_value;
+
+	get_typlenbyval(type, &length, &by_value);
+	return make_opclause(operator, BOOLOID, false, (Expr *) copyObject(value),
+						 (Expr *) makeConst(type, -1, InvalidOid, length, constant, false, by_value),
+						 InvalidOid, InvalidOid);
+}
+
+static bool
+given(Node *argument)
+{
+	return !(IsA(argument, Const) && ((Const *) argument)->constisnull);
+}
+
+/* user_id = ANY (caller_ids()), for each of the arguments */
+static Node *
+acts_for(List *users)
+{
+	List	   *choice = NIL;
+	ListCell   *cell;
+
+	foreach(cell, users)
+		choice = lappend(choice, any_of(lfirst(cell), INT8_EQUAL, our_call("caller_ids")));
+	return list_length(choice) == 1 ? linitial(choice) : (Node *) makeBoolExpr(OR_EXPR, choice, -1);
+}
+
+static Node *
+strip(Node *node)
+{
+	while (node && IsA(node, RelabelType))
+		node = (Node *) ((RelabelType *) node)->arg;
+	return node;
+}
+
+/*
+ * What a condition wants an expression to be equal to, or NULL. The condition is
+ * a WHERE (with its FROM), ON or HAVING, and all must hold for a row to be seen.
+ */
+static Node *
+wanted_by(Node *node, Node *target)
+{
+	Node	   *found = NULL;
+	ListCell   *cell;
+
+	if (node == NULL)
+		return NULL;
+	check_stack_depth();
+	if (IsA(node, FromExpr))
+	{
+		FromExpr   *from = (FromExpr *) node;
+
+		found = wanted_by(from->quals, target);
+		if (found == NULL)
+			found = wanted_by((Node *) from->fromlist, target);
+	}
+	else if (IsA(node, JoinExpr))
+	{
+		JoinExpr   *join = (JoinExpr *) node;
+
+		if (join->jointype == JOIN_INNER)
+		{
+			found = wanted_by(join->quals, target);
+			if (found == NULL)
+				found = wanted_by(join->rarg, target);
+		}
+		if (found == NULL && (join->jointype == JOIN_INNER || join->jointype == JOIN_LEFT))
+			found = wanted_by(join->larg, target);
+	}
+	else if (IsA(node, List) || is_andclause(node))
+	{
+		foreach(cell, IsA(node, List) ? (List *) node : ((BoolExpr *) node)->args)
+			if (found == NULL)
+				found = wanted_by(lfirst(cell), target);
+	}
+	else if (is_opclause(node) && list_length(((OpExpr *) node)->args) == 2)
+	{
+		OpExpr	   *clause = (OpExpr *) node;
+		Node	   *left = strip(linitial(clause->args));
+		Node	   *right = strip(lsecond(clause->args));
+
+		if (clause->opno == TEXT_EQUAL ||
+			get_op_opfamily_strategy(clause->opno, INTEGER_BTREE_FAM_OID) == BTEqualStrategyNumber)
+			found = equal(left, target) ? right : equal(right, target) ? left : NULL;
+		if (found != NULL && (contain_var_clause(found) || contain_volatile_functions(found)))
+			found = NULL;
+	}
+	return found;
+}
+
+/* the same for a whole statement */
+static Node *
+wanted(PlannerInfo *root, Node *target)
+{
+	Node	   *found;
+
+	if (!given(target))
+		return NULL;
+	target = strip(target);
+	found = wanted_by((Node *) root->parse->jointree, target);
+	/* conditions on what is grouped by */
+	if (found == NULL && root->parse->groupingSets == NIL)
+		found = wanted_by(root->parse->havingQual, target);
+	return found;
+}
+
+/* if it is a constant, or a parameter whose value is known */
+static Const *
+wanted_value(PlannerInfo *root, Node *target)
+{
+	Node	   *value = wanted(root, target);
+
+	if (value == NULL)
+		return NULL;
+	value = strip(eval_const_expressions(root, copyObject(value)));
+	return IsA(value, Const) && !((Const *) value)->constisnull ? (Const *) value : NULL;
+}
+
+static bool
+find_user(Const *login, int64 *user_id, int32 *partition)
+{
+	static Statement select_home = {
+		"SELECT user_id, partition_id FROM _taskex.directory WHERE login = $1",
+		1, {TEXTOID}
+	};
+	SpiScope	scope;
+	bool		found;
+
+	if (login == NULL || (login->consttype != TEXTOID && login->consttype != VARCHAROID))
+		return false;
+	spi_begin(&scope);
+	found = spi_run(&select_home, 0, &login->constvalue, NULL, SPI_VIEW_SNAPSHOT, 1) == 1;
+	if (found)
+	{
+		*user_id = spi_int64(0, 1);
+		*partition = spi_int32(0, 2);
+	}
+	spi_end(&scope);
+	return found;
+}
+
+/* the partitions on which what has an id can be: int[], or NULL */
+static ArrayType *
+find_homes(Const *id)
+{
+	static Statement select_partitions = {
+		"SELECT array_agg(partition_id) FROM _taskex.partition WHERE partition_id % 1024 = $1",
+		1, {INT4OID}
+	};
+	MemoryContext context = CurrentMemoryContext;
+	SpiScope	scope;
+	ArrayType  *homes = NULL;
+	Datum		residue;
+	Datum		array;
+	bool		isnull;
+	int64		value;
+
+	StaticAssertStmt(ID_STEP == 1024, "select_partitions spells out ID_STEP");
+	if (id == NULL)
+		return NULL;
+	switch (id->consttype)
+	{
+		case INT8OID:
+			value = DatumGetInt64(id->constvalue);
+			break;
+		case INT4OID:
+			value = DatumGetInt32(id->constvalue);
+			break;
+		case INT2OID:
+			value = DatumGetInt16(id->constvalue);
+			break;
+		default:
+			return NULL;
+	}
+	if (value < 0)
+		return NULL;
+	residue = Int32GetDatum((int32) (value % ID_STEP));
+	spi_begin(&scope);
+	spi_run(&select_partitions, 0, &residue, NULL, SPI_VIEW_SNAPSHOT, 1);
+	array = spi_value(0, 1, &isnull);
+	if (!isnull)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		homes = DatumGetArrayTypePCopy(array);
+		MemoryContextSwitchTo(old);
+	}
+	spi_end(&scope);
+	return homes;
+}
+
+/*
+ * narrow(partition_id, user_id, login, id): if the statement wants a login, then
+ * also that user_id and his partition_id; if it wants an id, the partitions that
+ * it can be on.
+ *
+ * What is put into the plan is committed and stays true as long as the plan is
+ * used: users are not deleted, partitions come and go with an invalidation of the
+ * parents, and whoever moves a user must invalidate the directory (README.md).
+ */
+static Node *
+narrowed(PlannerInfo *root, List *args)
+{
+	Node	   *partition = linitial(args);
+	Node	   *user = lsecond(args);
+	Node	   *login = lthird(args);
+	Node	   *id = lfourth(args);
+	List	   *clauses = NIL;
+	int64		user_id;
+	int32		home;
+
+	if (!directory_caller_trusted() || !ActiveSnapshotSet() || TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		return makeBoolConst(true, false);
+
+	if (find_user(wanted_value(root, login), &user_id, &home))
+	{
+		if (given(user))
+			clauses = lappend(clauses, equals(user, INT8_EQUAL, INT8OID, Int64GetDatum(user_id)));
+		if (given(partition))
+			clauses = lappend(clauses, equals(partition, INT4_EQUAL, INT4OID, Int32GetDatum(home)));
+	}
+	if (given(partition))
+	{
+		ArrayType  *homes = find_homes(wanted_value(root, id));
+
+		if (homes != NULL)
+			clauses = lappend(clauses,
+							  any_of(partition, INT4_EQUAL,
+									 (Expr *) makeConst(INT4ARRAYOID, -1, InvalidOid, -1, PointerGetDatum(homes), false, false)));
+	}
+	if (clauses == NIL)
+		return makeBoolConst(true, false);
+	return list_length(clauses) == 1 ? linitial(clauses) : (Node *) makeBoolExpr(AND_EXPR, clauses, -1);
+}
+
+/* the plan is good only for the present role, and as long as its memberships are */
+static void
+depend_on_caller(PlannerInfo *root)
+{
+	root->glob->dependsOnRole = true;
+	planned = true;
+}
+
+static SupportRequestSimplify *
+simplification(Node *request)
+{
+	SupportRequestSimplify *simplify = (SupportRequestSimplify *) request;
+
+	if (!IsA(request, SupportRequestSimplify) || simplify->root == NULL)
+		return NULL;
+	depend_on_caller(simplify->root);
+	return simplify;
+}
+
+PG_FUNCTION_INFO_V1(taskex_trusted_support);
+PG_FUNCTION_INFO_V1(taskex_own_support);
+PG_FUNCTION_INFO_V1(taskex_visible_support);
+PG_FUNCTION_INFO_V1(taskex_narrow_support);
+PG_FUNCTION_INFO_V1(taskex_asked_support);
+
+/* caller_trusted(): false for who is not; asked again at each execution for who is */
+Datum
+taskex_trusted_support(PG_FUNCTION_ARGS)
+{
+	SupportRequestSimplify *request = simplification((Node *) PG_GETARG_POINTER(0));
+
+	if (request == NULL || directory_caller_trusted())
+		PG_RETURN_POINTER(NULL);
+	PG_RETURN_POINTER(makeBoolConst(false, false));
+}
+
+Datum
+taskex_own_support(PG_FUNCTION_ARGS)
+{
+	SupportRequestSimplify *request = simplification((Node *) PG_GETARG_POINTER(0));
+
+	if (request == NULL)
+		PG_RETURN_POINTER(NULL);
+	if (directory_caller_trusted())
+		PG_RETURN_POINTER(makeBoolConst(false, false));
+	PG_RETURN_POINTER(acts_for(request->fcall->args));
+}
+
+Datum
+taskex_visible_support(PG_FUNCTION_ARGS)
+{
+	SupportRequestSimplify *request = simplification((Node *) PG_GETARG_POINTER(0));
+
+	if (request == NULL)
+		PG_RETURN_POINTER(NULL);
+	if (directory_caller_trusted())
+		PG_RETURN_POINTER(our_call("caller_trusted"));
+	PG_RETURN_POINTER(acts_for(request->fcall->args));
+}
+
+Datum
+taskex_narrow_support(PG_FUNCTION_ARGS)
+{
+	SupportRequestSimplify *request = simplification((Node *) PG_GETARG_POINTER(0));
+
+	if (request == NULL)
+		PG_RETURN_POINTER(NULL);
+	PG_RETURN_POINTER(narrowed(request->root, request->fcall->args));
+}
+
+/* asked(...): does a trusted caller's statement want a value of one of the arguments? */
+Datum
+taskex_asked_support(PG_FUNCTION_ARGS)
+{
+	SupportRequestSimplify *request = simplification((Node *) PG_GETARG_POINTER(0));
+	ListCell   *cell;
+
+	if (request == NULL)
+		PG_RETURN_POINTER(NULL);
+	if (directory_caller_trusted())
+		foreach(cell, request->fcall->args)
+			if (wanted(request->root, lfirst(cell)) != NULL)
+				PG_RETURN_POINTER(makeBoolConst(true, false));
+	PG_RETURN_POINTER(makeBoolConst(false, false));
+}
