@@ -344,7 +344,8 @@ SELECT taskex.deposit('p_req', 100, 'room') > 0 AS deposited, taskex.set_budget(
 CREATE TEMP TABLE room AS SELECT taskex.create_task('p_req', pg_temp.id('type'), '1', expires_in => '1 hour') AS task_id FROM generate_series(1, 3);
 SELECT taskex.cancel_task('p_req', min(task_id)) FROM room;
 SET taskex.clock = '2132-01-01 00:00:00+00';
-CREATE VIEW pg_temp.left_over AS SELECT (SELECT count(*) FROM _taskex.policy_action) > 0 AS actions, (SELECT count(*) FROM _taskex.policy_result) > 0 AS results,
+CREATE VIEW pg_temp.left_over AS SELECT (SELECT count(*) FROM _taskex.policy_action WHERE requester_id = _taskex.user_id('p_req')) > 0 AS actions,
+    (SELECT count(*) FROM _taskex.policy_result WHERE requester_id = _taskex.user_id('p_req')) > 0 AS results,
     (SELECT count(*) FROM _taskex.budget_charge WHERE first_task_id IN (SELECT task_id FROM room)) AS charges;
 -- not yet: the executor has not come so far, and no task is disposed of
 SELECT taskex.prune('policy_action', '60 days'), taskex.prune('policy_result', '60 days');
