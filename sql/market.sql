@@ -166,7 +166,7 @@ BEGIN
             GROUP BY 1, 2, 3) n
         GROUP BY 1
     LOOP
-        PERFORM _taskex.add_to_summary('reliability', home, '{performer_id,task_type_id}', '{agreed,compared}', '{last_at}', deltas);
+        PERFORM _taskex.add_to_summary('reliability', home, '{performer_id,task_type_id}', '{agreed,compared}', deltas);
     END LOOP;
 END $$;
 COMMENT ON FUNCTION _taskex.fold_reliability(_taskex.journal_act[]) IS 'Adds what performers were compared by to reliability.';

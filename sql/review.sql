@@ -86,7 +86,7 @@ BEGIN
             WHERE b.kind = 'rated' GROUP BY 1, 2) n
         GROUP BY 1
     LOOP
-        PERFORM _taskex.add_to_summary('rating_total', home, '{requester_id}', '{ratings,stars}', '{last_at}', deltas);
+        PERFORM _taskex.add_to_summary('rating_total', home, '{requester_id}', '{ratings,stars}', deltas);
     END LOOP;
 END $$;
 COMMENT ON FUNCTION _taskex.fold_ratings(_taskex.journal_act[]) IS 'Consumer of the journal: fills _taskex.rating_total.';

@@ -146,13 +146,19 @@ directory_home(const text *login, UserHome *home)
 			 errhint("Use taskex.register_user() to register users.")));
 }
 
-void
-directory_home_by_id(int64 user_id, UserHome *home)
+bool
+directory_find_home_by_id(int64 user_id, UserHome *home)
 {
 	CacheKey	key;
 
 	cache_key_id(&key, user_id);
-	if (!look_up(&key, &select_by_id, Int64GetDatum(user_id), home))
+	return look_up(&key, &select_by_id, Int64GetDatum(user_id), home);
+}
+
+void
+directory_home_by_id(int64 user_id, UserHome *home)
+{
+	if (!directory_find_home_by_id(user_id, home))
 		ereport(ERROR,
 				(errcode(ERRCODE_TX_UNKNOWN_USER),
 				 errmsg("user with id %lld does not exist", (long long) user_id)));

@@ -28,6 +28,9 @@ extern const ShmemPart partition_map_shmem;
 extern void directory_home(const text *login, UserHome *home);
 extern void directory_home_by_id(int64 user_id, UserHome *home);
 
+/* the same, if there is such a user */
+extern bool directory_find_home_by_id(int64 user_id, UserHome *home);
+
 /*
  * The home of a user on whose behalf the caller wants to act: raises
  * unknown_user, other_node, or insufficient_privilege unless the caller is

@@ -36,13 +36,28 @@ typedef struct KnownKey
 	uint32		realm;
 } KnownKey;
 
-typedef struct KnownChild
+typedef struct KnownChild KnownChild;
+
+struct KnownChild
 {
 	KnownKey	key;
 	Oid			relid;			/* InvalidOid: not looked up yet */
 	uint64		checked;		/* relcache_changes when it was examined */
 	Oid			indexes[CHILD_INDEXES];
-} KnownChild;
+	struct ChildWrites *writes; /* NULL: not looked up yet, or out of date */
+};
+
+/* what to enter a row into: all indexes of a table */
+struct ChildWrites
+{
+	MemoryContext context;		/* where all of this is */
+	int			count;
+	struct
+	{
+		Oid			relid;
+		IndexInfo  *info;		/* NULL: not a plain one, made anew each time */
+	}			indexes[FLEXIBLE_ARRAY_MEMBER];
+};
 
 static HTAB *known = NULL;
 
@@ -103,6 +118,9 @@ examine(KnownChild *child, Relation rel)
 	uint64		changes = relcache_changes;
 
 	child->relid = InvalidOid;
+	if (child->writes)
+		MemoryContextDelete(child->writes->context);
+	child->writes = NULL;
 	if (RelationGetNumberOfAttributes(rel) != table->ncolumns)
 		elog(ERROR, "table %s has %d columns, not %d", name,
 			 RelationGetNumberOfAttributes(rel), table->ncolumns);
@@ -143,7 +161,10 @@ find_known(const ChildTable *table, int32 partition)
 	key.realm = realm_current()->serial;
 	child = hash_search(known, &key, HASH_ENTER, &found);
 	if (!found)
+	{
 		child->relid = InvalidOid;
+		child->writes = NULL;
+	}
 	return child;
 }
 
@@ -188,6 +209,7 @@ child_open_mode(Child *child, const ChildTable *table, int32 partition, LOCKMODE
 	if (unlikely(!OidIsValid(entry->relid) || entry->checked != relcache_changes))
 		examine(entry, child->rel);
 	memcpy(child->indexes, entry->indexes, sizeof(child->indexes));
+	child->known = entry;
 	child->slot = table_slot_create(child->rel, NULL);
 }
 
@@ -260,6 +282,22 @@ void
 child_scan_latest(ChildScan *scan, Child *child, int index, int64 equal)
 {
 	scan_begin_equal(scan, child, index, equal, GetLatestSnapshot());
+}
+
+void
+child_lookup_begin(ChildScan *scan, Child *child, int index, int nkeys)
+{
+	scan->child = child;
+	scan->index = index_open(child->indexes[index], AccessShareLock);
+	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan->scan = index_beginscan(child->rel, scan->index, scan->snapshot, NULL, nkeys, 0);
+}
+
+bool
+child_lookup(ChildScan *scan, ScanKey keys)
+{
+	index_rescan(scan->scan, keys, scan->scan->numberOfKeys, NULL, 0);
+	return child_scan_next(scan);
 }
 
 bool
@@ -361,30 +399,98 @@ insert_index_entry(Child *child, Relation index, IndexInfo *info, HeapTuple tupl
 	index_insert_cleanup(index, info);
 }
 
-/*
- * Enters the tuple into the table's indexes, those that an operator added too.
- * One that is being built concurrently may not be ready for it yet.
- */
-static void
-insert_index_entries(Child *child, HeapTuple tuple, TU_UpdateIndexes which, bool is_update)
+/* is all that is to be known of the index the same for each row? */
+static bool
+is_plain(Relation index, const IndexInfo *info)
 {
-	List	   *list = RelationGetIndexList(child->rel);
-	ListCell   *cell;
-	EState	   *estate = NULL;
+	return index->rd_rel->relam == BTREE_AM_OID && info->ii_ReadyForInserts &&
+		info->ii_Predicate == NIL && info->ii_Expressions == NIL;
+}
 
-	ExecForceStoreHeapTuple(tuple, child->slot, false);
+/*
+ * The table's indexes, those that an operator added too; remembered like the
+ * rest of what is known of the table, until a table or an index changes.
+ */
+static const struct ChildWrites *
+find_writes(Child *child)
+{
+	struct ChildWrites *writes = child->known->writes;
+	MemoryContext context;
+	MemoryContext old;
+	List	   *list;
+	ListCell   *cell;
+
+	if (likely(writes != NULL))
+		return writes;
+	list = RelationGetIndexList(child->rel);
+	context = AllocSetContextCreate(CurrentMemoryContext, "taskex indexes", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(context);
+	writes = palloc0(offsetof(struct ChildWrites, indexes) + sizeof(writes->indexes[0]) * list_length(list));
+	writes->context = context;
 	foreach(cell, list)
 	{
 		Relation	index = index_open(lfirst_oid(cell), RowExclusiveLock);
 		IndexInfo  *info = BuildIndexInfo(index);
 
-		if (info->ii_ReadyForInserts &&
-			(which == TU_All || index_info_summarizing(info)))
-			insert_index_entry(child, index, info, tuple, is_update, &estate);
+		writes->indexes[writes->count].relid = lfirst_oid(cell);
+		if (is_plain(index, info))
+			writes->indexes[writes->count].info = info;
+		writes->count++;
 		index_close(index, NoLock);
-		pfree(info);
 	}
+	MemoryContextSwitchTo(old);
 	list_free(list);
+	MemoryContextSetParent(context, TopMemoryContext);
+	child->known->writes = writes;
+	return writes;
+}
+
+/*
+ * Enters the tuple into an index that is not plain.  One that is
+ * being built concurrently may not be ready for it yet.
+ */
+static void
+insert_special_entry(Child *child, Oid relid, HeapTuple tuple, TU_UpdateIndexes which,
+					 bool is_update, EState **estate)
+{
+	Relation	index = index_open(relid, RowExclusiveLock);
+	IndexInfo  *info = BuildIndexInfo(index);
+
+	if (info->ii_ReadyForInserts && (which == TU_All || index_info_summarizing(info)))
+		insert_index_entry(child, index, info, tuple, is_update, estate);
+	index_close(index, NoLock);
+	pfree(info);
+}
+
+/* enters the tuple into the table's indexes */
+static void
+insert_index_entries(Child *child, HeapTuple tuple, TU_UpdateIndexes which, bool is_update)
+{
+	const struct ChildWrites *writes = find_writes(child);
+	EState	   *estate = NULL;
+	List	   *special = NIL;
+	ListCell   *cell;
+
+	ExecForceStoreHeapTuple(tuple, child->slot, false);
+	for (int i = 0; i < writes->count; i++)
+	{
+		IndexInfo  *info = writes->indexes[i].info;
+		Relation	index;
+
+		if (unlikely(info == NULL))
+			special = lappend_oid(special, writes->indexes[i].relid);
+		else if (which == TU_All)
+		{
+			index = index_open(writes->indexes[i].relid, RowExclusiveLock);
+			insert_index_entry(child, index, info, tuple, is_update, &estate);
+			index_close(index, NoLock);
+		}
+	}
+
+	/* last: an expression may run anything, and then "writes" may be no more */
+	foreach(cell, special)
+		insert_special_entry(child, lfirst_oid(cell), tuple, which, is_update, &estate);
+	list_free(special);
 	if (estate)
 		FreeExecutorState(estate);
 }

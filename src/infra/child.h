@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/skey.h"
 #include "executor/tuptable.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
@@ -37,6 +38,7 @@ typedef struct Child
 {
 	Relation	rel;
 	Oid			indexes[CHILD_INDEXES];
+	struct KnownChild *known;	/* what the session remembers of the table */
 	TupleTableSlot *slot;		/* the row found or locked last */
 } Child;
 
@@ -93,6 +95,13 @@ extern void child_scan_begin_equal(ChildScan *scan, Child *child, int index, int
  */
 extern void child_scan_latest(ChildScan *scan, Child *child, int index, int64 equal);
 extern bool child_scan_next(ChildScan *scan);
+
+/*
+ * For many rows one after the other: child_lookup finds the first one whose
+ * leading nkeys columns of the index equal the keys, as of the beginning.
+ */
+extern void child_lookup_begin(ChildScan *scan, Child *child, int index, int nkeys);
+extern bool child_lookup(ChildScan *scan, ScanKey keys);
 extern void child_scan_end(ChildScan *scan);
 
 /* columns of child->slot that are not null */

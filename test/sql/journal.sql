@@ -112,7 +112,7 @@ SELECT count(*) FROM _taskex.journal_tail() WHERE kind = 'accepted' AND performe
 -- what was ever held may be more than can be counted: the next batch does not fail
 BEGIN;
 CREATE FUNCTION pg_temp.hold(amount bigint) RETURNS void LANGUAGE sql AS $$
-    SELECT _taskex.fold_progress(array_agg(ROW(n, '1', '2100-01-01', d.user_id, NULL, NULL, NULL, NULL, amount, k, NULL)::_taskex.journal_act))
+    SELECT _taskex.fold_summaries(array_agg(ROW(n, '1', '2100-01-01', d.user_id, NULL, NULL, NULL, NULL, amount, k, NULL)::_taskex.journal_act))
     FROM _taskex.directory d, unnest('{extended,released}'::text[]) WITH ORDINALITY u (k, n), generate_series(1, 2) WHERE d.login = 'j_req' $$;
 SELECT pg_temp.hold(8000000000000000000), pg_temp.hold(8000000000000000000);
 SELECT p.held, p.released FROM _taskex.progress p JOIN _taskex.directory d ON d.user_id = p.requester_id WHERE d.login = 'j_req' AND p.task_type_id = 0;
@@ -176,7 +176,7 @@ SELECT pg_temp.dispatch() >= 0 AS done;
 SELECT array_agg(detail -> 'n' ORDER BY id) FROM public.journal_seen;
 -- not mended: set aside again, as soon as another act tells it from a broken consumer
 SELECT taskex.retry_failed_acts('fold_none');
-SELECT taskex.retry_failed_acts('fold_standing');
+SELECT taskex.retry_failed_acts('fold_summaries');
 SELECT taskex.retry_failed_acts('fold_bad');
 SELECT pg_temp.acts(9, 9, 3, 5);
 CALL pg_temp.retry();
