@@ -182,6 +182,11 @@ GRANT SELECT ON
     taskex.policies, taskex.policy_actions, taskex.policy_results, taskex.policy_tallies, taskex.requester_ratings
     TO taskex_user;
 
+-- recommendations
+GRANT EXECUTE ON FUNCTION taskex.recommend_tasks(text, int) TO taskex_user;
+GRANT EXECUTE ON FUNCTION taskex.send_recommendations(interval, int, int) TO taskex_admin;
+GRANT SELECT ON taskex.recommendation_factors TO taskex_admin;
+
 -- trusted applications
 GRANT EXECUTE ON FUNCTION taskex.register_user(text, jsonb, text) TO taskex_app;
 

@@ -27,6 +27,7 @@ int			guc_override_period = 30 * 86400;
 int			guc_plan_cache_size = 256;
 int			guc_purse_cache_size = 16384;
 bool		guc_supply = false;
+char	   *guc_supply_alike = NULL;
 int			guc_supply_horizon = 900;
 int			guc_supply_input = 512;
 int			guc_supply_interval = 1000;
@@ -36,6 +37,30 @@ int			guc_supply_size = 16384;
 char	   *guc_wait_point = NULL;
 
 static char *guc_clock = NULL;
+
+/* a list of at most eight names, of what a key of a profile may have */
+static bool
+alike_check(char **newval, void **extra, GucSource source)
+{
+	int			names = 1;
+
+	for (const char *c = *newval; *c; c++)
+	{
+		if (*c == ',')
+			names++;
+		else if ((unsigned char) *c < ' ')
+		{
+			GUC_check_errdetail("It must have no control characters.");
+			return false;
+		}
+	}
+	if (names > 8)
+	{
+		GUC_check_errdetail("It must name at most eight attributes.");
+		return false;
+	}
+	return true;
+}
 
 static void
 define_postmaster_sizes(void)
@@ -185,6 +210,13 @@ guc_define(void)
 							 false,
 							 PGC_SIGHUP, 0,
 							 NULL, NULL, NULL);
+	DefineCustomStringVariable("taskex.supply_alike",
+							   "Attributes of profiles by which performers are taken to be alike.",
+							   "What those do who share a value counts when tasks are recommended. At most eight, separated by commas.",
+							   &guc_supply_alike,
+							   "location",
+							   PGC_SUSET, 0,
+							   alike_check, NULL, NULL);
 	DefineCustomIntVariable("taskex.supply_horizon",
 							"Time for which a group of performers has tasks at hand, as far as its past tells.",
 							"A group can have its own.",

@@ -139,6 +139,8 @@ insert into expected values
 
 -- finding work
 insert into expected values
+    ('recommend_tasks', 'performer text, max_rows integer DEFAULT 10', 'TABLE(rank integer, task_type_id bigint, title text, requester text, reward numeric, available bigint, task_id bigint, score double precision, factors jsonb)', true),
+    ('send_recommendations', 'every interval DEFAULT ''1 day''::interval, max_rows integer DEFAULT 3, max_performers integer DEFAULT 1000', 'integer', true),
     ('search_tasks', 'performer text, query text DEFAULT NULL::text, max_rows integer DEFAULT 20, min_reward numeric DEFAULT NULL::numeric, max_reward numeric DEFAULT NULL::numeric, from_requester text DEFAULT NULL::text, task_types bigint[] DEFAULT NULL::bigint[], only_qualified boolean DEFAULT true, location text DEFAULT NULL::text, device text DEFAULT NULL::text, sort text DEFAULT NULL::text, skip integer DEFAULT 0', 'TABLE(task_type_id bigint, title text, description text, requester text, reward numeric, keywords text[], lease interval, available bigint, newest timestamp with time zone, qualified boolean, missing jsonb, task_id bigint)', true),
     ('preview_task', 'performer text, task_id bigint', 'TABLE(task_type_id bigint, title text, description text, keywords text[], requester text, reward numeric, lease interval, auto_approve interval, expires_at timestamp with time zone, free_slots integer, input jsonb, qualified boolean, missing jsonb)', true),
     ('save_search', 'performer text, name text, query text DEFAULT NULL::text, filters jsonb DEFAULT ''{}''::jsonb, notify boolean DEFAULT true', 'void', true),
@@ -176,6 +178,7 @@ select is_empty($$ select p.oid::regprocedure from pg_proc p, unnest(p.proargnam
 -- views and types
 create temporary table expected_column (relation text, columns text);
 insert into expected_column values
+    ('recommendation_factors', 'name text, description text, weight numeric, prior double precision, choices bigint, at timestamp with time zone'),
     ('performer_groups', 'name text, group_id integer, is_default boolean, sharing text, weight double precision, selector jsonb, partitions text[], members bigint, horizon interval, lease interval, max_slots integer, created_at timestamp with time zone'),
     ('group_members', 'group_name text, login text, origin text'),
     ('activity', 'pid integer, worker text, state text, activity text, wait_event_type text, wait_event text, xact_start timestamp with time zone'),
@@ -243,7 +246,7 @@ select results_eq($$ select name::text, vartype::text, context::text, coalesce(u
         ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.dispute_period', 'integer', 'superuser', 's'), ('taskex.event_retention', 'integer', 'sighup', 's'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.feed_size', 'integer', 'postmaster', ''),
         ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_inference_memory', 'integer', 'superuser', 'kB'), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.max_supplies', 'integer', 'postmaster', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
         ('taskex.plan_cache_size', 'integer', 'user', ''), ('taskex.purse_cache_size', 'integer', 'postmaster', ''),
-        ('taskex.supply', 'bool', 'sighup', ''), ('taskex.supply_horizon', 'integer', 'sighup', 's'), ('taskex.supply_input', 'integer', 'postmaster', 'B'), ('taskex.supply_interval', 'integer', 'sighup', 'ms'), ('taskex.supply_lease', 'integer', 'sighup', 's'),
+        ('taskex.supply', 'bool', 'sighup', ''), ('taskex.supply_alike', 'string', 'superuser', ''), ('taskex.supply_horizon', 'integer', 'sighup', 's'), ('taskex.supply_input', 'integer', 'postmaster', 'B'), ('taskex.supply_interval', 'integer', 'sighup', 'ms'), ('taskex.supply_lease', 'integer', 'sighup', 's'),
         ('taskex.supply_limit', 'integer', 'sighup', ''), ('taskex.supply_size', 'integer', 'postmaster', '') $$,
     'the settings, who may change them, and their units (wait_point is not shown)');
 select lives_ok('set local taskex.wait_point = ''nowhere''', 'a superuser may set taskex.wait_point');

@@ -37,6 +37,9 @@ insert into may_read
     select unnest(array['assignments', 'disputes', 'errors', 'inferences', 'ratings', 'task_types', 'tasks', 'transfers', 'users']), 'taskex_user'
     union all select unnest(array['activity', 'failed_acts', 'health', 'nodes', 'partitions']), 'taskex_admin';
 
+-- recommendations
+insert into may_execute values ('recommend_tasks', 'taskex_user'), ('send_recommendations', 'taskex_admin');
+insert into may_read values ('recommendation_factors', 'taskex_admin');
 -- groups
 insert into may_execute select unnest(array['add_group_members', 'create_group', 'drop_group', 'remove_group_members', 'update_group']), 'taskex_admin';
 insert into may_read select unnest(array['group_members', 'performer_groups']), 'taskex_admin';

@@ -142,6 +142,7 @@ INSERT INTO call VALUES
     ('search_tasks', 'search_tasks(''%1$s'')'), ('preview_task', 'preview_task(''%1$s'', pg_temp.id(''free''))'), ('queue', 'queue(''%1$s'')'),
     ('save_search', 'save_search(''%1$s'', ''new'')'), ('drop_search', 'drop_search(''%1$s'', ''kept'')'), ('run_search', 'run_search(''%1$s'', ''kept'')'),
     ('history', 'history(''%1$s'')'),
+    ('recommend_tasks', 'recommend_tasks(''%1$s'')'), ('send_recommendations', 'send_recommendations()'),
     ('update_user', 'update_user(''%1$s'', ''{"colour": "red"}'')'), ('withdraw', 'withdraw(''%1$s'', 1)');
 SELECT p.oid::regprocedure AS missing_here FROM pg_proc p LEFT JOIN call c ON c.name = p.proname
     WHERE p.pronamespace = 'taskex'::regnamespace AND c.name IS NULL;
@@ -250,13 +251,14 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('partitions', 'SELECT count(*) FROM taskex.partitions WHERE name = ''access_1'''),
     ('performer_groups', 'SELECT count(*) FROM taskex.performer_groups WHERE name = ''partition:access_1'''),
     ('group_members', 'SELECT count(*) >= 0 FROM taskex.group_members'),
+    ('recommendation_factors', 'SELECT count(*) > 2 FROM taskex.recommendation_factors'),
     ('health', 'SELECT count(*) > 2 FROM taskex.health'),
     ('failed_acts', 'SELECT count(*) >= 0 FROM taskex.failed_acts'),
     ('inferences', 'SELECT count(*) FROM taskex.inferences'),
     ('activity', 'SELECT count(*) >= 0 FROM taskex.activity')) v (what, query);
 SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex'::regnamespace AND c.relkind = 'v'
     AND c.relname NOT IN ('disputes', 'golden_tasks', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'failed_acts', 'health', 'inferences', 'activity')
-    AND c.relname NOT IN ('performer_groups', 'group_members')
+    AND c.relname NOT IN ('performer_groups', 'group_members', 'recommendation_factors')
     AND c.relname NOT IN ('policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings')
     AND c.relname NOT IN ('templates')
     AND c.relname NOT IN ('blocks', 'qualifications')

@@ -93,6 +93,7 @@ INSERT INTO good_call VALUES
     ('queue', ARRAY['''e_per''']),
     ('run_search', ARRAY['''e_per''', '''kept''', '10', '0']),
     ('save_search', ARRAY['''e_per''', '''new''', '''words''', '''{}''', 'true']),
+    ('recommend_tasks', ARRAY['''e_oth''', '10']), ('send_recommendations', ARRAY['''1 day''::interval', '3', '10']),
     ('search_tasks', ARRAY['''e_oth''', '''errors''', '10', '0', '9', '''e_req''', 'ARRAY[pg_temp.id(''type'')]', 'true', '''US''', '''phone''', '''reward''', '0']),
     ('accept_next', ARRAY['''e_oth''', 'pg_temp.id(''type'')', '1']),
     ('accept_task', ARRAY['''e_oth''', 'pg_temp.id(''open'')']),
@@ -276,6 +277,7 @@ INSERT INTO bad_call (call) VALUES
     ('accept_next(''e_oth'', pg_temp.id(''type''), 0)'), ('accept_next(''e_oth'', pg_temp.id(''type''), -1)'),
     ('accept_next(''e_oth'', pg_temp.id(''type''), 1001)'), ('statement(''e_req'', NULL, 0)'), ('statement(''e_req'', NULL, -5)'),
     -- searches
+    ('recommend_tasks(''e_oth'', 0)'), ('recommend_tasks(''e_oth'', 101)'), ('recommend_tasks(''e_nobody'')'), ('send_recommendations(''-1 day'')'), ('send_recommendations(''1 day'', 0)'),
     ('search_tasks(''e_oth'', max_rows => 0)'), ('search_tasks(''e_oth'', max_rows => 1001)'), ('search_tasks(''e_oth'', skip => -1)'), ('search_tasks(''e_oth'', skip => 1001)'),
     ('search_tasks(''e_oth'', sort => ''best'')'), ('search_tasks(''e_oth'', sort => ''relevance'')'), ('search_tasks(''e_oth'', ''"'', sort => ''relevance'')'),
     ('search_tasks(''e_oth'', ''& | ! ( " '''' \ <-> :*'')'), ('search_tasks(''e_oth'', repeat(''w'', 1001))'), ('search_tasks(''e_oth'', from_requester => ''e_nobody'')'),
