@@ -187,6 +187,8 @@ INSERT INTO good_call VALUES
     ('cancel_tasks', ARRAY['''e_req''', 'NULL', 'ARRAY[pg_temp.id(''open'')]']),
     ('change_task_type', ARRAY['''e_req''', 'pg_temp.id(''open'')', 'pg_temp.id(''type'')']),
     ('dispose_task', ARRAY['''e_req''', 'pg_temp.id(''closed'')']),
+    ('dispose_tasks', ARRAY['''e_req''', '''1 hour''', '0', '10']),
+    ('prune', ARRAY['''policy_action''', '''1 year''', '10']),
     ('get_assignment', ARRAY['''e_per''', 'pg_temp.id(''accepted'')']),
     ('get_task', ARRAY['''e_req''', 'pg_temp.id(''open'')']),
     ('list_assignments', ARRAY['''e_req''', 'pg_temp.id(''submitted task'')', '''submitted''', '0', '10']),
