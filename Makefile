@@ -10,6 +10,7 @@
 #   make bench        the benchmarks [BENCH="name ..."]
 #   make replay       replay recorded crowd work [DATA=folder]
 #   make replay-recommend  hold recommendations to recorded choices [DATA=folder of sets]
+#   make replay-forecast  hold the forecast of accepts to recorded hours [DATA=folder]
 
 EXTENSION = taskex
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" taskex.control)
@@ -20,7 +21,7 @@ OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 ALL_HEADERS = $(sort $(wildcard src/*.h src/*/*.h))
 
 # The install script is the modules' scripts, lower layers first.
-SQL_MODULES = header errors directory journal summaries events ledger truth qualification request block market find tasks template review policy supply recommend finance retention report launcher privileges
+SQL_MODULES = header errors directory journal summaries events ledger truth qualification request block market find tasks template review policy supply forecast recommend finance retention report launcher privileges
 SQL_PARTS = $(SQL_MODULES:%=sql/%.sql)
 
 # DATA means the recorded work on the command line ("make replay DATA=folder")
@@ -82,7 +83,7 @@ endif
 
 HARNESS = MAKE='$(MAKE)' PG_CONFIG='$(PG_CONFIG_GIVEN)'
 
-.PHONY: test demo bench replay replay-recommend psql stop
+.PHONY: test demo bench replay replay-forecast replay-recommend psql stop
 test:
 	@$(HARNESS) scripts/run-tests $(KIND)
 
@@ -97,6 +98,9 @@ replay:
 
 replay-recommend:
 	@$(HARNESS) scripts/with-server --name replay -- test/replay/recommend '$(or $(REPLAY_DATA),../shared/data)/crowd_exchange'
+
+replay-forecast:
+	@$(HARNESS) scripts/with-server --name replay -- test/replay/forecast '$(REPLAY_DATA)'
 
 # psql on the server that "make demo" left running
 psql:

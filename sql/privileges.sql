@@ -187,6 +187,16 @@ GRANT EXECUTE ON FUNCTION taskex.recommend_tasks(text, int) TO taskex_user;
 GRANT EXECUTE ON FUNCTION taskex.send_recommendations(interval, int, int) TO taskex_admin;
 GRANT SELECT ON taskex.recommendation_factors TO taskex_admin;
 
+-- forecasts of accepts, preferences
+GRANT EXECUTE ON FUNCTION
+    taskex.acceptance_probability(text, bigint[], int[], interval),
+    taskex.cancel_intention(text, bigint),
+    taskex.declare_intention(text, bigint[], int, tstzrange),
+    taskex.forecast_accepts(text, bigint, interval),
+    taskex.set_preferences(text, jsonb)
+    TO taskex_user;
+GRANT SELECT ON taskex.intentions, taskex.preferences TO taskex_user;
+
 -- trusted applications
 GRANT EXECUTE ON FUNCTION taskex.register_user(text, jsonb, text) TO taskex_app;
 
@@ -230,3 +240,4 @@ GRANT EXECUTE ON FUNCTION
 GRANT SELECT ON taskex.activity, taskex.failed_acts, taskex.health, taskex.nodes, taskex.partitions TO taskex_admin;
 GRANT SELECT ON taskex.group_members, taskex.performer_groups TO taskex_admin;
 GRANT SELECT ON taskex.payouts TO taskex_admin;
+GRANT SELECT ON taskex.supply_targets TO taskex_admin;

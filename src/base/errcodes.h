@@ -54,6 +54,7 @@
 #define ERRCODE_TX_UNKNOWN_GROUP			TX_CODE('4', '0', '1')
 #define ERRCODE_TX_DEFAULT_GROUP			TX_CODE('4', '0', '2')
 #define ERRCODE_TX_EXCLUSIVE_SUPPLY			TX_CODE('4', '0', '3')
+#define ERRCODE_TX_UNKNOWN_INTENTION		TX_CODE('4', '1', '0')
 
 typedef struct TxError
 {

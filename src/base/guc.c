@@ -28,6 +28,7 @@ int			guc_plan_cache_size = 256;
 int			guc_purse_cache_size = 16384;
 bool		guc_supply = false;
 char	   *guc_supply_alike = NULL;
+double		guc_supply_certainty = 0.9;
 int			guc_supply_horizon = 900;
 int			guc_supply_input = 512;
 int			guc_supply_interval = 1000;
@@ -217,6 +218,13 @@ guc_define(void)
 							   "location",
 							   PGC_SUSET, 0,
 							   alike_check, NULL, NULL);
+	DefineCustomRealVariable("taskex.supply_certainty",
+							 "How certainly the tasks that are kept for a group of performers are to last for the horizon.",
+							 NULL,
+							 &guc_supply_certainty,
+							 0.9, 0.5, 0.999,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.supply_horizon",
 							"Time for which a group of performers has tasks at hand, as far as its past tells.",
 							"A group can have its own.",

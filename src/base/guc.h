@@ -27,6 +27,7 @@ extern int	guc_plan_cache_size;
 extern int	guc_purse_cache_size;
 extern bool guc_supply;
 extern char *guc_supply_alike;
+extern double guc_supply_certainty;
 extern int	guc_supply_horizon; /* s */
 extern int	guc_supply_input;	/* bytes */
 extern int	guc_supply_interval;	/* ms */

@@ -14,6 +14,11 @@ insert into expected values
     ('drop_group', 'name text', 'void', true),
     ('add_group_members', 'name text, members text[]', 'integer', true),
     ('remove_group_members', 'name text, members text[]', 'integer', true),
+    ('set_preferences', 'performer text, preferences jsonb', 'void', true),
+    ('declare_intention', 'performer text, task_types bigint[], quantity integer, during tstzrange', 'bigint', true),
+    ('cancel_intention', 'performer text, intention_id bigint', 'void', true),
+    ('forecast_accepts', 'group_name text, task_type bigint DEFAULT NULL::bigint, horizon interval DEFAULT NULL::interval, OUT expected numeric, OUT low bigint, OUT high bigint, OUT explained jsonb', 'record', true),
+    ('acceptance_probability', 'group_name text, task_types bigint[], quantities integer[], within interval', 'double precision', true),
     ('drain_node', 'name text', 'void', true),
     ('drain_partition', 'name text', 'void', true),
     ('drop_node', 'name text', 'void', true),
@@ -180,6 +185,9 @@ create temporary table expected_column (relation text, columns text);
 insert into expected_column values
     ('recommendation_factors', 'name text, description text, weight numeric, prior double precision, choices bigint, at timestamp with time zone'),
     ('performer_groups', 'name text, group_id integer, is_default boolean, sharing text, weight double precision, selector jsonb, partitions text[], members bigint, horizon interval, lease interval, max_slots integer, created_at timestamp with time zone'),
+    ('intentions', 'intention_id bigint, performer text, task_types bigint[], quantity integer, done integer, during tstzrange, declared_at timestamp with time zone'),
+    ('preferences', 'performer text, preferences jsonb, intended bigint, kept bigint, changed_at timestamp with time zone'),
+    ('supply_targets', 'group_name text, task_type_id bigint, title text, target integer, expected numeric, explained jsonb, computed_at timestamp with time zone'),
     ('group_members', 'group_name text, login text, origin text'),
     ('activity', 'pid integer, worker text, state text, activity text, wait_event_type text, wait_event text, xact_start timestamp with time zone'),
     ('assignment', 'assignment_id bigint, task_id bigint, task_type bigint, input jsonb, reward numeric, lease_token bigint, lease_until timestamp with time zone'),
@@ -246,7 +254,7 @@ select results_eq($$ select name::text, vartype::text, context::text, coalesce(u
         ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.dispute_period', 'integer', 'superuser', 's'), ('taskex.event_retention', 'integer', 'sighup', 's'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.feed_size', 'integer', 'postmaster', ''),
         ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_inference_memory', 'integer', 'superuser', 'kB'), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.max_supplies', 'integer', 'postmaster', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
         ('taskex.plan_cache_size', 'integer', 'user', ''), ('taskex.purse_cache_size', 'integer', 'postmaster', ''),
-        ('taskex.supply', 'bool', 'sighup', ''), ('taskex.supply_alike', 'string', 'superuser', ''), ('taskex.supply_horizon', 'integer', 'sighup', 's'), ('taskex.supply_input', 'integer', 'postmaster', 'B'), ('taskex.supply_interval', 'integer', 'sighup', 'ms'), ('taskex.supply_lease', 'integer', 'sighup', 's'),
+        ('taskex.supply', 'bool', 'sighup', ''), ('taskex.supply_alike', 'string', 'superuser', ''), ('taskex.supply_certainty', 'real', 'sighup', ''), ('taskex.supply_horizon', 'integer', 'sighup', 's'), ('taskex.supply_input', 'integer', 'postmaster', 'B'), ('taskex.supply_interval', 'integer', 'sighup', 'ms'), ('taskex.supply_lease', 'integer', 'sighup', 's'),
         ('taskex.supply_limit', 'integer', 'sighup', ''), ('taskex.supply_size', 'integer', 'postmaster', '') $$,
     'the settings, who may change them, and their units (wait_point is not shown)');
 select lives_ok('set local taskex.wait_point = ''nowhere''', 'a superuser may set taskex.wait_point');
@@ -279,7 +287,8 @@ select results_eq('select sqlstate, name from taskex.errors order by sqlstate co
     ('TX206', 'unknown_fee'),
     ('TX301', 'event_gone'),
     ('TX302', 'not_subscribed'),
-    ('TX401', 'unknown_group'), ('TX402', 'default_group'), ('TX403', 'exclusive_supply') $$, 'class TX');
+    ('TX401', 'unknown_group'), ('TX402', 'default_group'), ('TX403', 'exclusive_supply'),
+    ('TX410', 'unknown_intention') $$, 'class TX');
 select is_empty('select * from taskex.errors where coalesce(description, '''') = ''''', 'each has a description');
 select throws_ok(format('select _taskex.fail(%L, ''message'')', name), sqlstate, 'message', name || ' is raised with its SQLSTATE') from taskex.errors;
 

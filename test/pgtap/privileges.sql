@@ -44,6 +44,10 @@ insert into may_read values ('recommendation_factors', 'taskex_admin');
 insert into may_execute select unnest(array['add_group_members', 'create_group', 'drop_group', 'remove_group_members', 'update_group']), 'taskex_admin';
 insert into may_read select unnest(array['group_members', 'performer_groups']), 'taskex_admin';
 
+-- forecasts
+insert into may_execute select unnest(array['acceptance_probability', 'cancel_intention', 'declare_intention', 'forecast_accepts', 'set_preferences']), 'taskex_user';
+insert into may_read select unnest(array['intentions', 'preferences']), 'taskex_user' union all values ('supply_targets', 'taskex_admin');
+
 -- finance
 insert into may_execute select unnest(array['drop_budget', 'quote', 'send_bonus', 'set_budget']), 'taskex_user'
     union all select unnest(array['create_payout', 'drop_fee', 'set_fee', 'settle_payout_item']), 'taskex_admin';

@@ -54,6 +54,8 @@ INSERT INTO thing VALUES ('free', taskex.create_task('a_third', taskex.create_ta
 
 SELECT taskex.subscribe('a_own') AS own, taskex.subscribe('a_oth') AS oth;
 
+INSERT INTO thing SELECT 'intention of ' || u, taskex.declare_intention(u, ARRAY[pg_temp.id('type')], 5, '[2115-01-01, 2115-01-03)') FROM unnest(ARRAY['a_own', 'a_oth']) u;
+SELECT count(taskex.set_preferences(u, '{"pace": 5}')) FROM unnest(ARRAY['a_own', 'a_oth']) u;
 SELECT count(taskex.save_search(u, 'kept')) FROM unnest(ARRAY['a_own', 'a_oth']) u;
 SELECT count(*) > 0 AS ran FROM taskex.run_due();
 
@@ -104,6 +106,9 @@ INSERT INTO call VALUES
     ('set_fee', 'set_fee(0.1)'), ('drop_fee', 'drop_fee(0)'), ('set_budget', 'set_budget(''%1$s'', 100)'), ('drop_budget', 'drop_budget(''%1$s'', ''day'')'),
     ('quote', 'quote(''%1$s'', pg_temp.id(''type''))'), ('send_bonus', 'send_bonus(''%1$s'', pg_temp.id(''submitted to %1$s''), 1, ''good'')'),
     ('create_group', 'create_group(''a_group'')'), ('update_group', 'update_group(''partition:access_1'', ''{}'')'), ('drop_group', 'drop_group(''a_nothing'')'),
+    ('set_preferences', 'set_preferences(''%1$s'', ''{"pace": 3}'')'), ('declare_intention', 'declare_intention(''%1$s'', ARRAY[pg_temp.id(''type'')], 3, ''[2115-01-01, 2115-01-02)'')'),
+    ('cancel_intention', 'cancel_intention(''%1$s'', pg_temp.id(''intention of %1$s''))'),
+    ('forecast_accepts', 'forecast_accepts(''partition:access_1'')'), ('acceptance_probability', 'acceptance_probability(''partition:access_1'', ARRAY[pg_temp.id(''type'')], ARRAY[1], ''1 hour'')'),
     ('add_group_members', 'add_group_members(''a_nothing'', ARRAY[''a_own''])'), ('remove_group_members', 'remove_group_members(''a_nothing'', ARRAY[''a_own''])'),
     ('drop_node', 'drop_node(''a_nowhere'')'), ('drop_partition', 'drop_partition(''a_nowhere'')'),
     ('resume_node', 'resume_node(''local'')'), ('resume_partition', 'resume_partition(''access_1'')'),
@@ -252,13 +257,16 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('performer_groups', 'SELECT count(*) FROM taskex.performer_groups WHERE name = ''partition:access_1'''),
     ('group_members', 'SELECT count(*) >= 0 FROM taskex.group_members'),
     ('recommendation_factors', 'SELECT count(*) > 2 FROM taskex.recommendation_factors'),
+    ('intentions', 'SELECT string_agg(performer, '','' ORDER BY performer) FROM taskex.intentions WHERE performer LIKE ''a\_%'''),
+    ('preferences', 'SELECT string_agg(performer, '','' ORDER BY performer) FROM taskex.preferences WHERE performer LIKE ''a\_%'''),
+    ('supply_targets', 'SELECT count(*) >= 0 FROM taskex.supply_targets'),
     ('health', 'SELECT count(*) > 2 FROM taskex.health'),
     ('failed_acts', 'SELECT count(*) >= 0 FROM taskex.failed_acts'),
     ('inferences', 'SELECT count(*) FROM taskex.inferences'),
     ('activity', 'SELECT count(*) >= 0 FROM taskex.activity')) v (what, query);
 SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex'::regnamespace AND c.relkind = 'v'
     AND c.relname NOT IN ('disputes', 'golden_tasks', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'failed_acts', 'health', 'inferences', 'activity')
-    AND c.relname NOT IN ('performer_groups', 'group_members', 'recommendation_factors')
+    AND c.relname NOT IN ('performer_groups', 'group_members', 'recommendation_factors', 'intentions', 'preferences', 'supply_targets')
     AND c.relname NOT IN ('policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings')
     AND c.relname NOT IN ('templates')
     AND c.relname NOT IN ('blocks', 'qualifications')

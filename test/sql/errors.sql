@@ -50,6 +50,7 @@ INSERT INTO thing SELECT 'policy', taskex.create_policy('e_req', 'agreement', '{
 INSERT INTO thing SELECT 'late', (taskex.accept_task('e_oth', id)).assignment_id FROM thing WHERE name = 'submitted task';
 
 DO $$ BEGIN PERFORM taskex.save_search('e_per', 'kept'); END $$;
+INSERT INTO thing SELECT 'intention', taskex.declare_intention('e_per', ARRAY[pg_temp.id('type')], 5, '[2105-01-01, 2105-01-05)');
 
 -- tries a statement and undoes it: what it says, with numbers of ids left out
 CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -87,6 +88,11 @@ SELECT pg_temp.state() AS before \gset
 -- NULL for each argument of each function
 CREATE TEMP TABLE good_call (name text PRIMARY KEY, args text[]);
 INSERT INTO good_call VALUES
+    ('set_preferences', ARRAY['''e_per''', '''{"pace": 3}''']),
+    ('declare_intention', ARRAY['''e_per''', 'ARRAY[pg_temp.id(''type'')]', '3', '''[2105-01-01, 2105-01-10)''']),
+    ('cancel_intention', ARRAY['''e_per''', 'pg_temp.id(''intention'')']),
+    ('forecast_accepts', ARRAY['''partition:errors_1''', 'pg_temp.id(''type'')', '''1 hour''']),
+    ('acceptance_probability', ARRAY['''partition:errors_1''', 'ARRAY[pg_temp.id(''type'')]', 'ARRAY[1]', '''1 hour''']),
     ('drop_search', ARRAY['''e_per''', '''kept''']),
     ('history', ARRAY['''e_per''', '1000', '10']),
     ('preview_task', ARRAY['''e_oth''', 'pg_temp.id(''open'')']),
@@ -290,6 +296,26 @@ INSERT INTO bad_call (call) VALUES
     ('save_search(''e_per'', ''n'', filters => ''{"sort": "best"}'')'), ('save_search(''e_per'', ''n'', filters => ''{"sort": "relevance"}'')'), ('save_search(''e_per'', ''n'', filters => ''{"from_requester": "e_nobody"}'')'),
     ('run_search(''e_per'', ''kept'', 0)'), ('run_search(''e_per'', ''none'')'), ('drop_search(''e_per'', ''none'')'), ('drop_search(''e_oth'', ''kept'')'),
     ('history(''e_per'', NULL, 0)'), ('history(''e_per'', NULL, 1001)'), ('preview_task(''e_oth'', 0)'), ('preview_task(''e_oth'', -9223372036854775808)'), ('preview_task(''e_oth'', pg_temp.id(''closed''))'),
+    -- forecasts
+    ('set_preferences(''e_per'', ''[]'')'), ('set_preferences(''e_per'', ''null'')'), ('set_preferences(''e_per'', ''{"colour": 1}'')'), ('set_preferences(''e_per'', ''{"types": 1}'')'),
+    ('set_preferences(''e_per'', ''{"types": ["1"]}'')'), ('set_preferences(''e_per'', ''{"types": [1.5]}'')'), ('set_preferences(''e_per'', ''{"types": [1e30]}'')'), ('set_preferences(''e_per'', ''{"types": []}'')'),
+    ('set_preferences(''e_per'', ''{"types": [999999999]}'')'), ('set_preferences(''e_per'', ''{"types": [-1]}'')'), ('set_preferences(''e_per'', ''{"hours": []}'')'), ('set_preferences(''e_per'', ''{"hours": [24]}'')'),
+    ('set_preferences(''e_per'', ''{"hours": [8.5]}'')'), ('set_preferences(''e_per'', ''{"hours": 8}'')'), ('set_preferences(''e_per'', ''{"time_zone": "Mars"}'')'), ('set_preferences(''e_per'', ''{"time_zone": 1}'')'),
+    ('set_preferences(''e_per'', ''{"pace": 0}'')'), ('set_preferences(''e_per'', ''{"pace": "fast"}'')'), ('set_preferences(''e_per'', ''{"pace": 1e9}'')'), ('set_preferences(''e_per'', ''{"maximum": 0}'')'), ('set_preferences(''e_per'', ''{"maximum": null}'')'),
+    ('declare_intention(''e_per'', ''{}'', 1, ''[2105-01-02, 2105-01-03)'')'), ('declare_intention(''e_per'', ARRAY[pg_temp.id(''type''), NULL], 1, ''[2105-01-02, 2105-01-03)'')'),
+    ('declare_intention(''e_per'', ARRAY[[pg_temp.id(''type'')]], 1, ''[2105-01-02, 2105-01-03)'')'), ('declare_intention(''e_per'', ''{0}'', 1, ''[2105-01-02, 2105-01-03)'')'),
+    ('declare_intention(''e_per'', array_fill(pg_temp.id(''type''), ARRAY[101]), 1, ''[2105-01-02, 2105-01-03)'')'),
+    ('declare_intention(''e_per'', ARRAY[pg_temp.id(''type'')], 0, ''[2105-01-02, 2105-01-03)'')'), ('declare_intention(''e_per'', ARRAY[pg_temp.id(''type'')], 1000001, ''[2105-01-02, 2105-01-03)'')'),
+    ('declare_intention(''e_per'', ARRAY[pg_temp.id(''type'')], 1, ''empty'')'), ('declare_intention(''e_per'', ARRAY[pg_temp.id(''type'')], 1, ''[2105-01-02,)'')'),
+    ('declare_intention(''e_per'', ARRAY[pg_temp.id(''type'')], 1, ''[-infinity, 2105-01-02)'')'), ('declare_intention(''e_per'', ARRAY[pg_temp.id(''type'')], 1, ''[2104-01-01, 2104-01-02)'')'),
+    ('declare_intention(''e_per'', ARRAY[pg_temp.id(''type'')], 1, ''[2105-01-02, 2105-03-02)'')'), ('declare_intention(''e_per'', ARRAY[pg_temp.id(''type'')], 1, ''[2107-01-01, 2107-01-02)'')'),
+    ('cancel_intention(''e_per'', 0)'),
+    ('forecast_accepts(''nothing'')'), ('forecast_accepts(''partition:errors_1'', 0)'), ('forecast_accepts(''partition:errors_1'', horizon => ''0'')'), ('forecast_accepts(''partition:errors_1'', horizon => ''31 days'')'),
+    ('forecast_accepts(''partition:errors_1'', horizon => ''-1 hour'')'),
+    ('acceptance_probability(''nothing'', ARRAY[pg_temp.id(''type'')], ''{1}'', ''1 hour'')'), ('acceptance_probability(''partition:errors_1'', ''{}'', ''{}'', ''1 hour'')'),
+    ('acceptance_probability(''partition:errors_1'', ARRAY[pg_temp.id(''type'')], ''{1,2}'', ''1 hour'')'), ('acceptance_probability(''partition:errors_1'', ARRAY[pg_temp.id(''type'')], ''{NULL}'', ''1 hour'')'),
+    ('acceptance_probability(''partition:errors_1'', ARRAY[pg_temp.id(''type'')], ''{-1}'', ''1 hour'')'), ('acceptance_probability(''partition:errors_1'', ARRAY[pg_temp.id(''type'')], ''{1000001}'', ''1 hour'')'),
+    ('acceptance_probability(''partition:errors_1'', ''{0}'', ''{1}'', ''1 hour'')'), ('acceptance_probability(''partition:errors_1'', ARRAY[pg_temp.id(''type'')], ''{1}'', ''1 year'')'),
     -- JSON, keys, consensus
     ('create_task(''e_req'', pg_temp.id(''type''), ''null'')'), ('create_task(''e_req'', pg_temp.id(''type''), ''[]'')'),
     ('create_tasks(''e_req'', pg_temp.id(''type''), ARRAY[''1'', NULL]::jsonb[])'), ('create_tasks(''e_req'', pg_temp.id(''type''), ARRAY[[''1'', ''2'']]::jsonb[])'),
