@@ -306,19 +306,31 @@ COMMENT ON FUNCTION _taskex.prune_appeals(timestamptz) IS
 CREATE FUNCTION _taskex.fold_choices(batch _taskex.journal_act[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
-    m _taskex.recommend_model := _taskex.recommend_state();
+    used boolean := EXISTS (SELECT FROM _taskex.shown);
+    m _taskex.recommend_model;
     last_at timestamptz := (SELECT max(b.at) FROM unnest(batch) b);
-    choices _taskex.choice[] := array(SELECT c FROM _taskex.choices_among(batch) c ORDER BY c.at, c.shown_id);
+    choices _taskex.choice[] := '{}';
     c _taskex.choice;
-    prune boolean := last_at NOT BETWEEN m.pruned_at AND m.pruned_at + interval '1 minute';
+    prune boolean;
 BEGIN
+    -- where nobody asked for recommendations within a week, nothing is counted
+    IF NOT used AND NOT EXISTS (SELECT FROM _taskex.appeal) THEN
+        RETURN;
+    END IF;
+    m := _taskex.recommend_state();
+    prune := last_at NOT BETWEEN m.pruned_at AND m.pruned_at + interval '1 minute';
+    IF used THEN
+        choices := array(SELECT o FROM _taskex.choices_among(batch) o ORDER BY o.at, o.shown_id);
+    END IF;
     FOREACH c IN ARRAY choices LOOP
         -- of other factors: shown before an update of the extension
         CONTINUE WHEN cardinality(c.factors) * 2 <> cardinality(m.state) * cardinality(c.types);
         m.state := _taskex.logit_learn(m.state, c.factors, c.chosen);
         m.choices := m.choices + 1;
     END LOOP;
-    PERFORM _taskex.add_appeals(batch, choices);
+    IF used THEN
+        PERFORM _taskex.add_appeals(batch, choices);
+    END IF;
     IF cardinality(choices) > 0 THEN
         -- what its performer is just removing is not waited for
         UPDATE _taskex.shown s SET learned = true FROM (SELECT o.performer_id, o.shown_id FROM unnest(choices) k
@@ -335,7 +347,8 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION _taskex.fold_choices(_taskex.journal_act[]) IS
-'Consumer of the journal: learns from what was chosen among what was recommended, counts that and what was done, and forgets what is old.';
+'Consumer of the journal: learns from what was chosen among what was recommended, counts that and what was done, and
+forgets what is old. Nothing is counted while no list is remembered.';
 
 INSERT INTO _taskex.journal_consumer VALUES (600, 'fold_choices');
 

@@ -132,6 +132,12 @@ SELECT _taskex.fold_choices(ARRAY[ROW(1, '3', _taskex.now() + '61 days', _taskex
     pg_temp.kind('cats'), 1, 1, 0, 'submitted', NULL)::_taskex.journal_act]);
 SELECT count(*) AS kept FROM _taskex.appeal WHERE whose = 'location:FR';
 
+-- where nobody asks, nothing is counted
+DELETE FROM _taskex.appeal;
+SELECT pg_temp.do('re_ann', 'dogs');
+SELECT pg_temp.pass('1 minute');
+SELECT (SELECT count(*) FROM _taskex.shown) AS lists, (SELECT count(*) FROM _taskex.appeal) AS counters;
+
 -- learning stays in bounds, whatever comes in
 SELECT _taskex.logit_chances('{1, 0}', '{0, 5, 0, 7}') AS equal;
 SELECT round(c[1]::numeric, 4) AS more FROM _taskex.logit_chances('{1}', '{1, 0}') c;
