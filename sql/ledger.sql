@@ -79,6 +79,17 @@ CREATE TABLE _taskex.budget_charge (
 COMMENT ON TABLE _taskex.budget_charge IS
     'To which budgets'' accounts the tasks of one call were charged, so that what is released goes back there.';
 
+CREATE TABLE _taskex.budget_layer (
+    task_id bigint NOT NULL,
+    layer int NOT NULL,
+    partition_id int NOT NULL,
+    amount bigint,
+    accounts bigint[] NOT NULL
+) PARTITION BY LIST (partition_id);
+COMMENT ON TABLE _taskex.budget_layer IS
+    'What a task was charged later, to other accounts than before; the highest layer is released first. Layer 0: in place of budget_charge.';
+COMMENT ON COLUMN _taskex.budget_layer.amount IS 'To come back before what was charged earlier; NULL: all of the rest (layer 0).';
+
 SELECT pg_catalog.pg_extension_config_dump('_taskex.fee_rule', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.fee_rule_rule_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.budget', '');
@@ -88,7 +99,8 @@ INSERT INTO _taskex.child_table (table_name, position, fillfactor, constraints, 
     ('entry', 50, 100, ARRAY['PRIMARY KEY (account_id, transfer_id)'],
         ARRAY['UNIQUE (account_id, kind, reference) WHERE reference IS NOT NULL']),
     ('balance', 51, 70, ARRAY['PRIMARY KEY (account_id)'], ARRAY[]::text[]),
-    ('budget_charge', 52, 100, ARRAY['PRIMARY KEY (first_task_id)'], ARRAY[]::text[]);
+    ('budget_charge', 52, 100, ARRAY['PRIMARY KEY (first_task_id)'], ARRAY[]::text[]),
+    ('budget_layer', 53, 100, ARRAY['PRIMARY KEY (task_id, layer)'], ARRAY[]::text[]);
 
 -- Entries of the exchange and of the outside lie with the users concerned, and a
 -- withdrawal of the exchange's on the first partition. They are history and money:

@@ -46,6 +46,7 @@ DECLARE
     before timestamptz := _taskex.now() - older_than;
     home int;
     condition text;
+    source text;
     rest bigint := max_rows;
     removed bigint;
 BEGIN
@@ -68,12 +69,19 @@ BEGIN
         PERFORM _taskex.bad_value(format('there is nothing of the kind "%s" to prune', kind), NULL,
             'The kinds are policy_action, policy_result and budget_charge.');
     END IF;
-    FOR home IN SELECT p.partition_id FROM _taskex.partition p WHERE p.node_id = 0 ORDER BY 1 LOOP
-        EXECUTE format('DELETE FROM _taskex.%2$I_%1$s d WHERE d.ctid = ANY (ARRAY(SELECT r.ctid FROM _taskex.%2$I_%1$s r WHERE '
-            || condition || ' LIMIT $2))', home, kind) USING before, rest;
-        GET DIAGNOSTICS removed = ROW_COUNT;
-        rest := rest - removed;
-        EXIT WHEN rest = 0;
+    <<sources>>
+    FOREACH source IN ARRAY CASE kind WHEN 'budget_charge' THEN '{budget_charge,budget_layer}' ELSE ARRAY[kind] END LOOP
+        IF source = 'budget_layer' THEN
+            condition := 'NOT EXISTS (SELECT FROM _taskex.task_%1$s t'
+                ' WHERE t.task_id = r.task_id AND (t.state <> ''disposed'' OR t.created_at >= $1))';
+        END IF;
+        FOR home IN SELECT p.partition_id FROM _taskex.partition p WHERE p.node_id = 0 ORDER BY 1 LOOP
+            EXECUTE format('DELETE FROM _taskex.%2$I_%1$s d WHERE d.ctid = ANY (ARRAY(SELECT r.ctid FROM _taskex.%2$I_%1$s r WHERE '
+                || condition || ' LIMIT $2))', home, source) USING before, rest;
+            GET DIAGNOSTICS removed = ROW_COUNT;
+            rest := rest - removed;
+            EXIT sources WHEN rest = 0;
+        END LOOP;
     END LOOP;
     RETURN max_rows - rest;
 END $$;

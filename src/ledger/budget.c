@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "ledger/budget.h"
+#include "ledger/charge.h"
 #include "ledger/entry.h"
 #include "ledger/funds.h"
 #include "ledger/internal.h"
@@ -26,10 +27,8 @@
 #include "access/stratnum.h"
 #include "access/tableam.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "fmgr.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/fmgroids.h"
@@ -38,9 +37,6 @@
 
 /* requesters that a session remembers */
 #define LISTS_MAX 4096
-
-/* budgets that one charge can fall under: of all types and of one, each of three periods */
-#define HITS_MAX 6
 
 /* an account's number: the budget's above these bits, its period's in them */
 #define PERIOD_BITS 20
@@ -88,37 +84,6 @@ static TableWatch budget_table = {"budget"};
 static MemoryContext list_context = NULL;
 static lists_hash *lists = NULL;
 static bool any_budgets = false;
-
-static Statement insert_charge = {
-	"INSERT INTO _taskex.budget_charge_%p (partition_id, first_task_id, last_task_id, accounts)"
-	" VALUES ($1, $2, $3, $4)",
-	4, {INT4OID, INT8OID, INT8OID, INT8ARRAYOID}
-};
-
-/*
- * $2: one task, taken out of the range that it was supplied with: the rest of
- * that begins behind it.
- */
-static Statement move_charge = {
-	"WITH rest AS (INSERT INTO _taskex.budget_charge_%p (partition_id, first_task_id, last_task_id, accounts)"
-	"  SELECT $1, $2 + 1, c.last_task_id, c.accounts FROM (SELECT * FROM _taskex.budget_charge_%p"
-	"   WHERE first_task_id <= $2 ORDER BY first_task_id DESC LIMIT 1) c WHERE c.last_task_id > $2"
-	"  ON CONFLICT (first_task_id) DO NOTHING)"
-	" INSERT INTO _taskex.budget_charge_%p (partition_id, first_task_id, last_task_id, accounts)"
-	" VALUES ($1, $2, $2, $3)"
-	" ON CONFLICT (first_task_id) DO UPDATE SET last_task_id = excluded.last_task_id, accounts = excluded.accounts",
-	3, {INT4OID, INT8OID, INT8ARRAYOID}
-};
-
-/*
- * Ids of the tasks of one call stand together, so ranges do not overlap, but for
- * those of tasks that were moved: of two that have a task the later one counts.
- */
-static Statement select_charge = {
-	"SELECT last_task_id, accounts FROM _taskex.budget_charge_%p"
-	" WHERE first_task_id <= $1 ORDER BY first_task_id DESC LIMIT 1",
-	1, {INT8OID}
-};
 
 /* ---- which budgets there are ---- */
 
@@ -280,144 +245,113 @@ fail_exceeded(const Budget *budget, int64 left, int64 amount)
 			 errhint("Use taskex.set_budget() to raise the budget, or wait until held money is released.")));
 }
 
-/* charges and tells the accounts that were; returns their number */
-static int
-charge_budgets(const UserHome *requester, int64 task_type, int64 amount, int64 subject, int64 *accounts)
+/*
+ * Takes the amount from each budget that it falls under; false if the requester
+ * has none at all.
+ */
+static bool
+charge_budgets(const UserHome *requester, int64 task_type, int64 amount, int64 subject, Charge *charge)
 {
 	const BudgetList *list = budgets_of(requester->user_id);
-	Budget		hits[HITS_MAX];
-	int			count = 0;
+	Budget		hits[CHARGE_MAX];
 	TimestampTz now;
 
-	if (likely(list == NULL) || amount == 0)
-		return 0;
+	memset(charge, 0, sizeof(Charge));
+	charge->amount = amount;
+	if (likely(list == NULL))
+		return false;
+	if (amount == 0)
+		return true;
 
 	/* golden tasks have their type's number, negative */
 	if (task_type < 0)
 		task_type = -task_type;
-	for (int i = 0; i < list->count && count < HITS_MAX; i++)
+	for (int i = 0; i < list->count && charge->count < CHARGE_MAX; i++)
 		if (list->budgets[i].task_type == 0 || list->budgets[i].task_type == task_type)
-			hits[count++] = list->budgets[i];
+			hits[charge->count++] = list->budgets[i];
 	now = clock_now();
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < charge->count; i++)
 	{
+		int64		account = account_of(hits[i].id, hits[i].period, now);
 		int64		left;
 
-		accounts[i] = account_of(hits[i].id, hits[i].period, now);
-		if (!funds_take(accounts[i], requester->partition, amount, -hits[i].amount, &left))
+		if (!funds_take(account, requester->partition, amount, -hits[i].amount, &left))
 			fail_exceeded(&hits[i], left, amount);
-		write_entry(requester, accounts[i], amount, subject);
+		write_entry(requester, account, amount, subject);
+		charge->accounts[i] = account;
 	}
-	return count;
+	return true;
 }
 
 void
 budget_charge(const UserHome *requester, int64 task_type, int64 amount, int64 subject)
 {
-	int64		accounts[HITS_MAX];
+	Charge		charge;
 
-	(void) charge_budgets(requester, task_type, amount, subject, accounts);
-}
-
-static Datum
-account_array(const int64 *accounts, int count)
-{
-	Datum		elements[HITS_MAX];
-
-	for (int i = 0; i < count; i++)
-		elements[i] = Int64GetDatum(accounts[i]);
-	return PointerGetDatum(construct_array(elements, count, INT8OID, sizeof(int64),
-										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	(void) charge_budgets(requester, task_type, amount, subject, &charge);
 }
 
 void
 budget_charge_tasks(const UserHome *requester, int64 task_type, int64 amount,
 					int64 first, int64 last)
 {
-	int64		accounts[HITS_MAX];
-	int			count = charge_budgets(requester, task_type, amount, first, accounts);
-	SpiScope	scope;
-	Datum		values[4] = {Int32GetDatum(requester->partition), Int64GetDatum(first), Int64GetDatum(last)};
+	Charge		charge;
 
-	if (count == 0)
-		return;
-	spi_begin(&scope);
-	values[3] = account_array(accounts, count);
-	spi_run(&insert_charge, requester->partition, values, NULL, SPI_VIEW_CURRENT, 0);
-	spi_end(&scope);
+	if (charge_budgets(requester, task_type, amount, first, &charge) && charge.count > 0)
+		charge_supplied(requester, &charge, first, last);
+}
+
+void
+budget_charge_more(const UserHome *requester, int64 task_type, int64 amount, int64 task)
+{
+	Charge		charge;
+
+	/* one without any budget gets nothing back anyway, here and below */
+	if (charge_budgets(requester, task_type, amount, task, &charge))
+		charge_added(requester, &charge, task);
 }
 
 void
 budget_charge_moved(const UserHome *requester, int64 task_type, int64 amount, int64 task)
 {
-	int64		accounts[HITS_MAX];
-	int			count = charge_budgets(requester, task_type, amount, task, accounts);
-	SpiScope	scope;
-	Datum		values[3] = {Int32GetDatum(requester->partition), Int64GetDatum(task)};
+	Charge		charge;
 
-	/* whose budgets are all dropped gets nothing back anyway */
-	if (budgets_of(requester->user_id) == NULL)
-		return;
-	spi_begin(&scope);
-	values[2] = account_array(accounts, count);
-	spi_run(&move_charge, requester->partition, values, NULL, SPI_VIEW_CURRENT, 0);
-	spi_end(&scope);
+	if (charge_budgets(requester, task_type, amount, task, &charge))
+		charge_moved(requester, &charge, task);
 }
 
 /* ---- returning ---- */
 
-/* the accounts that tasks of a range were charged to; 0 if there are none */
-static int
-charged_accounts(const UserHome *requester, int64 task, int64 *accounts)
+/* those of budgets that were dropped, and of periods that are over, no longer count */
+static bool
+still_counts(const UserHome *requester, int64 account, TimestampTz now)
 {
-	Datum		value = Int64GetDatum(task);
-	Datum	   *elements;
-	SpiScope	scope;
-	int			count = 0;
-	bool		isnull;
+	const BudgetList *list = budgets_of(requester->user_id);
 
-	spi_begin(&scope);
-	if (spi_run(&select_charge, requester->partition, &value, NULL, SPI_VIEW_CURRENT, 1) == 1 &&
-		spi_int64(0, 1) >= task)
-	{
-		deconstruct_array(DatumGetArrayTypeP(spi_value(0, 2, &isnull)), INT8OID, sizeof(int64),
-						  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elements, NULL, &count);
-		count = Min(count, HITS_MAX);
-		for (int i = 0; i < count; i++)
-			accounts[i] = DatumGetInt64(elements[i]);
-	}
-	spi_end(&scope);
-	return count;
+	for (int i = 0; list != NULL && i < list->count; i++)
+		if (account_of(list->budgets[i].id, list->budgets[i].period, now) == account)
+			return true;
+	return false;
 }
 
 void
 budget_return(const UserHome *requester, int64 amount, int64 task)
 {
-	const BudgetList *list = budgets_of(requester->user_id);
-	int64		accounts[HITS_MAX];
-	int64		returned[HITS_MAX];
-	int			count = 0;
-	int			charged;
 	TimestampTz now;
 
-	if (likely(list == NULL) || amount == 0)
+	if (likely(budgets_of(requester->user_id) == NULL))
 		return;
-
-	/* those of budgets that were dropped, and of periods that are over, no longer count */
 	now = clock_now();
-	charged = charged_accounts(requester, task, accounts);
-	list = budgets_of(requester->user_id);
-	for (int i = 0; list != NULL && i < list->count; i++)
+	while (amount > 0)
 	{
-		int64		account = account_of(list->budgets[i].id, list->budgets[i].period, now);
+		Charge		charge = charge_take(requester, amount, task);
 
-		for (int j = 0; j < charged; j++)
-			if (accounts[j] == account)
-				returned[count++] = account;
-	}
-	for (int i = 0; i < count; i++)
-	{
-		write_entry(requester, returned[i], -amount, task);
-		funds_earn(returned[i], amount);
+		for (int i = 0; i < charge.count; i++)
+			if (still_counts(requester, charge.accounts[i], now))
+			{
+				write_entry(requester, charge.accounts[i], -charge.amount, task);
+				funds_earn(charge.accounts[i], charge.amount);
+			}
+		amount -= charge.amount;
 	}
 }

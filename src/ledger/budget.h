@@ -25,13 +25,16 @@ extern void budget_charge(const UserHome *requester, int64 task_type, int64 amou
 extern void budget_charge_tasks(const UserHome *requester, int64 task_type, int64 amount,
 								int64 first, int64 last);
 
+/* budget_charge for more of a task that there is: it comes back first */
+extern void budget_charge_more(const UserHome *requester, int64 task_type, int64 amount, int64 task);
+
 /*
  * budget_charge for a task whose money has come back and which has another
  * type now: what is returned from now on goes where this was taken from.
  */
 extern void budget_charge_moved(const UserHome *requester, int64 task_type, int64 amount, int64 task);
 
-/* gives an amount of a task back to those budgets that it was taken from */
+/* gives an amount of a task back to those budgets that it was taken from; what was taken last first */
 extern void budget_return(const UserHome *requester, int64 amount, int64 task);
 
 #endif							/* TASKEX_BUDGET_H */

@@ -54,13 +54,14 @@ extern int64 ledger_fee(FeeKind kind, int64 requester_id, int64 task_type,
 extern void ledger_hold(const UserHome *requester, int64 task_type, int64 amount,
 						int64 first_task, int64 last_task);
 
-/* the same, more for a task that there is already */
+/* the same, more for a task that there is already; and what is paid at once, none of which comes back */
 extern void ledger_hold_more(const UserHome *requester, int64 task_type, int64 amount, int64 task);
+extern void ledger_hold_paid(const UserHome *requester, int64 task_type, int64 amount, int64 task);
 
 /* the same for one that got another type: later releases go to the budgets of that */
 extern void ledger_hold_moved(const UserHome *requester, int64 task_type, int64 amount, int64 task);
 
-/* gives held funds of a task back, also to the budgets that it was charged to */
+/* gives held funds of a task back, also to the budgets that it was charged to, last first */
 extern void ledger_release(const UserHome *requester, int64 amount, int64 task);
 
 /* one payment out of held funds, for ledger_pay */

@@ -56,6 +56,17 @@ ledger_hold_more(const UserHome *requester, int64 task_type, int64 amount, int64
 	Assert(amount >= 0);
 	if (amount == 0)
 		return;
+	budget_charge_more(requester, task_type, amount, task);
+	funds_spend(requester->user_id, requester->partition, amount);
+	move(requester, ENTRY_HOLD, -amount, amount, task);
+}
+
+void
+ledger_hold_paid(const UserHome *requester, int64 task_type, int64 amount, int64 task)
+{
+	Assert(amount >= 0);
+	if (amount == 0)
+		return;
 	budget_charge(requester, task_type, amount, task);
 	funds_spend(requester->user_id, requester->partition, amount);
 	move(requester, ENTRY_HOLD, -amount, amount, task);

@@ -127,7 +127,7 @@ review_override(const UserHome *requester, const Judgement *judgement)
 	payment.reward = spi_int64(0, 1);
 	payment.fee = spi_int64(0, 2);
 	counted = DatumGetBool(spi_value(0, 3, &isnull));
-	ledger_hold_more(requester, task_type, payment.reward + payment.fee, task_id);
+	ledger_hold_paid(requester, task_type, payment.reward + payment.fee, task_id);
 	ledger_pay(requester, &payment, 1);
 	spi_end(&scope);
 	if (counted)

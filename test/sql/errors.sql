@@ -77,7 +77,7 @@ DECLARE
 BEGIN
     FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'review_policy', 'entry', 'partition', 'node',
         'qualification_type', 'qualification', 'qualification_request', 'block',
-        'budget', 'budget_charge', 'fee_rule', 'bonus', 'payout', 'payout_item', 'saved_search'] LOOP
+        'budget', 'budget_charge', 'budget_layer', 'fee_rule', 'bonus', 'payout', 'payout_item', 'saved_search'] LOOP
         EXECUTE format('SELECT md5(string_agg(r::text, chr(10) ORDER BY r::text)) FROM _taskex.%I r', t) INTO one;
         all_of_it := all_of_it || coalesce(one, '');
     END LOOP;

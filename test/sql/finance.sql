@@ -238,3 +238,159 @@ SET taskex.clock = '2206-03-01 00:00:00+00';
 SELECT count(*) FROM taskex.run_due();
 SELECT * FROM taskex.check_ledger() WHERE NOT ok;
 SELECT * FROM taskex.check_market() WHERE NOT ok;
+
+-- whatever happens to a task, its budgets count what was taken from them and is held or paid:
+-- the model keeps a stack of what was charged for each task, and who gets back is who paid last
+SET taskex.clock = '2206-04-20 12:00:00+00';
+SET taskex.override_period = '300 d';
+SELECT count(taskex.register_user(p, partition => 'finance_2')) AS users FROM unnest('{fin_stack,fin_p1,fin_p2,fin_p3}'::text[]) p;
+SELECT taskex.deposit('fin_stack', 1000000, 'stack') > 0 AS deposited, taskex.set_budget('fin_stack', 1000000);
+SELECT taskex.create_task_type('fin_stack', 'Finance: three', 3, auto_approve => '90 days') AS three, taskex.create_task_type('fin_stack', 'Finance: seven', 7, auto_approve => '90 days') AS seven \gset
+CREATE TEMP TABLE stack (n serial, task bigint, type bigint, accounts bigint[], amount numeric);
+CREATE TEMP TABLE paid (accounts bigint[], amount numeric);
+CREATE FUNCTION pg_temp.accounts(type bigint) RETURNS bigint[] LANGUAGE sql AS $$
+    SELECT coalesce(array_agg(_taskex.budget_account(budget_id, period, _taskex.now()) ORDER BY task_type_id, period), '{}')
+    FROM _taskex.budget WHERE requester_id = _taskex.user_id('fin_stack') AND task_type_id IN (0, type)
+$$;
+CREATE FUNCTION pg_temp.model_hold(task bigint, slots int) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO stack (task, type, accounts, amount) SELECT t.task_id, t.task_type_id, pg_temp.accounts(t.task_type_id), t.reward + t.fee
+        FROM taskex.tasks t, generate_series(1, slots) WHERE t.task_id = task
+$$;
+CREATE FUNCTION pg_temp.model_release(of_task bigint, count int) RETURNS void LANGUAGE sql AS $$
+    DELETE FROM stack WHERE n IN (SELECT n FROM stack WHERE task = of_task ORDER BY n DESC LIMIT count)
+$$;
+-- what each present budget counts: the model's figure beside the view's
+CREATE FUNCTION pg_temp.wrong() RETURNS TABLE (budget bigint, spent numeric, expected numeric) LANGUAGE sql AS $$
+    SELECT b.budget_id, v.spent, e.expected FROM _taskex.budget b
+        JOIN taskex.budgets v ON v.requester = 'fin_stack' AND v.period = b.period AND coalesce(v.task_type_id, 0) = b.task_type_id
+        CROSS JOIN LATERAL (SELECT _taskex.budget_account(b.budget_id, b.period, _taskex.now()) AS id) a
+        CROSS JOIN LATERAL (SELECT coalesce((SELECT sum(s.amount) FROM stack s WHERE a.id = ANY (s.accounts)), 0)
+            + coalesce((SELECT sum(p.amount) FROM paid p WHERE a.id = ANY (p.accounts)), 0) AS expected) e
+    WHERE b.requester_id = _taskex.user_id('fin_stack') AND v.spent IS DISTINCT FROM e.expected
+$$;
+CREATE FUNCTION pg_temp.one_act(act int, three bigint, seven bigint) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    t record;
+    r record;
+    slots int;
+    other bigint;
+    chance bigint := floor(random() * 1000000000);
+BEGIN
+    SELECT k.*, s.state AS inner_state, s.performers AS wanted, s.live, s.released, s.judged INTO t
+        FROM taskex.tasks k JOIN _taskex.task s USING (task_id)
+        WHERE k.requester = 'fin_stack' AND s.state IN ('open', 'complete', 'expired')
+        ORDER BY hashint8extended(task_id, chance) LIMIT 1;
+    IF act < 12 OR t IS NULL THEN
+        FOR r IN SELECT task_id FROM taskex.create_tasks('fin_stack', CASE WHEN random() < 0.5 THEN three ELSE seven END, ARRAY['1', '2', '3']::jsonb[], 2, '30 days') task_id LOOP
+            PERFORM pg_temp.model_hold(r.task_id, 2);
+        END LOOP;
+        RETURN 'supply';
+    ELSIF act < 30 THEN
+        IF t.expires_at <= _taskex.now() OR t.wanted > 20 THEN RETURN 'no add'; END IF;
+        PERFORM taskex.add_performers('fin_stack', t.task_id, 1 + act % 2);
+        PERFORM pg_temp.model_hold(t.task_id, 1 + act % 2);
+        RETURN 'add';
+    ELSIF act < 38 THEN
+        IF t.inner_state NOT IN ('open', 'expired') THEN RETURN 'no cancel'; END IF;
+        slots := CASE t.inner_state WHEN 'open' THEN t.wanted - t.live ELSE 0 END;
+        PERFORM taskex.cancel_task('fin_stack', t.task_id);
+        PERFORM pg_temp.model_release(t.task_id, slots);
+        RETURN 'cancel';
+    ELSIF act < 46 THEN
+        IF t.inner_state <> 'open' THEN RETURN 'no expiry'; END IF;
+        PERFORM taskex.expire_task('fin_stack', t.task_id);
+        PERFORM pg_temp.model_release(t.task_id, t.wanted - t.live);
+        RETURN 'expire';
+    ELSIF act < 54 THEN
+        IF t.inner_state <> 'expired' THEN RETURN 'no reopening'; END IF;
+        PERFORM taskex.set_expiry('fin_stack', t.task_id, _taskex.now() + '30 days');
+        PERFORM pg_temp.model_hold(t.task_id, t.released);
+        RETURN 'reopen';
+    ELSIF act < 60 THEN
+        IF t.inner_state <> 'open' OR t.live > 0 OR t.expires_at <= _taskex.now() OR EXISTS (SELECT FROM _taskex.result x WHERE x.task_id = t.task_id) THEN
+            RETURN 'no move';
+        END IF;
+        other := CASE t.task_type_id WHEN three THEN seven ELSE three END;
+        PERFORM taskex.change_task_type('fin_stack', t.task_id, other);
+        PERFORM pg_temp.model_release(t.task_id, t.wanted), pg_temp.model_hold(t.task_id, t.wanted);
+        RETURN 'move';
+    ELSIF act < 80 THEN
+        SELECT p INTO r FROM unnest('{fin_p1,fin_p2,fin_p3}'::text[]) p OFFSET chance % 3 LIMIT 1;
+        BEGIN
+            PERFORM taskex.submit_assignment(r.p, (SELECT assignment_id FROM taskex.accept_task(r.p, t.task_id)), '1');
+        EXCEPTION WHEN OTHERS THEN RETURN 'no work';
+        END;
+        RETURN 'work';
+    ELSE
+        SELECT x.*, k.reward + k.fee AS price INTO r FROM _taskex.result x JOIN taskex.tasks k USING (task_id)
+            WHERE k.requester = 'fin_stack' AND x.state IN ('submitted', 'rejected')
+            ORDER BY hashint8extended(assignment_id, chance) LIMIT 1;
+        IF r IS NULL THEN RETURN 'no result';
+        ELSIF r.state = 'rejected' THEN
+            PERFORM taskex.approve_assignment('fin_stack', r.assignment_id, override => true);
+            INSERT INTO paid VALUES (pg_temp.accounts(r.task_type_id), r.price);
+            RETURN 'override';
+        ELSIF act < 86 THEN
+            -- it stays with those that were charged, held before and paid now
+            PERFORM taskex.approve_assignment('fin_stack', r.assignment_id);
+            RETURN 'approve';
+        ELSE
+            PERFORM taskex.reject_assignment('fin_stack', r.assignment_id, 'no', reopen => act < 93);
+            IF (SELECT s.reopened FROM _taskex.result s WHERE s.assignment_id = r.assignment_id) THEN
+                RETURN 'reject and reopen';
+            END IF;
+            PERFORM pg_temp.model_release(r.task_id, 1);
+            RETURN 'reject';
+        END IF;
+    END IF;
+END $$;
+CREATE TEMP TABLE done (act text, wrong bigint);
+CREATE FUNCTION pg_temp.acts(count int, three bigint, seven bigint) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    act text;
+    what text;
+BEGIN
+    FOR i IN 1..count LOOP
+        act := pg_temp.one_act(floor(random() * 100)::int, three, seven);
+        INSERT INTO done VALUES (act);
+        IF act NOT LIKE 'no %' THEN
+            SELECT string_agg(w::text, ' ') INTO what FROM pg_temp.wrong() w;
+            IF what IS NULL THEN
+                -- and without any model: what was taken from the first budget is what is not there any more
+                SELECT format('spent %s of %s', b.spent, 1000000 - c.available) INTO what
+                    FROM taskex.budgets b, taskex.balance('fin_stack') c
+                    WHERE b.requester = 'fin_stack' AND b.period = 'none' AND b.task_type_id IS NULL AND b.spent <> 1000000 - c.available;
+            END IF;
+            IF what IS NOT NULL THEN
+                RETURN format('after %s: %s', act, what);
+            END IF;
+        END IF;
+    END LOOP;
+    RETURN 'right';
+END $$;
+SELECT setseed(0.3);
+SELECT pg_temp.acts(150, :three, :seven);
+SELECT taskex.set_budget('fin_stack', 100000, 'day');
+SELECT pg_temp.acts(150, :three, :seven);
+SET taskex.clock = '2206-04-21 12:00:00+00';
+SELECT pg_temp.acts(150, :three, :seven);
+SELECT taskex.set_budget('fin_stack', 100000, 'month', :three), taskex.set_budget('fin_stack', 100000, 'none', :seven);
+SELECT pg_temp.acts(150, :three, :seven);
+-- the last days of what was supplied first: it expires by itself
+SET taskex.clock = '2206-06-01 00:00:00+00';
+CREATE TEMP TABLE before AS SELECT t.task_id, t.performers - t.live AS free FROM _taskex.task t WHERE t.requester_id = _taskex.user_id('fin_stack') AND t.state = 'open';
+SELECT count(*) FROM taskex.run_due();
+SELECT count(*) > 0 AS expired, count(pg_temp.model_release(task_id, free)) AS nothing FROM before JOIN _taskex.task t USING (task_id) WHERE t.state = 'expired';
+SELECT count(*) AS wrong FROM pg_temp.wrong();
+SELECT pg_temp.acts(150, :three, :seven);
+SELECT DISTINCT act FROM done WHERE act NOT LIKE 'no %' ORDER BY 1;
+-- in the end nothing is held, and each budget counts what was paid from it
+SELECT count(taskex.reject_assignment('fin_stack', assignment_id, 'no')) > 0 AS rejected FROM _taskex.result WHERE requester_id = _taskex.user_id('fin_stack') AND state = 'submitted';
+SELECT count(taskex.cancel_task('fin_stack', task_id)) > 0 AS cancelled FROM _taskex.task WHERE requester_id = _taskex.user_id('fin_stack') AND state = 'open';
+SELECT held FROM taskex.balance('fin_stack');
+SELECT b.spent = s.sum AS right, b.spent > 0 AS anything FROM taskex.budgets b,
+    (SELECT sum(k.reward + k.fee) FROM _taskex.result x JOIN taskex.tasks k USING (task_id) WHERE k.requester = 'fin_stack' AND x.state = 'approved') s
+    WHERE b.requester = 'fin_stack' AND b.period = 'none' AND b.task_type_id IS NULL;
+SELECT * FROM taskex.check_ledger() WHERE NOT ok;
+SELECT * FROM taskex.check_market() WHERE NOT ok;
+RESET taskex.override_period;

@@ -343,10 +343,13 @@ SELECT pg_temp.try($$taskex.prune('task', '1 year')$$), pg_temp.try($$taskex.pru
 SELECT taskex.deposit('p_req', 100, 'room') > 0 AS deposited, taskex.set_budget('p_req', 100);
 CREATE TEMP TABLE room AS SELECT taskex.create_task('p_req', pg_temp.id('type'), '1', expires_in => '1 hour') AS task_id FROM generate_series(1, 3);
 SELECT taskex.cancel_task('p_req', min(task_id)) FROM room;
+SELECT taskex.set_budget('p_req', 100, 'day');
+SELECT taskex.add_performers('p_req', task_id, 1) FROM room WHERE task_id > (SELECT min(task_id) FROM room);
 SET taskex.clock = '2132-01-01 00:00:00+00';
 CREATE VIEW pg_temp.left_over AS SELECT (SELECT count(*) FROM _taskex.policy_action WHERE requester_id = _taskex.user_id('p_req')) > 0 AS actions,
     (SELECT count(*) FROM _taskex.policy_result WHERE requester_id = _taskex.user_id('p_req')) > 0 AS results,
-    (SELECT count(*) FROM _taskex.budget_charge WHERE first_task_id IN (SELECT task_id FROM room)) AS charges;
+    (SELECT count(*) FROM _taskex.budget_charge WHERE first_task_id IN (SELECT task_id FROM room)) AS charges,
+    (SELECT count(*) FROM _taskex.budget_layer WHERE task_id IN (SELECT task_id FROM room)) AS layers;
 -- not yet: the executor has not come so far, and no task is disposed of
 SELECT taskex.prune('policy_action', '60 days'), taskex.prune('policy_result', '60 days');
 SELECT * FROM pg_temp.left_over;
@@ -360,6 +363,12 @@ SELECT taskex.prune('policy_action', '60 days', 1) AS one, taskex.prune('policy_
 SELECT taskex.prune('policy_action', '60 days') > 0 AS actions, taskex.prune('policy_result', '60 days') > 0 AS results;
 SELECT * FROM pg_temp.left_over;
 SELECT count(*) FROM taskex.run_due();
+SELECT disposed > 0 AS disposed FROM taskex.dispose_tasks('p_req', '60 days', max_rows => 10000);
+-- (layers, as what is paid leaves them)
+INSERT INTO _taskex.budget_layer (partition_id, task_id, layer, amount, accounts)
+    SELECT t.partition_id, t.task_id, 1, 5, '{}' FROM _taskex.task t JOIN room USING (task_id);
+SELECT taskex.prune('budget_charge', '60 days', 1) AS one, taskex.prune('budget_charge', '60 days') > 2 AS charges;
+SELECT * FROM pg_temp.left_over;
 SELECT * FROM taskex.check_ledger() WHERE NOT ok;
 SELECT * FROM taskex.check_market() WHERE NOT ok;
 ALTER SYSTEM RESET taskex.conductor;
