@@ -241,8 +241,10 @@ add_to(Change *change, int32 count)
 	if (open)
 	{
 		feed_reoffer(change->task_type, change->requester.partition, change->task_id);
-		if (change->dynamic)
-			consensus_update(&change->requester, change->task_id, 0, 0);	/* more may be needed now */
+
+		/* more may be needed now, and an answer that was final is so no more */
+		if (change->counted)
+			consensus_update(&change->requester, change->task_id, 0, 0);
 	}
 	else
 	{

@@ -416,11 +416,13 @@ read_task(Ballot *ballot)
 	ballot->target = DatumGetFloat8(slot_getattr(tasks->slot, TASK_TARGET, &isnull));
 	if (isnull)
 		ballot->target = 0;
-	ballot->was_final = tally_is_final(tasks);
 	any = ballot->method == METHOD_MEAN || ballot->method == METHOD_MEDIAN;
 	votes_read(&ballot->votes, &ballot->results, ballot->task_id, any);
 	ballot->remaining = child_int32(tasks, TASK_PERFORMERS) - child_int32(tasks, TASK_RELEASED) -
 		child_int32(tasks, TASK_JUDGED) - ballot->votes.waiting;
+
+	/* not any more if a slot was added since, or is offered again */
+	ballot->was_final = tally_is_final(tasks) && !(ballot->open && ballot->remaining > 0);
 }
 
 /* the answer as it is to be stored */

@@ -188,6 +188,17 @@ SELECT * FROM pg_temp.offered(:t);
 SELECT taskex.add_performers('an_req', :t, 2);
 SELECT * FROM pg_temp.offered(:t);
 SELECT count(*) FROM taskex.accept_next('an_9', :few);
+-- all results are in, and one more is asked for, or a slot is offered again: the answer is final no more, until that is in
+SELECT taskex.create_task('an_req', :few, '1', 2, consensus => 'majority') AS t \gset
+SELECT pg_temp.answer(:t, i, '1') FROM generate_series(1, 2) i;
+SELECT final FROM taskex.task_answer('an_req', :t);
+SELECT taskex.add_performers('an_req', :t, 1);
+SELECT final FROM taskex.task_answer('an_req', :t);
+SELECT pg_temp.answer(:t, 3, '1');
+SELECT final FROM taskex.task_answer('an_req', :t);
+SELECT taskex.reject_assignment('an_req', min(assignment_id), 'no', true) FROM taskex.task_results('an_req', :t);
+SELECT final FROM taskex.task_answer('an_req', :t);
+SELECT taskex.cancel_task('an_req', :t);
 -- nobody is at it, and an override has made it sure: one more is asked, and then it is decided
 SELECT taskex.create_task('an_req', :few, '1', 5, consensus => 'majority', min_performers => 1) AS t \gset
 SELECT pg_temp.answer(:t, i, '1') FROM generate_series(1, 2) i;
