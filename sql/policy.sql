@@ -80,7 +80,7 @@ CREATE TABLE _taskex.policy_action (
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.policy_action IS
     'What review policies do, on the requesters'' partitions: inserted by the dispatch, done by the executor.';
-COMMENT ON COLUMN _taskex.policy_action.tries IS 'How often the server had not what it takes (out of memory, of space, ...): error says what.';
+COMMENT ON COLUMN _taskex.policy_action.tries IS 'How often the server had not what it takes (out of memory, of space, ...), or others were in the way (a deadlock): error says what.';
 COMMENT ON COLUMN _taskex.policy_action.measure IS 'What passed the threshold.';
 INSERT INTO _taskex.child_table VALUES ('policy_action', 402, 70, ARRAY['PRIMARY KEY (action_id)'],
     ARRAY['(task_id)', '(requester_id)']);
@@ -866,9 +866,9 @@ BEGIN
     EXCEPTION
         WHEN query_canceled THEN
             RAISE;          -- else the next line has it
-        WHEN lock_not_available OR deadlock_detected THEN
-            RETURN 'busy';  -- not the action's fault: later
-        WHEN insufficient_resources OR operator_intervention OR system_error THEN
+        WHEN lock_not_available THEN
+            RETURN 'busy';  -- somebody else's, not the action's fault: later
+        WHEN insufficient_resources OR operator_intervention OR system_error OR transaction_rollback THEN
             -- perhaps not its fault either: tried for about a quarter of an hour, every ten seconds
             problem := SQLSTATE || ' ' || SQLERRM;
             IF a.tries < 99 THEN
@@ -877,8 +877,6 @@ BEGIN
                 RETURN 'busy';
             END IF;
             outcome := 'failed';
-        WHEN transaction_rollback THEN
-            RAISE;
         WHEN OTHERS THEN
             outcome := 'failed';
             problem := SQLSTATE || ' ' || SQLERRM;
@@ -891,7 +889,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _taskex.carry_out(int, bigint) IS
 'Does an action of a review policy that is pending, in the caller''s transaction. Result: done; void (there was nothing to
-do); failed (for good; the error is on record); busy (something is locked, or missing: later; what the server lacks is waited for 100 times); gone (it is done already).';
+do); failed (for good; the error is on record); busy (something is locked, or missing: later; what the server lacks, and deadlocks, are tried 100 times); gone (it is done already).';
 
 -- views ---------------------------------------------------------------------
 

@@ -318,6 +318,15 @@ DO $$ BEGIN FOR i IN 1 .. 99 LOOP PERFORM taskex.run_due(); END LOOP; END $$;
 SELECT a.state, a.error, p.tries FROM taskex.policy_actions a JOIN _taskex.policy_action p USING (action_id) WHERE a.policy_id = pg_temp.id('policy full');
 SELECT count(*) FROM taskex.run_due();
 SELECT a.state, a.error, p.tries FROM taskex.policy_actions a JOIN _taskex.policy_action p USING (action_id) WHERE a.policy_id = pg_temp.id('policy full');
+-- so has one that always ends in a deadlock, or a conflict
+CREATE OR REPLACE FUNCTION pg_temp.no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE 'conflict' USING ERRCODE = CASE WHEN random() < 0.5 THEN 'deadlock_detected' ELSE 'serialization_failure' END; END $$;
+SELECT taskex.deposit('p_req', 1, 'conflict') > 0 AS deposited;
+CALL pg_temp.works('again', 'bob', ARRAY['1']::jsonb[]);
+DO $$ BEGIN FOR i IN 1 .. 99 LOOP PERFORM taskex.run_due(); END LOOP; END $$;
+SELECT a.state, p.tries FROM taskex.policy_actions a JOIN _taskex.policy_action p USING (action_id) WHERE a.policy_id = pg_temp.id('policy full') AND a.performer = 'p_bob';
+SELECT count(*) FROM taskex.run_due();
+SELECT a.state, a.error ~ '^40(001|P01) conflict' AS error, p.tries FROM taskex.policy_actions a JOIN _taskex.policy_action p USING (action_id) WHERE a.policy_id = pg_temp.id('policy full') AND a.performer = 'p_bob';
 DO $$ BEGIN EXECUTE format('DROP TRIGGER no_room ON _taskex.message_%s', _taskex.home(_taskex.user_id('p_req'))); END $$;
 SELECT taskex.delete_policy('p_req', pg_temp.id('policy full'));
 
