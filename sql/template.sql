@@ -107,9 +107,12 @@ DECLARE
     defaults jsonb;
     rule jsonb;
     result jsonb[] := '{}';
+    made jsonb;
     given jsonb;
     problem text;
     n int := 0;
+    -- of all together: many small parameters can stand for more than memory holds
+    room bigint := 67108864;
 BEGIN
     SELECT * INTO kept FROM _taskex.template t
         WHERE t.requester_id = requester AND t.name = template_name AND (template_version IS NULL OR t.version = template_version)
@@ -138,7 +141,13 @@ BEGIN
                 MESSAGE = format('the parameters are not those of template "%s"', template_name),
                 DETAIL = CASE WHEN cardinality(parameters) > 1 THEN format('Element %s: %s.', n, problem) ELSE problem || '.' END;
         END IF;
-        result := result || _taskex.render(kept.body, given);
+        made := _taskex.render(kept.body, given);
+        room := room - pg_column_size(made);
+        IF room < 0 THEN
+            PERFORM _taskex.fail('input_too_large', 'what the template makes of the parameters is too large together',
+                format('The limit is 64 MB; it was passed with element %s of %s.', n, cardinality(parameters)), 'Supply fewer tasks with one call.');
+        END IF;
+        result := result || made;
     END LOOP;
     RETURN result;
 END $$;

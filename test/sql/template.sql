@@ -50,6 +50,10 @@ SELECT pg_temp.try($$SELECT taskex.render_template('l_req', 'bomb', jsonb_build_
     pg_temp.try($$SELECT taskex.render_template('l_req', 'bomb', jsonb_build_object('p', ARRAY[repeat('x', 500000)]))$$) AS json;
 SELECT length(taskex.render_template('l_req', 'bomb', '{"p": "xy"}')::text);
 SELECT taskex.drop_template('l_req', 'bomb');
+-- nor by many
+SELECT taskex.create_template('l_req', 'many', to_jsonb(repeat('x', 1000000)));
+SELECT pg_temp.try(format('SELECT count(*) FROM taskex.create_tasks_from_template(''l_req'', ''many'', %s, array_fill(''{}''::jsonb, ARRAY[1000]))', :type)) AS many;
+SELECT taskex.drop_template('l_req', 'many');
 SELECT pg_temp.try('SELECT taskex.create_template(' || s || ')') AS says FROM unnest(ARRAY['''l_req'', '''', ''1''', '''l_req'', repeat(''x'', 101), ''1''', '''l_req'', ''x'', ''1'', ''[]''', '''l_req'', ''x'', ''"${a}"'', ''{}''',
     '''l_req'', ''x'', ''"${a}"'', ''{"a": {}, "b": {}}''', '''l_req'', ''x'', ''"${a}"'', ''{"a": {"typ": 1}}''', '''l_req'', ''x'', ''"${a}"'', ''{"a": {"type": "string", "default": 1}}''', '''l_req'', ''x'', ''"${a}"'', ''{"a": 1}''']) s;
 
