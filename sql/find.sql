@@ -341,7 +341,8 @@ or had, is shown. free_slots: to others than the requester 1, or 0 of what they 
 Errors: unknown_task (TX102), task_not_available (TX104), not_qualified (TX112) if previews are guarded from him,
 performer_blocked (TX113).';
 
-CREATE FUNCTION _taskex.preview_task(performer bigint, task_id bigint)
+-- context: instead of attributes of the performer's profile, where a layout asks for them
+CREATE FUNCTION _taskex.preview(performer bigint, task_id bigint, context jsonb)
     RETURNS TABLE (task_type_id bigint, title text, description text, keywords text[], requester text,
         reward numeric, lease interval, auto_approve interval, expires_at timestamptz, free_slots int, input jsonb,
         qualified boolean, missing jsonb)
@@ -353,21 +354,21 @@ DECLARE
     home int;
 BEGIN
     FOR home IN SELECT p.partition_id FROM _taskex.partition p
-            WHERE p.node_id = 0 AND preview_task.task_id > 0 AND p.partition_id % 1024 = preview_task.task_id % 1024 LOOP
+            WHERE p.node_id = 0 AND preview.task_id > 0 AND p.partition_id % 1024 = preview.task_id % 1024 LOOP
         EXECUTE format('SELECT task_id, abs(task_type_id) AS type, task_type_id < 0 AS golden, requester_id, reward, expires_at, input, performers - live AS free,'
             ' state = ''open'' AND live < coalesce(wanted, performers) AND expires_at > _taskex.now() AS available'
-            ' FROM _taskex.task_%s WHERE task_id = $1', home) INTO t USING preview_task.task_id;
+            ' FROM _taskex.task_%s WHERE task_id = $1', home) INTO t USING preview.task_id;
         EXIT WHEN t.task_id IS NOT NULL;
     END LOOP;
     IF t IS NULL OR t.task_id IS NULL THEN
-        PERFORM _taskex.fail('unknown_task', format('task %s does not exist', preview_task.task_id));
+        PERFORM _taskex.fail('unknown_task', format('task %s does not exist', preview.task_id));
     END IF;
     EXECUTE format('SELECT accepted_at FROM _taskex.assignment_%s WHERE performer_id = $1 AND task_id = $2',
-        _taskex.home(performer)) INTO had USING performer, preview_task.task_id;
+        _taskex.home(performer)) INTO had USING performer, preview.task_id;
     IF had IS NULL AND t.requester_id <> performer THEN
-        PERFORM _taskex.require_preview(performer, t.requester_id, t.type, preview_task.task_id);
+        PERFORM _taskex.require_preview(performer, t.requester_id, t.type, preview.task_id);
         IF NOT t.available THEN
-            PERFORM _taskex.fail('task_not_available', format('task %s is not available', preview_task.task_id),
+            PERFORM _taskex.fail('task_not_available', format('task %s is not available', preview.task_id),
                 NULL, 'taskex.search_tasks() finds tasks that are.');
         END IF;
     END IF;
@@ -380,11 +381,21 @@ BEGIN
     RETURN QUERY SELECT y.task_type_id, y.title, y.description, y.keywords, u.login, _taskex.amount(t.reward), y.lease,
             y.auto_approve, coalesce(shown, t.expires_at::timestamptz),
             -- golden tasks want many performers: how many, nobody else is told
-            CASE WHEN t.requester_id = performer THEN greatest(t.free, 0) WHEN had IS NOT NULL THEN 0 ELSE 1 END::int, t.input::jsonb, m.m = '[]', m.m
+            CASE WHEN t.requester_id = performer THEN greatest(t.free, 0) WHEN had IS NOT NULL THEN 0 ELSE 1 END::int,
+            _taskex.laid_out(performer, t.requester_id, t.type, t.input, coalesce(had, _taskex.now()), context, true), m.m = '[]', m.m
         FROM _taskex.task_type y JOIN _taskex.directory u ON u.user_id = t.requester_id,
             LATERAL (SELECT _taskex.missing(performer, t.requester_id, t.type)) m (m)
         WHERE y.task_type_id = t.type;
 END $$;
+COMMENT ON FUNCTION _taskex.preview(bigint, bigint, jsonb) IS 'What taskex.preview_task() and taskex.render_task() show.';
+
+CREATE FUNCTION _taskex.preview_task(performer bigint, task_id bigint)
+    RETURNS TABLE (task_type_id bigint, title text, description text, keywords text[], requester text,
+        reward numeric, lease interval, auto_approve interval, expires_at timestamptz, free_slots int, input jsonb,
+        qualified boolean, missing jsonb)
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM _taskex.preview(performer, task_id, '{}')
+$$;
 COMMENT ON FUNCTION _taskex.preview_task(bigint, bigint) IS 'Body of taskex.preview_task().';
 
 -- saved searches --------------------------------------------------------------
@@ -678,6 +689,7 @@ BEGIN
         CONTINUE WHEN a.lease_until <= now;
         EXECUTE format('SELECT input FROM _taskex.task_%s WHERE task_id = $1', _taskex.home(a.requester_id))
             INTO given USING a.task_id;
+        given := _taskex.laid_out(performer, a.requester_id, a.task_type_id, given, a.accepted_at, '{}', false);
         RETURN QUERY SELECT a.assignment_id, a.task_id, y.task_type_id, y.title, u.login, _taskex.amount(a.reward), given,
                 a.lease_token, a.accepted_at, a.lease_until, a.lease_until - now
             FROM _taskex.task_type y, _taskex.directory u

@@ -197,6 +197,21 @@ GRANT EXECUTE ON FUNCTION
     TO taskex_user;
 GRANT SELECT ON taskex.intentions, taskex.preferences TO taskex_user;
 
+-- layouts
+GRANT EXECUTE ON FUNCTION
+    taskex.create_layout(text, text, jsonb, jsonb, text),
+    taskex.drop_layout(text, text),
+    taskex.render_layout(text, text, jsonb, jsonb, int),
+    taskex.render_task(text, bigint, jsonb),
+    taskex.use_layout(text, bigint, text, int)
+    TO taskex_user;
+GRANT SELECT ON taskex.layout_uses, taskex.layouts TO taskex_user;
+GRANT EXECUTE ON FUNCTION
+    taskex.announce(text, jsonb, jsonb, timestamptz, timestamptz, int),
+    taskex.withdraw_announcement(text)
+    TO taskex_admin;
+GRANT SELECT ON taskex.announcements TO taskex_admin;
+
 -- trusted applications
 GRANT EXECUTE ON FUNCTION taskex.register_user(text, jsonb, text) TO taskex_app;
 

@@ -59,6 +59,7 @@ const TxError tx_errors[] = {
 	{ERRCODE_TX_DEFAULT_GROUP, "default_group", "this cannot be done to the group of a storage partition"},
 	{ERRCODE_TX_EXCLUSIVE_SUPPLY, "exclusive_supply", "the task is kept for another group of performers"},
 	{ERRCODE_TX_UNKNOWN_INTENTION, "unknown_intention", "the performer has no intention of this number"},
+	{ERRCODE_TX_UNKNOWN_LAYOUT, "unknown_layout", "the requester has no layout of this name"},
 };
 
 const int	tx_errors_count = lengthof(tx_errors);

@@ -55,6 +55,7 @@
 #define ERRCODE_TX_DEFAULT_GROUP			TX_CODE('4', '0', '2')
 #define ERRCODE_TX_EXCLUSIVE_SUPPLY			TX_CODE('4', '0', '3')
 #define ERRCODE_TX_UNKNOWN_INTENTION		TX_CODE('4', '1', '0')
+#define ERRCODE_TX_UNKNOWN_LAYOUT			TX_CODE('4', '1', '9')
 
 typedef struct TxError
 {

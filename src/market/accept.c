@@ -22,6 +22,7 @@
 #include "market/consensus.h"
 #include "market/golden.h"
 #include "market/eligible.h"
+#include "market/layout.h"
 #include "market/rows.h"
 
 #include "fmgr.h"
@@ -111,6 +112,20 @@ journal_accept(const Taker *taker, const Datum *row)
 	journal_write(&act);
 }
 
+/* the input as the requester wants it to look to this performer */
+static void
+dress(const Taker *taker, int64 requester, Accepted *accepted)
+{
+	int64		task_type = DatumGetInt64(accepted->values[2]);
+	MemoryContext old;
+
+	if (likely(!layout_is_used(requester, task_type)))
+		return;
+	old = MemoryContextSwitchTo(taker->context);
+	accepted->values[3] = layout_fill(&taker->performer, requester, task_type, accepted->values[3], taker->now, 0, false);
+	MemoryContextSwitchTo(old);
+}
+
 /*
  * Takes a slot of the task whose row is locked and in tasks->slot, and makes
  * the assignment; returns the number of slots that are left.
@@ -157,6 +172,7 @@ take(Taker *taker, Child *tasks, Accepted *accepted)
 	accepted->values[5] = row[ASSIGNMENT_LEASE_TOKEN - 1];
 	accepted->values[6] = row[ASSIGNMENT_LEASE_UNTIL - 1];
 	memset(accepted->nulls, 0, sizeof(accepted->nulls));
+	dress(taker, child_int64(tasks, TASK_REQUESTER_ID), accepted);
 	return left;
 }
 

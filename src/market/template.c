@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
+#include "utils/memutils.h"
 
 #define NAME_MAX_LENGTH 63
 
@@ -97,16 +98,23 @@ append_value(StringInfo buffer, JsonbValue *value)
 	}
 }
 
+/* what a template may make of its parameters, and has made so far */
+typedef struct Room
+{
+	Size		used;
+	Size		limit;
+} Room;
+
 /* what is made is bounded while it is made: a few lines can stand for gigabytes */
 static void
-count_size(Size *size, Size more)
+count_size(Room *room, Size more)
 {
-	*size += more;
-	if (*size > (Size) guc_max_input_size * 1024)
+	room->used += more;
+	if (room->used > room->limit)
 		ereport(ERROR,
 				(errcode(ERRCODE_TX_INPUT_TOO_LARGE),
 				 errmsg("what the template makes of the parameters is too large"),
-				 errdetail("The limit is %zu bytes.", (Size) guc_max_input_size * 1024),
+				 errdetail("The limit is %zu bytes.", room->limit),
 				 errhint("Store large data elsewhere and refer to them, or raise taskex.max_input_size.")));
 }
 
@@ -120,7 +128,7 @@ size_of(const JsonbValue *value)
 
 /* the string with its placeholders filled in */
 static void
-render_string(Jsonb *parameters, const JsonbValue *string, JsonbValue *result, Size *size)
+render_string(Jsonb *parameters, const JsonbValue *string, JsonbValue *result, Room *room)
 {
 	const char *at = string->val.string.val;
 	const char *end = at + string->val.string.len;
@@ -132,7 +140,7 @@ render_string(Jsonb *parameters, const JsonbValue *string, JsonbValue *result, S
 	if (piece.name && piece.text.len == 0 && at == end)
 	{
 		parameter(parameters, &piece, result);
-		count_size(size, size_of(result));
+		count_size(room, size_of(result));
 		return;
 	}
 	for (;;)
@@ -148,7 +156,7 @@ render_string(Jsonb *parameters, const JsonbValue *string, JsonbValue *result, S
 			parameter(parameters, &piece, &value);
 			append_value(&buffer, &value);
 		}
-		count_size(size, buffer.len - had);
+		count_size(room, buffer.len - had);
 		if (piece.name == NULL)
 			break;
 		next_piece(&at, end, &piece);
@@ -159,14 +167,14 @@ render_string(Jsonb *parameters, const JsonbValue *string, JsonbValue *result, S
 }
 
 static Jsonb *
-render(Jsonb *body, Jsonb *parameters)
+render(Jsonb *body, Jsonb *parameters, Size limit)
 {
 	JsonbIterator *it = JsonbIteratorInit(&body->root);
 	JsonbParseState *state = NULL;
 	JsonbValue *result = NULL;
 	JsonbIteratorToken token;
 	JsonbValue	value;
-	Size		size = 0;
+	Room		room = {.limit = limit};
 
 	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
 	{
@@ -175,7 +183,7 @@ render(Jsonb *body, Jsonb *parameters)
 		{
 			JsonbValue	rendered;
 
-			render_string(parameters, &value, &rendered, &size);
+			render_string(parameters, &value, &rendered, &room);
 			result = pushJsonbValue(&state, token, &rendered);
 		}
 		else
@@ -195,7 +203,22 @@ PG_FUNCTION_INFO_V1(taskex_render);
 Datum
 taskex_render(PG_FUNCTION_ARGS)
 {
-	Jsonb	   *result = render(PG_GETARG_JSONB_P(0), PG_GETARG_JSONB_P(1));
+	Jsonb	   *result = render(PG_GETARG_JSONB_P(0), PG_GETARG_JSONB_P(1), (Size) guc_max_input_size * 1024);
+
+	PG_RETURN_JSONB_P(result);
+}
+
+PG_FUNCTION_INFO_V1(taskex_render_core);
+
+/*
+ * _taskex.render_core(core, contents) -> jsonb: the same for a layout, whose
+ * sizes were checked when it was made: nobody must fail to get a task for them,
+ * also if taskex.max_input_size is lower now.
+ */
+Datum
+taskex_render_core(PG_FUNCTION_ARGS)
+{
+	Jsonb	   *result = render(PG_GETARG_JSONB_P(0), PG_GETARG_JSONB_P(1), MaxAllocSize / 4);
 
 	PG_RETURN_JSONB_P(result);
 }

@@ -144,6 +144,13 @@ insert into expected values
 
 -- finding work
 insert into expected values
+    ('announce', 'name text, content jsonb, audience jsonb DEFAULT NULL::jsonb, shown_from timestamp with time zone DEFAULT NULL::timestamp with time zone, shown_until timestamp with time zone DEFAULT NULL::timestamp with time zone, priority integer DEFAULT 0', 'void', true),
+    ('create_layout', 'requester text, name text, core jsonb, slots jsonb DEFAULT ''{}''::jsonb, description text DEFAULT ''''::text', 'integer', true),
+    ('drop_layout', 'requester text, name text', 'void', true),
+    ('render_layout', 'requester text, layout text, input jsonb DEFAULT ''{}''::jsonb, profile jsonb DEFAULT ''{}''::jsonb, version integer DEFAULT NULL::integer', 'jsonb', true),
+    ('render_task', 'performer text, task_id bigint, context jsonb DEFAULT ''{}''::jsonb', 'jsonb', true),
+    ('use_layout', 'requester text, task_type bigint, layout text DEFAULT NULL::text, version integer DEFAULT NULL::integer', 'void', true),
+    ('withdraw_announcement', 'name text', 'void', true),
     ('recommend_tasks', 'performer text, max_rows integer DEFAULT 10', 'TABLE(rank integer, task_type_id bigint, title text, requester text, reward numeric, available bigint, task_id bigint, score double precision, factors jsonb)', true),
     ('send_recommendations', 'every interval DEFAULT ''1 day''::interval, max_rows integer DEFAULT 3, max_performers integer DEFAULT 1000', 'integer', true),
     ('search_tasks', 'performer text, query text DEFAULT NULL::text, max_rows integer DEFAULT 20, min_reward numeric DEFAULT NULL::numeric, max_reward numeric DEFAULT NULL::numeric, from_requester text DEFAULT NULL::text, task_types bigint[] DEFAULT NULL::bigint[], only_qualified boolean DEFAULT true, location text DEFAULT NULL::text, device text DEFAULT NULL::text, sort text DEFAULT NULL::text, skip integer DEFAULT 0', 'TABLE(task_type_id bigint, title text, description text, requester text, reward numeric, keywords text[], lease interval, available bigint, newest timestamp with time zone, qualified boolean, missing jsonb, task_id bigint)', true),
@@ -183,6 +190,9 @@ select is_empty($$ select p.oid::regprocedure from pg_proc p, unnest(p.proargnam
 -- views and types
 create temporary table expected_column (relation text, columns text);
 insert into expected_column values
+    ('announcements', 'name text, content jsonb, audience jsonb, shown_from timestamp with time zone, shown_until timestamp with time zone, priority integer, changed_at timestamp with time zone'),
+    ('layout_uses', 'requester text, task_type_id bigint, layout text, version integer, since timestamp with time zone, until timestamp with time zone'),
+    ('layouts', 'requester text, name text, version integer, description text, core jsonb, slots jsonb, created_at timestamp with time zone'),
     ('recommendation_factors', 'name text, description text, weight numeric, prior double precision, choices bigint, at timestamp with time zone'),
     ('performer_groups', 'name text, group_id integer, is_default boolean, sharing text, weight double precision, selector jsonb, partitions text[], members bigint, horizon interval, lease interval, max_slots integer, created_at timestamp with time zone'),
     ('intentions', 'intention_id bigint, performer text, task_types bigint[], quantity integer, done integer, during tstzrange, declared_at timestamp with time zone'),
@@ -242,7 +252,7 @@ select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_typ
 select is(c.relkind::text, case c.relname when 'assignment' then 'c' else 'v' end, c.relname || ' is a view or a row type')
 from pg_class c where c.relnamespace = 'taskex'::regnamespace order by c.relname;
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
-        and c.relname in ('batches', 'performer_profile', 'requester_performers', 'reviewable', 'saved_searches', 'task_catalogue', 'work_history', 'blocks', 'subscriptions', 'qualifications', 'disputes', 'policies', 'policy_actions', 'policy_results', 'policy_tallies', 'inferences', 'ratings', 'users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
+        and c.relname in ('layouts', 'layout_uses', 'batches', 'performer_profile', 'requester_performers', 'reviewable', 'saved_searches', 'task_catalogue', 'work_history', 'blocks', 'subscriptions', 'qualifications', 'disputes', 'policies', 'policy_actions', 'policy_results', 'policy_tallies', 'inferences', 'ratings', 'users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
     'views that hide rows are security barriers');
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
         and c.relname in ('audit', 'bonuses', 'budgets', 'earnings', 'fee_rules', 'payout_items', 'yearly_statements') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
@@ -288,7 +298,8 @@ select results_eq('select sqlstate, name from taskex.errors order by sqlstate co
     ('TX301', 'event_gone'),
     ('TX302', 'not_subscribed'),
     ('TX401', 'unknown_group'), ('TX402', 'default_group'), ('TX403', 'exclusive_supply'),
-    ('TX410', 'unknown_intention') $$, 'class TX');
+    ('TX410', 'unknown_intention'),
+    ('TX419', 'unknown_layout') $$, 'class TX');
 select is_empty('select * from taskex.errors where coalesce(description, '''') = ''''', 'each has a description');
 select throws_ok(format('select _taskex.fail(%L, ''message'')', name), sqlstate, 'message', name || ' is raised with its SQLSTATE') from taskex.errors;
 

@@ -37,6 +37,10 @@ insert into may_read
     select unnest(array['assignments', 'disputes', 'errors', 'inferences', 'ratings', 'task_types', 'tasks', 'transfers', 'users']), 'taskex_user'
     union all select unnest(array['activity', 'failed_acts', 'health', 'nodes', 'partitions']), 'taskex_admin';
 
+-- layouts
+insert into may_execute select unnest(array['create_layout', 'drop_layout', 'render_layout', 'render_task', 'use_layout']), 'taskex_user'
+    union all select unnest(array['announce', 'withdraw_announcement']), 'taskex_admin';
+insert into may_read select unnest(array['layout_uses', 'layouts']), 'taskex_user' union all select 'announcements', 'taskex_admin';
 -- recommendations
 insert into may_execute values ('recommend_tasks', 'taskex_user'), ('send_recommendations', 'taskex_admin');
 insert into may_read values ('recommendation_factors', 'taskex_admin');

@@ -49,6 +49,9 @@ INSERT INTO thing VALUES ('public qualification', taskex.create_qualification('a
     ('test', taskex.create_qualification('a_third', 'Test', test => '{"questions": [{"id": "a"}]}', test_duration => '1 hour'));
 SELECT count(taskex.block_performer(u, 'a_third', 'Access')) FROM unnest(ARRAY['a_own', 'a_oth']) u;
 INSERT INTO thing SELECT 'policy of ' || u, taskex.create_policy(u, 'agreement', '{"thresholds": [{"less_than": 0, "action": {"do": "suspend"}}]}') FROM unnest(ARRAY['a_own', 'a_oth']) u;
+SELECT count(taskex.create_layout(u, l || u, '"${input}"')) FROM unnest(ARRAY['a_own', 'a_oth']) u, unnest(ARRAY['l of ', 'used of ']) l;
+SELECT count(taskex.use_layout(u, pg_temp.id('type'), 'used of ' || u)) FROM unnest(ARRAY['a_own', 'a_oth']) u;
+SELECT taskex.announce('a_announcement', '1');
 SELECT count(taskex.create_template(u, 't of ' || u, '1')), count(taskex.attach(u, 'f of ' || u, 'https://x.example', pg_temp.id('open of ' || u))) FROM unnest(ARRAY['a_own', 'a_oth']) u;
 INSERT INTO thing VALUES ('free', taskex.create_task('a_third', taskex.create_task_type('a_third', 'Free', 0), '1', 9));
 
@@ -147,6 +150,9 @@ INSERT INTO call VALUES
     ('search_tasks', 'search_tasks(''%1$s'')'), ('preview_task', 'preview_task(''%1$s'', pg_temp.id(''free''))'), ('queue', 'queue(''%1$s'')'),
     ('save_search', 'save_search(''%1$s'', ''new'')'), ('drop_search', 'drop_search(''%1$s'', ''kept'')'), ('run_search', 'run_search(''%1$s'', ''kept'')'),
     ('history', 'history(''%1$s'')'),
+    ('create_layout', 'create_layout(''%1$s'', ''new'', ''"${input}"'')'), ('drop_layout', 'drop_layout(''%1$s'', ''l of %1$s'')'), ('use_layout', 'use_layout(''%1$s'', pg_temp.id(''type''), ''l of %1$s'')'),
+    ('render_layout', 'render_layout(''%1$s'', ''l of %1$s'')'), ('render_task', 'render_task(''%1$s'', pg_temp.id(''free''))'),
+    ('announce', 'announce(''a_new'', ''1'')'), ('withdraw_announcement', 'withdraw_announcement(''a_announcement'')'),
     ('recommend_tasks', 'recommend_tasks(''%1$s'')'), ('send_recommendations', 'send_recommendations()'),
     ('update_user', 'update_user(''%1$s'', ''{"colour": "red"}'')'), ('withdraw', 'withdraw(''%1$s'', 1)');
 SELECT p.oid::regprocedure AS missing_here FROM pg_proc p LEFT JOIN call c ON c.name = p.proname
@@ -168,6 +174,7 @@ SELECT call, pg_temp.try('regress_access_user', 'SELECT taskex.' || call) AS him
     ('qualification_score(''a_own'', pg_temp.id(''qualification of a_oth''), ''a_third'')'),
     ('add_performers(''a_own'', pg_temp.id(''open of a_oth''), 1)'), ('annotate_task(''a_own'', pg_temp.id(''open of a_oth''), ''x'')'),
     ('attach(''a_own'', ''x'', ''https://x.example'', pg_temp.id(''open of a_oth''))'), ('attachments(''a_own'', pg_temp.id(''open of a_oth''))'), ('attachment_url(''a_own'', pg_temp.id(''submitted to a_oth''), ''x'')'),
+    ('render_layout(''a_own'', ''l of a_oth'')'), ('use_layout(''a_own'', pg_temp.id(''type''), ''l of a_oth'')'), ('drop_layout(''a_own'', ''l of a_oth'')'), ('render_task(''a_own'', pg_temp.id(''judged of a_oth''))'),
     ('detach(''a_own'', ''f of a_oth'', pg_temp.id(''open of a_oth''))'), ('render_template(''a_own'', ''t of a_oth'')'), ('drop_template(''a_own'', ''t of a_oth'')'),
     ('cancel_task(''a_own'', pg_temp.id(''open of a_oth''))'), ('cancel_tasks(''a_own'', NULL, ARRAY[pg_temp.id(''open of a_oth'')])'),
     ('change_task_type(''a_own'', pg_temp.id(''open of a_oth''), pg_temp.id(''type''))'), ('dispose_task(''a_own'', pg_temp.id(''open of a_oth''))'),
@@ -226,6 +233,8 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('users', 'SELECT string_agg(login, '' '' ORDER BY login) FROM taskex.users WHERE login LIKE ''a\_%'''),
     ('golden_tasks', 'SELECT string_agg(DISTINCT requester, '' '') FROM taskex.golden_tasks WHERE requester LIKE ''a\_%'''),
     ('tasks', 'SELECT string_agg(DISTINCT requester, '' '') FROM taskex.tasks WHERE requester LIKE ''a\_%'''),
+    ('layouts', 'SELECT string_agg(DISTINCT requester, '' '') FROM taskex.layouts WHERE requester LIKE ''a\_%'''), ('layout_uses', 'SELECT string_agg(DISTINCT requester, '' '') FROM taskex.layout_uses WHERE requester LIKE ''a\_%'''),
+    ('announcements', 'SELECT count(*) FROM taskex.announcements WHERE name = ''a_announcement'''),
     ('templates', 'SELECT string_agg(DISTINCT requester, '' '') FROM taskex.templates WHERE requester LIKE ''a\_%'''),
     ('assignments', 'SELECT string_agg(DISTINCT performer || ''<'' || requester, '' '') FROM taskex.assignments WHERE requester LIKE ''a\_%'''),
     ('transfers', 'SELECT string_agg(DISTINCT login || ''>'' || counterparty, '' '') FROM taskex.transfers WHERE login LIKE ''a\_%'''),
@@ -268,7 +277,7 @@ SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex
     AND c.relname NOT IN ('disputes', 'golden_tasks', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'failed_acts', 'health', 'inferences', 'activity')
     AND c.relname NOT IN ('performer_groups', 'group_members', 'recommendation_factors', 'intentions', 'preferences', 'supply_targets')
     AND c.relname NOT IN ('policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings')
-    AND c.relname NOT IN ('templates')
+    AND c.relname NOT IN ('announcements', 'layouts', 'layout_uses', 'templates')
     AND c.relname NOT IN ('blocks', 'qualifications')
     AND c.relname NOT IN ('audit', 'bonuses', 'budgets', 'earnings', 'fee_rules', 'payouts', 'payout_items', 'yearly_statements')
     AND c.relname NOT IN ('event_kinds', 'subscriptions', 'saved_searches', 'batches', 'reviewable', 'requester_performers', 'work_history', 'performer_profile', 'task_catalogue');

@@ -49,7 +49,7 @@ INSERT INTO thing SELECT 'request', request_id FROM taskex.request_qualification
 INSERT INTO thing SELECT 'policy', taskex.create_policy('e_req', 'agreement', '{"thresholds": [{"less_than": 0, "action": {"do": "suspend"}}]}');
 INSERT INTO thing SELECT 'late', (taskex.accept_task('e_oth', id)).assignment_id FROM thing WHERE name = 'submitted task';
 
-DO $$ BEGIN PERFORM taskex.save_search('e_per', 'kept'); END $$;
+DO $$ BEGIN PERFORM taskex.save_search('e_per', 'kept'), taskex.create_layout('e_req', 'kept', '"${input}"'), taskex.announce('kept', '1'); END $$;
 INSERT INTO thing SELECT 'intention', taskex.declare_intention('e_per', ARRAY[pg_temp.id('type')], 5, '[2105-01-01, 2105-01-05)');
 
 -- tries a statement and undoes it: what it says, with numbers of ids left out
@@ -77,7 +77,7 @@ DECLARE
 BEGIN
     FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'review_policy', 'entry', 'partition', 'node',
         'qualification_type', 'qualification', 'qualification_request', 'block',
-        'budget', 'budget_charge', 'budget_layer', 'fee_rule', 'bonus', 'payout', 'payout_item', 'saved_search'] LOOP
+        'budget', 'budget_charge', 'budget_layer', 'fee_rule', 'bonus', 'payout', 'payout_item', 'saved_search', 'layout', 'layout_use', 'announcement'] LOOP
         EXECUTE format('SELECT md5(string_agg(r::text, chr(10) ORDER BY r::text)) FROM _taskex.%I r', t) INTO one;
         all_of_it := all_of_it || coalesce(one, '');
     END LOOP;
@@ -99,6 +99,10 @@ INSERT INTO good_call VALUES
     ('queue', ARRAY['''e_per''']),
     ('run_search', ARRAY['''e_per''', '''kept''', '10', '0']),
     ('save_search', ARRAY['''e_per''', '''new''', '''words''', '''{}''', 'true']),
+    ('announce', ARRAY['''new''', '''1''', '''{"contains": {"a": 1}}''', '''2105-01-01''', '''2106-01-01''', '1']), ('withdraw_announcement', ARRAY['''kept''']),
+    ('create_layout', ARRAY['''e_req''', '''new''', '''"${input}"''', '''{}''', '''text''']), ('drop_layout', ARRAY['''e_req''', '''kept''']),
+    ('use_layout', ARRAY['''e_req''', 'pg_temp.id(''type'')', '''kept''', '1']), ('render_layout', ARRAY['''e_req''', '''kept''', '''{}''', '''{}''', '1']),
+    ('render_task', ARRAY['''e_oth''', 'pg_temp.id(''open'')', '''{}''']),
     ('recommend_tasks', ARRAY['''e_oth''', '10']), ('send_recommendations', ARRAY['''1 day''::interval', '3', '10']),
     ('search_tasks', ARRAY['''e_oth''', '''errors''', '10', '0', '9', '''e_req''', 'ARRAY[pg_temp.id(''type'')]', 'true', '''US''', '''phone''', '''reward''', '0']),
     ('accept_next', ARRAY['''e_oth''', 'pg_temp.id(''type'')', '1']),

@@ -46,6 +46,8 @@ $node->safe_psql('postgres', qq{
 	select taskex.save_search(login, 'all', 'word') from taskex.users;
 	select taskex.subscribe(login) from taskex.users;
 	select taskex.create_template(login, 'one', '{}'::jsonb) from taskex.users where login ~ '^(acme|big|small)';
+	select taskex.create_layout(login, 'one', '"\${input}"') from taskex.users where login ~ '^(acme|big|small)';
+	select taskex.use_layout(login, t.task_type_id, 'one') from taskex.users, (select min(task_type_id) as task_type_id from taskex.task_types) t where login ~ '^(acme|big|small)';
 	insert into _taskex.payout (reference, minimum, created_at, max_items) select 'batch ' || i, 0, now(), 1000 from generate_series(1, 10) i;
 
 	-- n finished tasks of each of the requesters, one assignment each, by the performers
@@ -160,6 +162,8 @@ my @views = (
 	[ 'saved_searches', 'performer', 'performer' ],
 	[ 'subscriptions', 'login', 'login' ],
 	[ 'templates', 'requester', undef ],
+	[ 'layouts', 'requester', undef ],
+	[ 'layout_uses', 'requester', undef ],
 );
 
 my @questions;
