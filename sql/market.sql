@@ -93,11 +93,13 @@ CREATE TABLE _taskex.assignment (
     accepted_at timestamptz NOT NULL,
     lease_until timestamptz NOT NULL,
     finished_at timestamptz,
+    group_lease_id bigint,
     counted boolean NOT NULL DEFAULT false,
     state text NOT NULL DEFAULT 'accepted'
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.assignment IS
     'Assignments, on their performers'' partitions: one for ever for each performer and task.';
+COMMENT ON COLUMN _taskex.assignment.group_lease_id IS 'The lease of a group that the slot is from; NULL: it was taken from the task''s row.';
 COMMENT ON COLUMN _taskex.assignment.counted IS
     'What is submitted goes into the answer of the task, or is compared with a known one, at once.';
 -- by performer and id: his history and his queue

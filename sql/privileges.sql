@@ -241,6 +241,7 @@ GRANT EXECUTE ON FUNCTION
     taskex.run_due(),
     taskex.set_fee(numeric, numeric, text, bigint, int, text, timestamptz),
     taskex.settle_payout_item(text, text, text, text, text),
+    taskex.replenish(text),
     taskex.suspend_performer(text, text, timestamptz),
     taskex.update_group(text, jsonb)
     TO taskex_admin;
@@ -253,6 +254,8 @@ GRANT EXECUTE ON FUNCTION
     TO taskex_admin;
 
 GRANT SELECT ON taskex.activity, taskex.failed_acts, taskex.health, taskex.nodes, taskex.partitions TO taskex_admin;
-GRANT SELECT ON taskex.group_members, taskex.performer_groups TO taskex_admin;
+GRANT SELECT ON taskex.group_members, taskex.performer_groups, taskex.supplies, taskex.supply_history TO taskex_admin;
+GRANT EXECUTE ON FUNCTION _taskex.supply_list() TO taskex_admin;
+GRANT EXECUTE ON FUNCTION _taskex.at_hand(bigint) TO taskex_user;
 GRANT SELECT ON taskex.payouts TO taskex_admin;
 GRANT SELECT ON taskex.supply_targets TO taskex_admin;

@@ -9,7 +9,7 @@ COMMENT ON VIEW taskex.task_types IS 'Task types: what equal tasks share.';
 CREATE VIEW taskex.tasks WITH (security_barrier) AS
     SELECT t.task_id, d.login AS requester, t.task_type_id, y.title,
         _taskex.task_state(t.state, t.expires_at, t.performers, t.judged, t.released, r.waiting, t.reviewing) AS state,
-        t.performers, t.performers - t.live AS free_slots, t.live - r.waiting - t.judged AS in_progress,
+        t.performers, t.performers - t.live + h.at_hand AS free_slots, t.live - h.at_hand - r.waiting - t.judged AS in_progress,
         r.waiting AS submitted, t.judged, _taskex.amount(t.reward) AS reward, _taskex.amount(t.fee) AS fee,
         t.consensus, t.created_at, t.expires_at, t.input, t.annotation
     FROM _taskex.directory d
@@ -17,6 +17,7 @@ CREATE VIEW taskex.tasks WITH (security_barrier) AS
         JOIN _taskex.task_type y USING (task_type_id)
         CROSS JOIN LATERAL (SELECT count(*)::int AS waiting FROM _taskex.result r
             WHERE r.partition_id = t.partition_id AND r.task_id = t.task_id AND r.state = 'submitted') r
+        CROSS JOIN LATERAL (SELECT CASE WHEN t.live > t.judged THEN _taskex.at_hand(t.task_id) ELSE 0 END AS at_hand) h
     WHERE t.state <> 'disposed'
         AND _taskex.visible(d.user_id) AND _taskex.visible(t.requester_id)
         AND _taskex.narrow(t.partition_id, t.requester_id, d.login, t.task_id);
@@ -120,16 +121,30 @@ CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT det
         FROM _taskex.assignment a
         WHERE NOT EXISTS (SELECT FROM _taskex.result r WHERE r.assignment_id = a.assignment_id AND r.reopened)
         GROUP BY a.task_id
+    ), kept AS (
+        -- slots that groups have leased, less those that are in assignments or went back
+        SELECT task_id, sum(n) AS kept, min(n) AS least FROM (
+            SELECT lease_id, task_id, sum(n) AS n FROM (
+                SELECT l.lease_id, u.task_id, u.n FROM _taskex.group_lease l CROSS JOIN unnest(l.task_ids, l.slots) u (task_id, n)
+                UNION ALL
+                SELECT r.lease_id, u.task_id, -u.n FROM _taskex.group_recall r CROSS JOIN unnest(r.task_ids, r.slots) u (task_id, n)
+                UNION ALL
+                SELECT a.group_lease_id, a.task_id, -1 FROM _taskex.assignment a JOIN _taskex.group_lease l ON l.lease_id = a.group_lease_id) u
+            GROUP BY 1, 2) l
+        GROUP BY 1
     ), tasks AS (
-        SELECT t.*, coalesce(c.live, 0) AS taken, coalesce(c.in_progress, 0) AS in_progress, coalesce(c.rejected, 0) AS rejected, coalesce(c.approved, 0) AS approved
-        FROM _taskex.task t LEFT JOIN counted c USING (task_id)
+        SELECT t.*, coalesce(k.kept, 0) AS kept, coalesce(c.live, 0) AS taken, coalesce(c.in_progress, 0) AS in_progress, coalesce(c.rejected, 0) AS rejected, coalesce(c.approved, 0) AS approved
+        FROM _taskex.task t LEFT JOIN counted c USING (task_id) LEFT JOIN kept k USING (task_id)
     ), checks AS (
         SELECT 'plurality' AS check_name, count(*) AS wrong,
             'tasks with more live, submitted or approved assignments than performers' AS what
         FROM tasks WHERE taken > performers
         UNION ALL
         SELECT 'slots', count(*), 'tasks whose counts of taken and judged slots differ from their assignments'
-        FROM tasks WHERE live <> taken + rejected OR judged <> approved + rejected
+        FROM tasks WHERE live <> taken + rejected + kept OR judged <> approved + rejected
+        UNION ALL
+        SELECT 'leases', count(*), 'tasks of which more slots were taken from leases of groups than these had'
+        FROM kept WHERE least < 0
         UNION ALL
         SELECT 'states', count(*), 'tasks in a state that their slots do not allow'
         FROM tasks WHERE state NOT IN ('open', 'decided', 'complete', 'expired', 'cancelled', 'disposed')
@@ -147,7 +162,7 @@ CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT det
         UNION ALL
         SELECT 'wanted', count(*), 'tasks of a dynamic plurality that wait for nobody, or want more performers than they may'
         FROM tasks WHERE (wanted IS NULL) <> (min_performers IS NULL) OR wanted > performers
-            OR (state = 'open' AND in_progress = 0 AND live < performers AND live >= wanted)
+            OR (state = 'open' AND in_progress = 0 AND kept = 0 AND live < performers AND live >= wanted)
         UNION ALL
         SELECT 'results', count(*), 'results that do not match their assignments'
         FROM _taskex.assignment a

@@ -137,15 +137,16 @@ BEGIN
     EXECUTE format('SELECT jsonb_build_object(''task_id'', t.task_id, ''task_type'', y.task_type_id, ''title'', y.title,
             ''golden'', t.task_type_id < 0,
             ''state'', _taskex.task_state(t.state, t.expires_at, t.performers, t.judged, t.released, r.waiting, t.reviewing),
-            ''performers'', t.performers, ''free_slots'', CASE WHEN t.state = ''open'' THEN t.performers - t.live ELSE 0 END,
-            ''offered'', CASE WHEN t.state = ''open'' AND t.expires_at > _taskex.now() THEN greatest(coalesce(t.wanted, t.performers) - t.live, 0) ELSE 0 END,
-            ''in_progress'', t.live - r.waiting - t.judged, ''submitted'', r.waiting, ''approved'', r.approved,
+            ''performers'', t.performers, ''free_slots'', CASE WHEN t.state = ''open'' THEN t.performers - t.live + h.at_hand ELSE 0 END,
+            ''offered'', CASE WHEN t.state = ''open'' AND t.expires_at > _taskex.now() THEN greatest(coalesce(t.wanted, t.performers) - t.live, 0) + h.at_hand ELSE 0 END,
+            ''in_progress'', t.live - h.at_hand - r.waiting - t.judged, ''submitted'', r.waiting, ''approved'', r.approved,
             ''rejected'', r.rejected, ''released'', t.released, ''reward'', _taskex.amount(t.reward), ''fee'', _taskex.amount(t.fee),
             ''held'', _taskex.amount((t.reward + t.fee) * (t.performers - t.judged - t.released)))
         || jsonb_build_object(''consensus'', t.consensus, ''min_performers'', t.min_performers, ''target'', t.target,
             ''answer'', t.answer, ''confidence'', t.confidence, ''annotation'', t.annotation,
             ''created_at'', t.created_at, ''expires_at'', t.expires_at, ''input'', t.input)
         FROM _taskex.task_%1$s t JOIN _taskex.task_type y ON y.task_type_id = abs(t.task_type_id)
+            CROSS JOIN LATERAL (SELECT _taskex.at_hand(t.task_id)) h (at_hand)
             CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE r.state = ''submitted'')::int AS waiting,
                     count(*) FILTER (WHERE r.state = ''approved'')::int AS approved,
                     count(*) FILTER (WHERE r.state = ''rejected'')::int AS rejected
@@ -194,9 +195,10 @@ BEGIN
         PERFORM _taskex.fail('unknown_task_type', format('task type %s does not exist', task_type));
     END IF;
     RETURN QUERY EXECUTE format('SELECT t.task_id, t.task_type_id, y.title, s.state, t.performers,
-            CASE WHEN t.state = ''open'' THEN t.performers - t.live ELSE 0 END, t.live - r.waiting - t.judged, r.waiting,
+            CASE WHEN t.state = ''open'' THEN t.performers - t.live + h.at_hand ELSE 0 END, t.live - h.at_hand - r.waiting - t.judged, r.waiting,
             t.judged, _taskex.amount(t.reward), t.created_at, t.expires_at, t.annotation
         FROM _taskex.task_%1$s t JOIN _taskex.task_type y USING (task_type_id)
+            CROSS JOIN LATERAL (SELECT CASE WHEN t.live = t.judged THEN 0 ELSE _taskex.at_hand(t.task_id) END) h (at_hand)
             CROSS JOIN LATERAL (SELECT CASE WHEN t.live = t.judged THEN 0 ELSE
                 (SELECT count(*)::int FROM _taskex.result_%1$s r WHERE r.task_id = t.task_id AND r.state = ''submitted'') END AS waiting) r
             CROSS JOIN LATERAL _taskex.task_state(t.state, t.expires_at, t.performers, t.judged, t.released,

@@ -14,7 +14,10 @@
 #include "launcher/launcher.h"
 #include "ledger/ledger.h"
 #include "market/market.h"
+#include "market/source.h"
 #include "supply/group.h"
+#include "supply/supplier.h"
+#include "supply/supply.h"
 #include "truth/progress.h"
 
 #include "fmgr.h"
@@ -35,6 +38,8 @@ static const ShmemPart *const shmem_parts[] = {
 	&journal_shmem,
 	&progress_shmem,
 	&group_shmem,
+	&supply_shmem,
+	&supplier_shmem,
 	&launcher_shmem,
 	NULL
 };
@@ -47,5 +52,6 @@ _PG_init(void)
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	shmem_install(shmem_parts);
+	task_source = &supply_source;
 	launcher_install();
 }

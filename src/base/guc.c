@@ -209,7 +209,7 @@ guc_define(void)
 							 "While off, what is kept goes back to the requesters.",
 							 &guc_supply,
 							 false,
-							 PGC_SIGHUP, 0,
+							 PGC_SUSET, 0,
 							 NULL, NULL, NULL);
 	DefineCustomStringVariable("taskex.supply_alike",
 							   "Attributes of profiles by which performers are taken to be alike.",
@@ -234,10 +234,10 @@ guc_define(void)
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.supply_interval",
 							"Time between two rounds of a supplier.",
-							NULL,
+							"0: there is none, and only taskex.replenish() leases tasks and gives them back.",
 							&guc_supply_interval,
-							1000, 10, 3600 * 1000,
-							PGC_SIGHUP, GUC_UNIT_MS,
+							1000, 0, 3600 * 1000,
+							PGC_SUSET, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.supply_lease",
 							"Time for which a group of performers has tasks, unless that is prolonged.",

@@ -13,6 +13,7 @@
 #include "ledger/ledger.h"
 #include "market/market.h"
 #include "market/policy.h"
+#include "supply/supplier.h"
 
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -87,6 +88,7 @@ conductor_round(void)
 	due_work(true, counts);
 	(void) worker_try_transaction("looking after the feed", maintain_feed, NULL);
 	ledger_maintain();
+	supplier_ensure();
 	more = journal_maintain();
 	more |= policy_maintain();
 	return more ? 0 : until_next();

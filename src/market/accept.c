@@ -24,6 +24,7 @@
 #include "market/eligible.h"
 #include "market/layout.h"
 #include "market/rows.h"
+#include "market/source.h"
 
 #include "fmgr.h"
 #include "funcapi.h"
@@ -32,6 +33,8 @@
 #include "utils/datum.h"
 
 #define COUNT_MAX 1000
+
+const TaskSource *task_source = NULL;
 
 /* columns of taskex.assignment */
 typedef struct Accepted
@@ -126,42 +129,55 @@ dress(const Taker *taker, int64 requester, Accepted *accepted)
 	MemoryContextSwitchTo(old);
 }
 
-/*
- * Takes a slot of the task whose row is locked and in tasks->slot, and makes
- * the assignment; returns the number of slots that are left.
- */
-static int32
-take(Taker *taker, Child *tasks, Accepted *accepted)
+static void
+report_had(int64 task_id)
 {
-	static const int live[1] = {TASK_LIVE};
-	int64		task_type = Abs(child_int64(tasks, TASK_TASK_TYPE_ID));	/* nobody tells a golden one */
-	TimestampTz lease_until = after_interval(taker->now, &task_type_get(task_type)->lease);
-	int32		left = consensus_wanted(tasks) - child_int32(tasks, TASK_LIVE) - 1;
-	Datum		value = Int32GetDatum(child_int32(tasks, TASK_LIVE) + 1);
-	bool		isnull = false;
+	ereport(ERROR,
+			(errcode(ERRCODE_TX_ALREADY_ASSIGNED),
+			 errmsg("the performer has or had task %lld already", (long long) task_id),
+			 errdetail("A task is given to the same performer once.")));
+}
+
+/* what the assignment of a slot needs */
+typedef struct Slot
+{
+	int64		task_id;
+	int64		task_type;
+	int64		requester;
+	int64		reward;
+	int64		group_lease;	/* that it is from; 0: none */
+	bool		counted;
+	Datum		input;
+} Slot;
+
+static void
+assign(Taker *taker, const Slot *slot, Accepted *accepted)
+{
+	TimestampTz lease_until = after_interval(taker->now, &task_type_get(slot->task_type)->lease);
 	Datum		row[ASSIGNMENT_COLUMNS] = {0};
 	bool		nulls[ASSIGNMENT_COLUMNS] = {false};
 	MemoryContext old = MemoryContextSwitchTo(taker->context);
 
-	accepted->values[3] = datumCopy(slot_getattr(tasks->slot, TASK_INPUT, &isnull), false, -1);
-	accepted->values[4] = NumericGetDatum(ledger_numeric(child_int64(tasks, TASK_REWARD)));
+	accepted->values[3] = datumCopy(slot->input, false, -1);
+	accepted->values[4] = NumericGetDatum(ledger_numeric(slot->reward));
 	MemoryContextSwitchTo(old);
 
 	row[ASSIGNMENT_PARTITION_ID - 1] = Int32GetDatum(taker->performer.partition);
 	row[ASSIGNMENT_ASSIGNMENT_ID - 1] = Int64GetDatum(ids_next(ID_ASSIGNMENT, 1));
 	row[ASSIGNMENT_PERFORMER_ID - 1] = Int64GetDatum(taker->performer.user_id);
-	row[ASSIGNMENT_TASK_ID - 1] = Int64GetDatum(child_int64(tasks, TASK_TASK_ID));
-	row[ASSIGNMENT_TASK_TYPE_ID - 1] = Int64GetDatum(task_type);
-	row[ASSIGNMENT_REQUESTER_ID - 1] = Int64GetDatum(child_int64(tasks, TASK_REQUESTER_ID));
-	row[ASSIGNMENT_REWARD - 1] = Int64GetDatum(child_int64(tasks, TASK_REWARD));
+	row[ASSIGNMENT_TASK_ID - 1] = Int64GetDatum(slot->task_id);
+	row[ASSIGNMENT_TASK_TYPE_ID - 1] = Int64GetDatum(slot->task_type);
+	row[ASSIGNMENT_REQUESTER_ID - 1] = Int64GetDatum(slot->requester);
+	row[ASSIGNMENT_REWARD - 1] = Int64GetDatum(slot->reward);
 	row[ASSIGNMENT_LEASE_TOKEN - 1] = Int64GetDatum(ids_next(ID_LEASE, 1));
 	row[ASSIGNMENT_ACCEPTED_AT - 1] = TimestampTzGetDatum(taker->now);
 	row[ASSIGNMENT_LEASE_UNTIL - 1] = TimestampTzGetDatum(lease_until);
 	nulls[ASSIGNMENT_FINISHED_AT - 1] = true;
-	row[ASSIGNMENT_COUNTED - 1] = BoolGetDatum(consensus_counts(tasks));
+	row[ASSIGNMENT_GROUP_LEASE_ID - 1] = Int64GetDatum(slot->group_lease);
+	nulls[ASSIGNMENT_GROUP_LEASE_ID - 1] = slot->group_lease == 0;
+	row[ASSIGNMENT_COUNTED - 1] = BoolGetDatum(slot->counted);
 	row[ASSIGNMENT_STATE - 1] = CStringGetTextDatum("accepted");
 
-	child_update(tasks, 1, live, &value, &isnull);
 	child_insert(&taker->assignments, row, nulls);
 	due_note(taker->performer.partition, DUE_LEASE, lease_until);
 	journal_accept(taker, row);
@@ -172,27 +188,88 @@ take(Taker *taker, Child *tasks, Accepted *accepted)
 	accepted->values[5] = row[ASSIGNMENT_LEASE_TOKEN - 1];
 	accepted->values[6] = row[ASSIGNMENT_LEASE_UNTIL - 1];
 	memset(accepted->nulls, 0, sizeof(accepted->nulls));
-	dress(taker, child_int64(tasks, TASK_REQUESTER_ID), accepted);
+	dress(taker, slot->requester, accepted);
+}
+
+/*
+ * Takes a slot of the task whose row is locked and in tasks->slot, and makes
+ * the assignment; returns the number of slots that are left.
+ */
+static int32
+take(Taker *taker, Child *tasks, Accepted *accepted)
+{
+	static const int live[1] = {TASK_LIVE};
+	int32		left = consensus_wanted(tasks) - child_int32(tasks, TASK_LIVE) - 1;
+	Datum		value = Int32GetDatum(child_int32(tasks, TASK_LIVE) + 1);
+	bool		isnull = false;
+	Slot		slot = {
+		.task_id = child_int64(tasks, TASK_TASK_ID),
+		.task_type = Abs(child_int64(tasks, TASK_TASK_TYPE_ID)),	/* nobody tells a golden one */
+		.requester = child_int64(tasks, TASK_REQUESTER_ID),
+		.reward = child_int64(tasks, TASK_REWARD),
+		.counted = consensus_counts(tasks),
+	};
+
+	slot.input = slot_getattr(tasks->slot, TASK_INPUT, &isnull);
+	assign(taker, &slot, accepted);
+	child_update(tasks, 1, live, &value, &isnull);
 	return left;
 }
 
-/* ---- a given task ---- */
-
+/*
+ * The same for a slot that is at hand: it is counted in the task's row already.
+ * Two sessions of a performer may be at the same task, one of them by its row.
+ */
 static void
-report_had(int64 task_id)
+take_at_hand(Taker *taker, const SourceTask *task, Accepted *accepted)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_TX_ALREADY_ASSIGNED),
-			 errmsg("the performer has or had task %lld already", (long long) task_id),
-			 errdetail("A task is given to the same performer once.")));
+	MemoryContext context = CurrentMemoryContext;
+	Slot		slot = {
+		.task_id = task->task_id,
+		.task_type = task->task_type,
+		.requester = task->requester,
+		.reward = task->reward,
+		.group_lease = task->lease_id,
+		.counted = task->counted,
+		.input = PointerGetDatum(task->input),
+	};
+	Child		tasks;
+
+	if (task->input == NULL)
+	{
+		bool		isnull;
+
+		child_open_mode(&tasks, &task_table, task->partition, AccessShareLock);
+		if (!child_find(&tasks, TASK_BY_ID, 1, &task->task_id))
+			elog(ERROR, "task %lld is missing", (long long) task->task_id);
+		slot.input = slot_getattr(tasks.slot, TASK_INPUT, &isnull);
+	}
+	PG_TRY();
+	{
+		assign(taker, &slot, accepted);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+			PG_RE_THROW();
+		FlushErrorState();
+		report_had(task->task_id);
+	}
+	PG_END_TRY();
+	if (task->input == NULL)
+		child_close(&tasks);
 }
+
+/* ---- a given task ---- */
 
 /* raises an error unless the locked task can be taken by the performer */
 static void
 check_acceptable(Taker *taker, Child *tasks, int64 task_id)
 {
-	bool		isnull;
-
 	if (child_int64(tasks, TASK_REQUESTER_ID) == taker->performer.user_id)
 		ereport(ERROR,
 				(errcode(ERRCODE_TX_OWN_TASK),
@@ -201,6 +278,13 @@ check_acceptable(Taker *taker, Child *tasks, int64 task_id)
 		report_had(task_id);
 	eligible_require(&taker->eligibility, child_int64(tasks, TASK_TASK_TYPE_ID),
 					 child_int64(tasks, TASK_REQUESTER_ID), task_id);
+}
+
+static void
+check_available(Taker *taker, Child *tasks, int64 task_id)
+{
+	bool		isnull;
+
 	if (available(tasks, taker->now))
 		return;
 	ereport(ERROR,
@@ -216,6 +300,24 @@ check_acceptable(Taker *taker, Child *tasks, int64 task_id)
 			 errhint("taskex.accept_next() takes a task that is available.")));
 }
 
+/* a slot of the locked task that is kept for the performer, or for others who share it */
+static bool
+named_at_hand(Taker *taker, Child *tasks, SourceTask *task)
+{
+	int64		task_id = child_int64(tasks, TASK_TASK_ID);
+	SourceAnswer answer = SOURCE_NONE;
+
+	if (task_source && child_text_is(tasks, TASK_STATE, "open") && child_int64(tasks, TASK_EXPIRES_AT) > taker->now)
+		answer = task_source->take(&taker->performer, task_id, taker->now, task);
+	if (answer == SOURCE_EXCLUSIVE)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_EXCLUSIVE_SUPPLY),
+				 errmsg("task %lld is kept for others", (long long) task_id),
+				 errdetail("A group of performers, to which this one does not belong, has its free slots to itself."),
+				 errhint("taskex.accept_next() takes a task that is available.")));
+	return answer == SOURCE_TAKEN;
+}
+
 /* takes the task if it is on the partition */
 static bool
 take_named(Taker *taker, int32 partition, int64 task_id, Accepted *accepted)
@@ -229,9 +331,16 @@ take_named(Taker *taker, int32 partition, int64 task_id, Accepted *accepted)
 	if (found)
 	{
 		int64		task_type = child_int64(&tasks, TASK_TASK_TYPE_ID);
+		SourceTask	task;
 
 		check_acceptable(taker, &tasks, task_id);
-		feed_took(task_type, partition, task_id, take(taker, &tasks, accepted));
+		if (!has_free_slot(&tasks) && named_at_hand(taker, &tasks, &task))
+			take_at_hand(taker, &task, accepted);
+		else
+		{
+			check_available(taker, &tasks, task_id);
+			feed_took(task_type, partition, task_id, take(taker, &tasks, accepted));
+		}
 	}
 	child_close(&tasks);
 	return found;
@@ -452,9 +561,62 @@ take_from_shelves(Taker *taker, Shelf **shelves, int count, int64 task_type,
 			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc,
 								 accepted.values, accepted.nulls);
 			wanted--;
+			if (task_source)
+				task_source->missed(&taker->performer, DatumGetInt64(accepted.values[2]));
 		}
 	}
 	pfree(shelves);
+	return wanted;
+}
+
+/* ---- the next task, from what is at hand ---- */
+
+/* a golden task of the requester, if it is his turn, instead of the one at hand */
+static bool
+take_golden_instead(Taker *taker, const SourceTask *task, Accepted *accepted)
+{
+	bool		idle;
+	FeedScan	scan = {.partition = task->partition,.task_type = task->task_type};
+
+	scan.shelf = feed_known_shelf(task->task_type, task->partition, &idle);
+	return scan.shelf != NULL && golden_turn(&scan, task->requester) &&
+		take_golden(taker, &scan, task->requester, accepted);
+}
+
+static bool
+take_from_source(Taker *taker, SourceScan *scan, Accepted *accepted)
+{
+	SourceTask	task;
+
+	while (task_source->next(scan, &task))
+	{
+		wait_point("at_hand");
+		if (had_before(taker, task.task_id))
+			task_source->refuse(scan);
+		else
+		{
+			if (take_golden_instead(taker, &task, accepted))
+				task_source->refuse(scan);
+			else
+				take_at_hand(taker, &task, accepted);
+			choice_took_type(&taker->choice, task.task_type);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* up to "wanted" of the tasks that are at hand; returns how many are still wanted */
+static int32
+take_all_at_hand(Taker *taker, SourceScan *scan, int32 wanted, ReturnSetInfo *rsinfo)
+{
+	Accepted	accepted;
+
+	while (scan && wanted > 0 && take_from_source(taker, scan, &accepted))
+	{
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, accepted.values, accepted.nulls);
+		wanted--;
+	}
 	return wanted;
 }
 
@@ -469,6 +631,8 @@ taskex_accept_next(PG_FUNCTION_ARGS)
 	int64		task_type = 0;
 	int32		wanted;
 	Shelf	  **shelves;
+	SourceScan *scan;
+	bool		elsewhere;
 	int			count;
 
 	require_arg(fcinfo, 0, "performer");
@@ -488,6 +652,10 @@ taskex_accept_next(PG_FUNCTION_ARGS)
 
 	eligibility_require_unblocked(&taker.eligibility, 0);
 	choice_begin(&taker.choice, &taker.eligibility, task_type, taker.now);
+	scan = task_source ? task_source->begin(&taker.choice, task_type) : NULL;
+	elsewhere = taker.choice.stage == CHOICE_ELSEWHERE;
+	if (!elsewhere)
+		wanted = take_all_at_hand(&taker, scan, wanted, rsinfo);
 	while (wanted > 0 && (count = choice_next(&taker.choice, &shelves)) > 0)
 		wanted = take_from_shelves(&taker, shelves, count, task_type, wanted, rsinfo);
 	if (unlikely(wanted > 0 && feed_crowded()))
@@ -496,6 +664,13 @@ taskex_accept_next(PG_FUNCTION_ARGS)
 
 		while (wanted > 0 && (count = feed_walk(&walk, &shelves)) > 0)
 			wanted = take_from_shelves(&taker, shelves, count, task_type, wanted, rsinfo);
+	}
+	if (elsewhere)
+		wanted = take_all_at_hand(&taker, scan, wanted, rsinfo);
+	if (unlikely(scan && wanted > 0))
+	{
+		task_source->others(scan);
+		wanted = take_all_at_hand(&taker, scan, wanted, rsinfo);
 	}
 	taker_end(&taker);
 	return (Datum) 0;

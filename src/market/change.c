@@ -19,6 +19,7 @@
 #include "ledger/ledger.h"
 #include "market/consensus.h"
 #include "market/rows.h"
+#include "market/source.h"
 #include "qualification/requirement.h"
 
 #include "catalog/pg_type.h"
@@ -48,6 +49,8 @@ change_lock(Change *change, int64 task_id)
 				(errcode(ERRCODE_TX_UNKNOWN_TASK),
 				 errmsg("the requester has no task %lld", (long long) task_id)));
 	change->state = TextDatumGetCString(slot_getattr(tasks->slot, TASK_STATE, &isnull));
+	if (change_in_state(change, "open"))
+		(void) source_recall_locked(tasks, task_id);
 	change->performers = child_int32(tasks, TASK_PERFORMERS);
 	change->live = child_int32(tasks, TASK_LIVE);
 	change->judged = child_int32(tasks, TASK_JUDGED);

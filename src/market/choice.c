@@ -111,6 +111,19 @@ choice_took(const Choice *choice, Shelf *shelf, TimestampTz created, TimestampTz
 		remember_type(choice->performer.user_id, shelf->key.task_type);
 }
 
+void
+choice_took_type(const Choice *choice, int64 task_type)
+{
+	if (!choice->diverted)
+		remember_type(choice->performer.user_id, task_type);
+}
+
+int64
+choice_last(const Choice *choice)
+{
+	return last_type(choice->performer.user_id);
+}
+
 /* ---- samples ---- */
 
 static double
@@ -330,6 +343,32 @@ best_shelves(Choice *choice, Shelf ***shelves)
 	qsort(candidates, count, sizeof(Candidate), best_first);
 	*shelves = shelves_of(candidates, count);
 	return count;
+}
+
+void
+choice_rank(Choice *choice, ChoiceOption *options, int count)
+{
+	Candidate  *candidates;
+	ChoiceOption *ranked;
+
+	if (count < 2)
+		return;
+	candidates = palloc0(sizeof(Candidate) * count);
+	ranked = palloc(sizeof(ChoiceOption) * count);
+	for (int i = 0; i < count; i++)
+	{
+		candidates[i].task_type = options[i].task_type;
+		candidates[i].front = i;
+		candidates[i].reward = task_type_get(options[i].task_type)->reward;
+		candidates[i].pressure = pressure_of(choice, options[i].created, options[i].expires);
+	}
+	set_values(choice, candidates, count);
+	qsort(candidates, count, sizeof(Candidate), best_first);
+	for (int i = 0; i < count; i++)
+		ranked[i] = options[candidates[i].front];
+	memcpy(options, ranked, sizeof(ChoiceOption) * count);
+	pfree(candidates);
+	pfree(ranked);
 }
 
 /* ---- a choice, stage by stage ---- */

@@ -43,4 +43,22 @@ extern int	choice_next(Choice *choice, Shelf ***shelves);
 extern void choice_took(const Choice *choice, Shelf *shelf,
 						TimestampTz created, TimestampTz expires);
 
+/* the same where it is not a shelf that he took it from */
+extern void choice_took_type(const Choice *choice, int64 task_type);
+
+/* the type that he worked on last, or 0 */
+extern int64 choice_last(const Choice *choice);
+
+/* something to choose: a type, and when the first task of it was supplied and expires */
+typedef struct ChoiceOption
+{
+	int64		task_type;
+	TimestampTz created;
+	TimestampTz expires;
+	int			index;			/* the caller's */
+} ChoiceOption;
+
+/* best first */
+extern void choice_rank(Choice *choice, ChoiceOption *options, int count);
+
 #endif							/* TASKEX_CHOICE_H */

@@ -20,6 +20,7 @@
 #include "market/market.h"
 #include "market/match.h"
 #include "market/rows.h"
+#include "market/source.h"
 #include "market/votes.h"
 #include "truth/one_coin.h"
 
@@ -564,6 +565,8 @@ combine(Ballot *ballot, int64 performer)
 
 	decided = ballot->open && ballot->dynamic && ballot->sure && performer != 0 &&
 		ballot->votes.count >= DatumGetInt32(slot_getattr(ballot->tasks.slot, TASK_MIN_PERFORMERS, &isnull));
+	if (decided)
+		(void) source_recall_locked(&ballot->tasks, ballot->task_id);
 	final = ballot->was_final || decided || ballot->remaining == 0;
 	store(ballot, decided, final);
 	if (final && performer != 0)

@@ -128,6 +128,8 @@ typedef struct Notice
 {
 	ShelfKey	key;
 	int64		task_id;
+	int64		last;			/* they are between the two */
+	int32		count;
 	bool		at_commit;		/* the task is offered again at commit */
 	bool		at_abort;		/* ... at abort */
 	bool		taken;			/* a commit takes a slot, or closes it */
@@ -142,11 +144,11 @@ give_notice(Notice *notice, bool offer, bool taken)
 		return;
 	SpinLockAcquire(&shelf->mutex);
 	if (offer)
-		shelf_add_range(shelf, notice->task_id, notice->task_id);
+		shelf_add_range(shelf, notice->task_id, notice->last);
 	if (taken)
 	{
-		shelf->taken++;
-		shelf->taken_durable++;
+		shelf->taken += notice->count;
+		shelf->taken_durable += notice->count;
 	}
 	shelf->pins--;
 	SpinLockRelease(&shelf->mutex);
@@ -177,7 +179,8 @@ add_notice(int64 task_type, int32 partition, int64 task_id)
 	Notice	   *notice = xact_add(&notice_kind, sizeof(Notice));
 
 	shelf_key(&notice->key, task_type, partition);
-	notice->task_id = task_id;
+	notice->task_id = notice->last = task_id;
+	notice->count = 1;
 	return notice;
 }
 
@@ -195,6 +198,27 @@ feed_took(int64 task_type, int32 partition, int64 task_id, int32 left)
 	notice->at_commit = left > 0;	/* somebody may have gone past it */
 	notice->at_abort = true;
 	notice->taken = true;
+}
+
+void
+feed_took_some(int64 task_type, int32 partition, int64 first, int64 last, int count, bool left)
+{
+	Notice	   *notice = add_notice(task_type, partition, first);
+
+	notice->last = last;
+	notice->count = count;
+	notice->at_commit = left;
+	notice->at_abort = true;
+	notice->taken = true;
+}
+
+void
+feed_reoffer_some(int64 task_type, int32 partition, int64 first, int64 last)
+{
+	Notice	   *notice = add_notice(task_type, partition, first);
+
+	notice->last = last;
+	notice->at_commit = true;
 }
 
 /* ---- opening again ---- */

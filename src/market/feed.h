@@ -155,6 +155,18 @@ extern void feed_took(int64 task_type, int32 partition, int64 task_id, int32 lef
  */
 extern void feed_claimed(int64 task_id, int32 left);
 
+/* at commit: so have tasks between the two */
+extern void feed_reoffer_some(int64 task_type, int32 partition, int64 first, int64 last);
+
+/* as feed_took, for "count" tasks between the two; left: some have slots left */
+extern void feed_took_some(int64 task_type, int32 partition, int64 first, int64 last, int count, bool left);
+
+/*
+ * Where tasks of the type may be had on the partition: after < task_id <= upto;
+ * false: the shelf cannot be in shared memory now.
+ */
+extern bool feed_extent(int64 task_type, int32 partition, int64 *after, int64 *upto);
+
 /* the task just claimed is not taken after all, and may be claimed again */
 extern void feed_unclaim(int64 task_id);
 

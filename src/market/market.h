@@ -94,6 +94,9 @@ typedef struct FreedSlot
  */
 extern int64 slot_free(const FreedSlot *slot);
 
+/* the same for several of a task; whose they were the caller knows */
+extern int64 slots_free(const UserHome *requester, int64 task_id, int32 count);
+
 /* review.c */
 typedef struct Judgement
 {

@@ -21,7 +21,7 @@ const ChildTable task_table = {
 static const char *const assignment_columns[ASSIGNMENT_COLUMNS] = {
 	"partition_id", "assignment_id", "performer_id", "task_id", "task_type_id",
 	"requester_id", "reward", "lease_token", "accepted_at", "lease_until",
-	"finished_at", "counted", "state"
+	"finished_at", "group_lease_id", "counted", "state"
 };
 
 const ChildTable assignment_table = {

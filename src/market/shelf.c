@@ -657,3 +657,25 @@ shelf_each(void (*visit) (Shelf *shelf))
 		shelf_release(&shelves[i]);
 	}
 }
+
+bool
+feed_extent(int64 task_type, int32 partition, int64 *after, int64 *upto)
+{
+	Shelf	   *shelf = shelf_try_get(task_type, partition);
+
+	if (shelf == NULL)
+		return false;
+	shelf_unpin(shelf);
+	if (!shelf_hold(shelf, task_type))
+		return false;
+	shelf_load(shelf);
+	SpinLockAcquire(&shelf->mutex);
+	*after = shelf->low;
+	for (int i = 0; i < SHELF_RANGES && shelf->open_ranges > 0; i++)
+		if (shelf->ranges[i].hi != 0)
+			*after = Min(*after, shelf->ranges[i].lo - 1);
+	*upto = shelf->high;
+	SpinLockRelease(&shelf->mutex);
+	shelf_release(shelf);
+	return true;
+}

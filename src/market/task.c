@@ -17,6 +17,7 @@
 #include "market/consensus.h"
 #include "market/match.h"
 #include "market/rows.h"
+#include "market/source.h"
 #include "qualification/requirement.h"
 
 #include "access/xact.h"
@@ -568,10 +569,12 @@ task_close(const UserHome *requester, int64 task_id, const char *state, bool onl
 	if (closed)
 	{
 		int64		amount = spi_int64(0, 1);
+		int32		slots = spi_int32(0, 3);
 
 		act.task_type_id = spi_int64(0, 2);
+		source_recall_closed(requester, task_id, &slots, &amount);
 		act.amount = amount;
-		act.detail = journal_slots(spi_int32(0, 3));
+		act.detail = journal_slots(slots);
 		feed_took(act.task_type_id, requester->partition, task_id, 0);
 		if (amount > 0)
 			ledger_release(requester, amount, task_id);

@@ -10,6 +10,7 @@ insert into expected values
     ('add_node', 'name text, conninfo text DEFAULT NULL::text, location text DEFAULT NULL::text, tier text DEFAULT ''standard''::text, capacity jsonb DEFAULT ''{}''::jsonb', 'void', true),
     ('add_partition', 'name text, tablespace name DEFAULT NULL::name, node text DEFAULT ''local''::text, storage_class text DEFAULT ''ssd''::text, capacity jsonb DEFAULT ''{}''::jsonb', 'integer', true),
     ('create_group', 'name text, members text[] DEFAULT ''{}''::text[], selector jsonb DEFAULT NULL::jsonb, partitions text[] DEFAULT ''{}''::text[], sharing text DEFAULT ''shared''::text, weight double precision DEFAULT 1, horizon interval DEFAULT NULL::interval, lease interval DEFAULT NULL::interval, max_slots integer DEFAULT NULL::integer', 'integer', true),
+    ('replenish', 'group_name text', 'integer', true),
     ('update_group', 'name text, changes jsonb', 'void', true),
     ('drop_group', 'name text', 'void', true),
     ('add_group_members', 'name text, members text[]', 'integer', true),
@@ -199,6 +200,8 @@ insert into expected_column values
     ('preferences', 'performer text, preferences jsonb, intended bigint, kept bigint, changed_at timestamp with time zone'),
     ('supply_targets', 'group_name text, task_type_id bigint, title text, target integer, expected numeric, explained jsonb, computed_at timestamp with time zone'),
     ('group_members', 'group_name text, login text, origin text'),
+    ('supplies', 'group_name text, task_type_id bigint, title text, tasks integer, ready integer, reserved integer, pending integer, ended integer, target integer, pace double precision, hits bigint, misses bigint, leased bigint, returned bigint, refills bigint, hit_rate numeric, waste numeric, time_to_accept interval'),
+    ('supply_history', 'group_name text, task_type_id bigint, hour timestamp with time zone, hits bigint, misses bigint, leased bigint, returned bigint, refills bigint, hit_rate numeric, waste numeric, time_to_accept interval'),
     ('activity', 'pid integer, worker text, state text, activity text, wait_event_type text, wait_event text, xact_start timestamp with time zone'),
     ('assignment', 'assignment_id bigint, task_id bigint, task_type bigint, input jsonb, reward numeric, lease_token bigint, lease_until timestamp with time zone'),
     ('assignments', 'assignment_id bigint, task_id bigint, task_type_id bigint, performer text, requester text, state text, reward numeric, accepted_at timestamp with time zone, lease_until timestamp with time zone, finished_at timestamp with time zone'),
@@ -264,7 +267,7 @@ select results_eq($$ select name::text, vartype::text, context::text, coalesce(u
         ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.dispute_period', 'integer', 'superuser', 's'), ('taskex.event_retention', 'integer', 'sighup', 's'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.feed_size', 'integer', 'postmaster', ''),
         ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_inference_memory', 'integer', 'superuser', 'kB'), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.max_supplies', 'integer', 'postmaster', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
         ('taskex.plan_cache_size', 'integer', 'user', ''), ('taskex.purse_cache_size', 'integer', 'postmaster', ''),
-        ('taskex.supply', 'bool', 'sighup', ''), ('taskex.supply_alike', 'string', 'superuser', ''), ('taskex.supply_certainty', 'real', 'sighup', ''), ('taskex.supply_horizon', 'integer', 'sighup', 's'), ('taskex.supply_input', 'integer', 'postmaster', 'B'), ('taskex.supply_interval', 'integer', 'sighup', 'ms'), ('taskex.supply_lease', 'integer', 'sighup', 's'),
+        ('taskex.supply', 'bool', 'superuser', ''), ('taskex.supply_alike', 'string', 'superuser', ''), ('taskex.supply_certainty', 'real', 'sighup', ''), ('taskex.supply_horizon', 'integer', 'sighup', 's'), ('taskex.supply_input', 'integer', 'postmaster', 'B'), ('taskex.supply_interval', 'integer', 'superuser', 'ms'), ('taskex.supply_lease', 'integer', 'sighup', 's'),
         ('taskex.supply_limit', 'integer', 'sighup', ''), ('taskex.supply_size', 'integer', 'postmaster', '') $$,
     'the settings, who may change them, and their units (wait_point is not shown)');
 select lives_ok('set local taskex.wait_point = ''nowhere''', 'a superuser may set taskex.wait_point');

@@ -112,6 +112,7 @@ INSERT INTO call VALUES
     ('set_preferences', 'set_preferences(''%1$s'', ''{"pace": 3}'')'), ('declare_intention', 'declare_intention(''%1$s'', ARRAY[pg_temp.id(''type'')], 3, ''[2115-01-01, 2115-01-02)'')'),
     ('cancel_intention', 'cancel_intention(''%1$s'', pg_temp.id(''intention of %1$s''))'),
     ('forecast_accepts', 'forecast_accepts(''partition:access_1'')'), ('acceptance_probability', 'acceptance_probability(''partition:access_1'', ARRAY[pg_temp.id(''type'')], ARRAY[1], ''1 hour'')'),
+    ('replenish', 'replenish(''partition:access_1'')'),
     ('add_group_members', 'add_group_members(''a_nothing'', ARRAY[''a_own''])'), ('remove_group_members', 'remove_group_members(''a_nothing'', ARRAY[''a_own''])'),
     ('drop_node', 'drop_node(''a_nowhere'')'), ('drop_partition', 'drop_partition(''a_nowhere'')'),
     ('resume_node', 'resume_node(''local'')'), ('resume_partition', 'resume_partition(''access_1'')'),
@@ -263,6 +264,7 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('errors', 'SELECT count(*) > 10 FROM taskex.errors'),
     ('nodes', 'SELECT count(*) FROM taskex.nodes WHERE name = ''local'''),
     ('partitions', 'SELECT count(*) FROM taskex.partitions WHERE name = ''access_1'''),
+    ('supplies', 'SELECT count(*) >= 0 FROM taskex.supplies'), ('supply_history', 'SELECT count(*) >= 0 FROM taskex.supply_history'),
     ('performer_groups', 'SELECT count(*) FROM taskex.performer_groups WHERE name = ''partition:access_1'''),
     ('group_members', 'SELECT count(*) >= 0 FROM taskex.group_members'),
     ('recommendation_factors', 'SELECT count(*) > 2 FROM taskex.recommendation_factors'),
@@ -276,6 +278,7 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
 SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex'::regnamespace AND c.relkind = 'v'
     AND c.relname NOT IN ('disputes', 'golden_tasks', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'failed_acts', 'health', 'inferences', 'activity')
     AND c.relname NOT IN ('performer_groups', 'group_members', 'recommendation_factors', 'intentions', 'preferences', 'supply_targets')
+    AND c.relname NOT IN ('performer_groups', 'group_members', 'supplies', 'supply_history')
     AND c.relname NOT IN ('policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings')
     AND c.relname NOT IN ('announcements', 'layouts', 'layout_uses', 'templates')
     AND c.relname NOT IN ('blocks', 'qualifications')

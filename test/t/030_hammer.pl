@@ -1,6 +1,7 @@
 # Sixteen sessions hammer a market whose leases run out all the time, while others
 # are cancelled and killed. No task gets more performers than it wants, none is
-# lost, none gets stuck, and the money is right.
+# lost, none gets stuck, and the money is right. Without supplies, and with supplies
+# whose leases run out all the time, too.
 #
 # TASKEX_HAMMER_SECONDS sets the length, TASKEX_HAMMER_SEED what the clients do.
 
@@ -16,65 +17,76 @@ use TaskexTest;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-my $seconds = $ENV{TASKEX_HAMMER_SECONDS} // 20;
+my $seconds = $ENV{TASKEX_HAMMER_SECONDS} // 12;
 my $seed = $ENV{TASKEX_HAMMER_SEED} // time & 0xffff;
 srand($seed);
 note("TASKEX_HAMMER_SEED=$seed");
 
-my $node = new_cluster('main', conf => q{
-taskex.conductor_interval = 20ms
-max_connections = 60
-autovacuum_naptime = 1s
-});
-my @types = hammer_market($node, 4);
-is(scalar @types, 4, 'a market');
-
-my $until = time + $seconds;
-my @clients = hammer_start($node,
-	map { hammer_script(types => \@types, name => "c$_", turns => 150 * $seconds, until => $until) } 1 .. 16);
-my ($canceller) = hammer_start($node, "call cancel_some($until)");
-my $looks = 0;
-my $overshoots = '';
-while (time < $until)
+for my $supply ('off', 'on')
 {
-	$looks++;
-	my $look = $node->safe_psql('postgres', q{
-		select a.task_id, count(*), t.performers from _taskex.assignment a join _taskex.task t using (task_id)
-			left join _taskex.result r using (assignment_id)
-		where a.state in ('accepted', 'submitted', 'approved')
-			or a.state = 'rejected' and r.feedback is distinct from 'again'
-		group by a.task_id, t.performers having count(*) > t.performers
-		union all select null, null, null where exists (select from taskex.check_ledger() where not ok)});
-	$overshoots .= "$look\n" if $look ne '';
-	usleep(50_000);
+	my $node = new_cluster("supply_$supply", conf => qq{
+	taskex.supply = $supply
+	taskex.supply_interval = 50ms
+	taskex.supply_lease = 3s
+	taskex.conductor_interval = 20ms
+	max_connections = 60
+	autovacuum_naptime = 1s
+	});
+	my @types = hammer_market($node, 4);
+	is(scalar @types, 4, 'a market');
+
+	my $until = time + $seconds;
+	my @clients = hammer_start($node,
+		map { hammer_script(types => \@types, name => "c$_", turns => 150 * $seconds, until => $until) } 1 .. 16);
+	my ($canceller) = hammer_start($node, "call cancel_some($until)");
+	my $looks = 0;
+	my $overshoots = '';
+	while (time < $until)
+	{
+		$looks++;
+		my $look = $node->safe_psql('postgres', q{
+			select a.task_id, count(*), t.performers from _taskex.assignment a join _taskex.task t using (task_id)
+				left join _taskex.result r using (assignment_id)
+			where a.state in ('accepted', 'submitted', 'approved')
+				or a.state = 'rejected' and r.feedback is distinct from 'again'
+			group by a.task_id, t.performers having count(*) > t.performers
+			union all select null, null, null where exists (select from taskex.check_ledger() where not ok)});
+		$overshoots .= "$look\n" if $look ne '';
+		usleep(50_000);
+	}
+	hammer_finish($canceller);
+	my $acts = hammer_finish(@clients);
+	is($overshoots, '', "nothing wrong in any of $looks looks");
+	is(hammer_errors(1, @clients), '', 'only errors that a client must expect');
+	note(join(', ', map { scalar(keys %{ $acts->{$_} }) . " $_" } sort keys %$acts));
+	note('errors: ' . hammer_errors(0, @clients));
+	my $hits = $node->safe_psql('postgres', 'select count(*) from _taskex.assignment where group_lease_id is not null');
+	note("$hits accepts from supplies");
+	cmp_ok($hits, $supply eq 'on' ? '>' : '==', $supply eq 'on' ? 2 * $seconds : 0, 'supplies were used, or not');
+	cmp_ok(scalar keys %{ $acts->{submitted} // {} }, '>', 20 * $seconds, 'much was done');
+
+	ok_hammered($node, 'after the hammer');
+	hammer_drain($node, 'the drain');
+	ok_hammered($node, 'after the drain', drained => 1);
+
+	# judge all: nothing stays in escrow
+	$node->safe_psql('postgres', q{
+		do $$ declare r record; begin
+			for r in select login, assignment_id from _taskex.result join _taskex.directory on user_id = requester_id
+				where result.state = 'submitted' loop
+				perform taskex.approve_assignment(r.login, r.assignment_id);
+			end loop;
+		end $$;
+	});
+	is($node->safe_psql('postgres', q{select count(*) from _taskex.task where state = 'open'}), '0', 'all tasks are closed');
+	is($node->safe_psql('postgres', q{select sum(b.held) from taskex.users u, taskex.balance(u.login) b}) + 0, 0,
+		'nothing stays in escrow');
+	ok_hammered($node, 'at the end', drained => 1);
+	my $log = slurp_file($node->logfile);
+	unlike($log, qr/PANIC|TRAP|terminated by signal|XX000/, 'no crash in the log');
+	is($node->safe_psql('postgres', 'select count(*) from _taskex.group_lease l where l.lease_until < now() - interval \'5 s\''), '0', 'nothing is stranded');
+	$node->stop;
+
 }
-hammer_finish($canceller);
-my $acts = hammer_finish(@clients);
-is($overshoots, '', "nothing wrong in any of $looks looks");
-is(hammer_errors(1, @clients), '', 'only errors that a client must expect');
-note(join(', ', map { scalar(keys %{ $acts->{$_} }) . " $_" } sort keys %$acts));
-note('errors: ' . hammer_errors(0, @clients));
-cmp_ok(scalar keys %{ $acts->{submitted} // {} }, '>', 20 * $seconds, 'much was done');
-
-ok_hammered($node, 'after the hammer');
-hammer_drain($node, 'the drain');
-ok_hammered($node, 'after the drain', drained => 1);
-
-# judge all: nothing stays in escrow
-$node->safe_psql('postgres', q{
-	do $$ declare r record; begin
-		for r in select login, assignment_id from _taskex.result join _taskex.directory on user_id = requester_id
-			where result.state = 'submitted' loop
-			perform taskex.approve_assignment(r.login, r.assignment_id);
-		end loop;
-	end $$;
-});
-is($node->safe_psql('postgres', q{select count(*) from _taskex.task where state = 'open'}), '0', 'all tasks are closed');
-is($node->safe_psql('postgres', q{select sum(b.held) from taskex.users u, taskex.balance(u.login) b}) + 0, 0,
-	'nothing stays in escrow');
-ok_hammered($node, 'at the end', drained => 1);
-my $log = slurp_file($node->logfile);
-unlike($log, qr/PANIC|TRAP|terminated by signal|XX000/, 'no crash in the log');
-$node->stop;
 
 done_testing();

@@ -1,5 +1,6 @@
 # A market under the hammer is killed again and again, at random moments: one of
-# its sessions, its conductor, or the postmaster. After each restart every act that
+# its sessions, its conductor, its supplier, or the postmaster; with supplies on, and
+# now and then switched off. After each restart every act that
 # a client was told of is there and none is half there; at the end all work that
 # is left can be done, policies have done all once, and each event was heard once.
 # Qualifications and blocks change, and events are read, while that goes on.
@@ -30,6 +31,8 @@ my $node = new_cluster('main', conf => q{
 restart_after_crash = on
 log_min_messages = warning
 taskex.conductor_interval = 20ms
+taskex.supply_interval = 50ms
+taskex.supply_lease = 5s
 });
 my @types = hammer_market($node, 3);
 push @types, everything_market($node);
@@ -82,7 +85,9 @@ my %hit;
 my $done = 0;
 for my $round (1 .. $rounds)
 {
-	my $victim = (qw(session conductor postmaster))[ $round <= 3 ? $round - 1 : rand 3 ];
+	my $victim = (qw(session conductor supplier postmaster))[ $round <= 4 ? $round - 1 : rand 4 ];
+	$node->append_conf('postgresql.conf', 'taskex.supply = ' . ($round % 4 == 0 ? 'off' : 'on'));
+	$node->reload;
 	my @clients = hammer_start($node,
 		map { hammer_script(types => \@types, name => "r${round}c$_", turns => 400,
 			more => \&everything_turns) } 1 .. 8);
@@ -111,6 +116,7 @@ for my $round (1 .. $rounds)
 	else
 	{
 		my $pid = $victim eq 'conductor' ? conductor_pid($node, 'postgres')
+		  : $victim eq 'supplier' ? $node->safe_psql('template1', q{select pid from pg_stat_activity where backend_type = 'taskex supplier'})
 		  : $node->safe_psql('template1', q{select pid from pg_stat_activity where application_name = 'hammer' order by random() limit 1});
 		$hit{$victim}++ if $pid ne '' && kill 'KILL', $pid;
 	}
@@ -128,7 +134,7 @@ for my $round (1 .. $rounds)
 	is(lost(), '', "$name: every acknowledged act is there");
 	ok_hammered($node, $name);
 }
-is_deeply([ sort keys %hit ], [ sort((qw(session conductor postmaster))[ 0 .. ($rounds < 3 ? $rounds - 1 : 2) ]) ],
+is_deeply([ sort keys %hit ], [ sort((qw(session conductor supplier postmaster))[ 0 .. ($rounds < 4 ? $rounds - 1 : 3) ]) ],
 	'all kinds of victims were hit');
 note(join ', ', map { scalar(keys %{ $acts{$_} }) . " $_" } sort keys %acts);
 cmp_ok(scalar keys %{ $acts{submitted} // {} }, '>', 5 * $rounds, 'work was done between the crashes');

@@ -1,0 +1,520 @@
+/*
+ * acquire.c
+ *	  Leasing slots of tasks for groups, and giving them back.
+ *
+ * All of it happens in the caller's transaction: rows first, then a record that
+ * makes shared memory follow at commit.
+ */
+#include "postgres.h"
+
+#include "supply/supply.h"
+#include "base/clock.h"
+#include "base/guc.h"
+#include "infra/child.h"
+#include "infra/ids.h"
+#include "infra/spi.h"
+#include "infra/waitpoint.h"
+#include "journal/journal.h"
+#include "ledger/ledger.h"
+#include "market/market.h"
+#include "market/rows.h"
+#include "market/shelf.h"
+
+#include "access/detoast.h"
+#include "catalog/pg_type.h"
+#include "common/pg_prng.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+
+/* $6: most slots in all.  Of each task so many as are free. */
+#define TAKE(condition) \
+	"WITH l AS MATERIALIZED (SELECT task_id, coalesce(wanted, performers) - live AS n FROM _taskex.task_%p" \
+	" WHERE task_id > $2 AND task_id <= $3 AND " condition \
+	" AND state = 'open' AND live < coalesce(wanted, performers) AND expires_at > $4" \
+	" ORDER BY task_id LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED)," \
+	" c AS MATERIALIZED (SELECT task_id, least(n, $6 - before)::int AS n FROM" \
+	"  (SELECT task_id, n, sum(n) OVER (ORDER BY task_id) - n AS before FROM l) s WHERE before < $6)" \
+	" UPDATE _taskex.task_%p t SET live = live + c.n FROM c WHERE t.task_id = c.task_id" \
+	" RETURNING t.task_id, c.n, t.requester_id, t.reward, t.created_at, t.expires_at, t.consensus IS NOT NULL," \
+	" t.live < coalesce(t.wanted, t.performers), t.input"
+
+static Statement take_of_type = {
+	TAKE("task_type_id = $1"),
+	6, {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID}
+};
+
+static Statement take_of_requester = {
+	TAKE("requester_id = $7 AND task_type_id = $1"),
+	7, {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID}
+};
+
+static Statement insert_lease = {
+	"INSERT INTO _taskex.group_lease (group_id, task_type_id, partition_id, watermark, task_ids, slots, taken_at, lease_until)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING lease_id",
+	8, {INT4OID, INT8OID, INT4OID, INT8OID, INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+
+static Statement select_group = {
+	"SELECT sharing = 'exclusive', coalesce(extract(epoch FROM lease)::float8, $2) FROM _taskex.performer_group WHERE group_id = $1",
+	2, {INT4OID, FLOAT8OID}
+};
+
+/* those whose turn it is, and then the others from the beginning */
+static Statement select_requesters = {
+	"SELECT requester_id FROM (SELECT requester_id, requester_id <= $2 AS later FROM _taskex.catalogue"
+	" WHERE task_type_id = $1 AND magnitude >= 0) c ORDER BY later, requester_id LIMIT $3",
+	3, {INT8OID, INT8OID, INT8OID}
+};
+
+/* most tasks that one statement takes */
+#define TAKE_MAX 500
+
+typedef struct Acquisition
+{
+	int32		group;
+	int64		task_type;
+	TimestampTz now;
+	TimestampTz lease_until;
+	bool		exclusive;
+	int32		taken;
+	int			room;			/* tasks that can be added */
+} Acquisition;
+
+static int
+by_task(const void *a, const void *b)
+{
+	const NewTask *x = a;
+	const NewTask *y = b;
+
+	return x->task_id < y->task_id ? -1 : x->task_id > y->task_id;
+}
+
+/* one row of the last result */
+static void
+read_task(uint64 row, NewTask *task, MemoryContext context, bool *left)
+{
+	bool		isnull;
+	Datum		input = spi_value(row, 9, &isnull);
+	MemoryContext old;
+
+	task->task_id = spi_int64(row, 1);
+	task->slots = spi_int32(row, 2);
+	task->requester = spi_int64(row, 3);
+	task->reward = spi_int64(row, 4);
+	task->created = DatumGetTimestampTz(spi_value(row, 5, &isnull));
+	task->expires = DatumGetTimestampTz(spi_value(row, 6, &isnull));
+	task->counted = DatumGetBool(spi_value(row, 7, &isnull));
+	task->barred = false;
+	*left |= DatumGetBool(spi_value(row, 8, &isnull));
+	task->input = NULL;
+	old = MemoryContextSwitchTo(context);
+	if (toast_raw_datum_size(input) <= guc_supply_input)
+		task->input = (Jsonb *) PG_DETOAST_DATUM_COPY(input);
+	MemoryContextSwitchTo(old);
+}
+
+static int64
+record_lease(const Acquisition *a, int32 partition, const NewTask *tasks, int count)
+{
+	Datum	   *ids = palloc(sizeof(Datum) * count);
+	Datum	   *slots = palloc(sizeof(Datum) * count);
+	Datum		values[8];
+
+	for (int i = 0; i < count; i++)
+	{
+		ids[i] = Int64GetDatum(tasks[i].task_id);
+		slots[i] = Int32GetDatum(tasks[i].slots);
+	}
+	values[0] = Int32GetDatum(a->group);
+	values[1] = Int64GetDatum(a->task_type);
+	values[2] = Int32GetDatum(partition);
+	/* assignments from this lease have higher ids */
+	values[3] = Int64GetDatum(ids_next(ID_ASSIGNMENT, 1));
+	values[4] = PointerGetDatum(construct_array(ids, count, INT8OID, 8, true, TYPALIGN_DOUBLE));
+	values[5] = PointerGetDatum(construct_array(slots, count, INT4OID, 4, true, TYPALIGN_INT));
+	values[6] = TimestampTzGetDatum(a->now);
+	values[7] = TimestampTzGetDatum(a->lease_until);
+	spi_run(&insert_lease, 0, values, NULL, SPI_VIEW_CURRENT, 0);
+	return spi_int64(0, 1);
+}
+
+/* takes slots on a partition, of a requester or (0) of anybody; returns how many */
+static int32
+take_on(Acquisition *a, int32 partition, int64 requester, int32 wanted)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Datum		values[7];
+	NewTask    *tasks;
+	NewBatch	batch = {.group = a->group,.task_type = a->task_type,.partition = partition,
+	.exclusive = a->exclusive,.lease_until = a->lease_until};
+	SpiScope	scope;
+	int64		after;
+	int64		upto;
+	int			limit = Min(Min(wanted, TAKE_MAX), a->room);
+	int32		taken = 0;
+	bool		left = false;
+
+	if (limit <= 0 || !feed_extent(a->task_type, partition, &after, &upto))
+		return 0;
+	values[0] = Int64GetDatum(a->task_type);
+	values[1] = Int64GetDatum(after);
+	values[2] = Int64GetDatum(upto);
+	values[3] = TimestampTzGetDatum(a->now);
+	values[4] = Int64GetDatum(limit);
+	values[5] = Int64GetDatum(wanted);
+	values[6] = Int64GetDatum(requester);
+
+	spi_begin(&scope);
+	batch.count = (int) spi_run(requester ? &take_of_requester : &take_of_type, partition, values, NULL, SPI_VIEW_CURRENT, 0);
+	if (batch.count > 0)
+	{
+		tasks = MemoryContextAlloc(context, sizeof(NewTask) * batch.count);
+		for (int i = 0; i < batch.count; i++)
+		{
+			read_task(i, &tasks[i], context, &left);
+			taken += tasks[i].slots;
+		}
+		qsort(tasks, batch.count, sizeof(NewTask), by_task);
+		batch.tasks = tasks;
+		feed_took_some(a->task_type, partition, tasks[0].task_id, tasks[batch.count - 1].task_id, batch.count, left);
+		batch.lease_id = record_lease(a, partition, tasks, batch.count);
+		wait_point("group_lease");
+		if (!stock_add(&batch, false))
+			ereport(ERROR,
+					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					 errmsg("there is no room for more supplies"),
+					 errhint("Raise taskex.supply_size or taskex.max_supplies and restart the server.")));
+	}
+	spi_end(&scope);
+	a->taken += taken;
+	a->room -= batch.count;
+	return taken;
+}
+
+/*
+ * One after the other, each his share, beginning after the one who was last: so
+ * nobody with tasks of the type waits while another gets more than his share
+ * and one batch.
+ */
+static void
+take_by_requesters(Acquisition *a, int32 wanted)
+{
+	Datum		values[3] = {Int64GetDatum(a->task_type), Int64GetDatum(stock_turn(a->group, a->task_type, 0)),
+	Int64GetDatum(wanted)};
+	MemoryContext context = CurrentMemoryContext;
+	int64	   *requesters;
+	SpiScope	scope;
+	int			count;
+	int32		share;
+
+	spi_begin(&scope);
+	count = (int) spi_run(&select_requesters, 0, values, NULL, SPI_VIEW_LATEST, wanted);
+	requesters = MemoryContextAlloc(context, sizeof(int64) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+		requesters[i] = spi_int64(i, 1);
+	spi_end(&scope);
+	if (count < 2)
+		return;					/* nobody to be fair to */
+	share = Max(wanted / count, 1);
+	for (int i = 0; i < count && a->taken < wanted; i++)
+	{
+		UserHome	home;
+
+		directory_home_by_id(requesters[i], &home);
+		(void) take_on(a, home.partition, requesters[i], Min(share, wanted - a->taken));
+		stock_turn(a->group, a->task_type, requesters[i]);
+	}
+	pfree(requesters);
+}
+
+/* whoever's they are, oldest first, from all storage partitions */
+static void
+take_rest(Acquisition *a, int32 wanted)
+{
+	Shelf	  **shelves;
+	int			count = feed_shelves(a->task_type, &shelves);
+
+	for (int i = 0; i < count && a->taken < wanted; i++)
+	{
+		int32		share = (wanted - a->taken + count - i - 1) / (count - i);
+
+		if (feed_shelf_type(shelves[i]) == a->task_type)
+			(void) take_on(a, shelves[i]->key.partition, 0, share);
+	}
+	for (int i = 0; i < count && a->taken < wanted; i++)
+		if (feed_shelf_type(shelves[i]) == a->task_type)
+			(void) take_on(a, shelves[i]->key.partition, 0, wanted - a->taken);
+	pfree(shelves);
+}
+
+PG_FUNCTION_INFO_V1(taskex_supply_acquire);
+
+/* _taskex.supply_acquire(group_id, task_type_id, slots) -> int */
+Datum
+taskex_supply_acquire(PG_FUNCTION_ARGS)
+{
+	Acquisition a = {.group = PG_GETARG_INT32(0),.task_type = PG_GETARG_INT64(1)};
+	int32		wanted = PG_GETARG_INT32(2);
+	Datum		values[2] = {Int32GetDatum(a.group), Float8GetDatum(guc_supply_lease)};
+	SpiScope	scope;
+	double		seconds;
+	bool		isnull;
+
+	supply_require_loaded();
+	a.now = clock_now();
+	spi_begin(&scope);
+	if (spi_run(&select_group, 0, values, NULL, SPI_VIEW_CURRENT, 1) == 0)
+		elog(ERROR, "group %d does not exist", a.group);
+	a.exclusive = DatumGetBool(spi_value(0, 1, &isnull));
+	seconds = DatumGetFloat8(spi_value(0, 2, &isnull));
+	spi_end(&scope);
+	a.lease_until = a.now + (int64) (seconds * USECS_PER_SEC);
+	a.room = stock_room(a.group, a.task_type, wanted);
+	if (a.room > 0)
+		take_by_requesters(&a, wanted);
+	if (a.taken < wanted)
+		take_rest(&a, wanted);
+	PG_RETURN_INT32(a.taken);
+}
+
+/* ---- giving back ---- */
+
+static Statement give_back_open = {
+	"WITH g AS MATERIALIZED (SELECT task_id, sum(n)::int AS n FROM unnest($1, $2) AS u (task_id, n) GROUP BY task_id),"
+	" l AS MATERIALIZED (SELECT t.task_id FROM _taskex.task_%p t WHERE t.task_id = ANY ($1) AND t.state = 'open' AND t.task_type_id = $3"
+	"  ORDER BY t.task_id FOR NO KEY UPDATE SKIP LOCKED)"
+	" UPDATE _taskex.task_%p t SET live = live - g.n FROM g, l WHERE l.task_id = g.task_id AND t.task_id = g.task_id"
+	" RETURNING t.task_id",
+	3, {INT8ARRAYOID, INT4ARRAYOID, INT8OID}
+};
+
+static Statement insert_recalls = {
+	"INSERT INTO _taskex.group_recall (lease_id, task_ids, slots)"
+	" SELECT lease_id, array_agg(task_id), array_agg(n) FROM unnest($1, $2, $3) AS u (lease_id, task_id, n) WHERE n > 0 GROUP BY lease_id",
+	3, {INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID}
+};
+
+#define GIVE_BACK_MAX 500
+
+static ArrayType *
+int8_array(const int64 *values, int count)
+{
+	Datum	   *datums = palloc(sizeof(Datum) * Max(count, 1));
+
+	for (int i = 0; i < count; i++)
+		datums[i] = Int64GetDatum(values[i]);
+	return construct_array(datums, count, INT8OID, 8, true, TYPALIGN_DOUBLE);
+}
+
+static ArrayType *
+int4_array(const int64 *values, int count)
+{
+	Datum	   *datums = palloc(sizeof(Datum) * Max(count, 1));
+
+	for (int i = 0; i < count; i++)
+		datums[i] = Int32GetDatum((int32) values[i]);
+	return construct_array(datums, count, INT4OID, 4, true, TYPALIGN_INT);
+}
+
+/* marks those of the partition whose tasks are open and whose rows could be had */
+static void
+give_back_on(int32 partition, int64 task_type, const SupplyReturn *returns, bool *done, int count)
+{
+	int64		ids[GIVE_BACK_MAX];
+	int64		slots[GIVE_BACK_MAX];
+	Datum		values[3];
+	SpiScope	scope;
+	uint64		found;
+	int64		first = PG_INT64_MAX;
+	int64		last = 0;
+	int			n = 0;
+
+	for (int i = 0; i < count; i++)
+		if (returns[i].partition == partition)
+		{
+			ids[n] = returns[i].task_id;
+			slots[n++] = returns[i].slots;
+		}
+	values[0] = PointerGetDatum(int8_array(ids, n));
+	values[1] = PointerGetDatum(int4_array(slots, n));
+	values[2] = Int64GetDatum(task_type);
+	spi_begin(&scope);
+	found = spi_run(&give_back_open, partition, values, NULL, SPI_VIEW_CURRENT, 0);
+	for (uint64 row = 0; row < found; row++)
+	{
+		int64		task_id = spi_int64(row, 1);
+
+		for (int i = 0; i < count; i++)
+			if (returns[i].task_id == task_id)
+				done[i] = true;
+		first = Min(first, task_id);
+		last = Max(last, task_id);
+	}
+	if (found > 0)
+		feed_reoffer_some(task_type, partition, first, last);
+	spi_end(&scope);
+}
+
+/* of a task that is closed, or whose row was busy a moment ago */
+static bool
+give_back_one(const SupplyReturn *back)
+{
+	Child		tasks;
+	bool		had;
+
+	child_open(&tasks, &task_table, back->partition);
+	had = child_lock(&tasks, back->task_id, false) == ROW_LOCKED;
+	if (had)
+	{
+		UserHome	requester;
+		JournalAct	act = {.kind = "released",.task_id = back->task_id};
+
+		directory_home_by_id(child_int64(&tasks, TASK_REQUESTER_ID), &requester);
+		act.requester_id = requester.user_id;
+		act.task_type_id = child_int64(&tasks, TASK_TASK_TYPE_ID);
+		act.amount = slots_free(&requester, back->task_id, back->slots);
+		if (act.amount >= 0)
+		{
+			act.detail = journal_slots(back->slots);
+			journal_write(&act);
+		}
+	}
+	child_close(&tasks);
+	return had;
+}
+
+static void
+record_returns(const SupplyReturn *returns, const bool *done, int count)
+{
+	int64		leases[GIVE_BACK_MAX];
+	int64		ids[GIVE_BACK_MAX];
+	int64		slots[GIVE_BACK_MAX];
+	Datum		values[3];
+	SpiScope	scope;
+	int			n = 0;
+
+	for (int i = 0; i < count; i++)
+		if (done[i])
+		{
+			leases[n] = returns[i].lease_id;
+			ids[n] = returns[i].task_id;
+			slots[n++] = returns[i].slots;
+		}
+	if (n == 0)
+		return;
+	values[0] = PointerGetDatum(int8_array(leases, n));
+	values[1] = PointerGetDatum(int8_array(ids, n));
+	values[2] = PointerGetDatum(int4_array(slots, n));
+	spi_begin(&scope);
+	spi_run(&insert_recalls, 0, values, NULL, SPI_VIEW_CURRENT, 0);
+	spi_end(&scope);
+}
+
+PG_FUNCTION_INFO_V1(taskex_supply_give_back);
+
+/* _taskex.supply_give_back(group_id, task_type_id, keep) -> int: slots */
+Datum
+taskex_supply_give_back(PG_FUNCTION_ARGS)
+{
+	SupplyReturn *returns = palloc(sizeof(SupplyReturn) * GIVE_BACK_MAX);
+	bool	   *done = palloc0(sizeof(bool) * GIVE_BACK_MAX);
+	bool	   *seen = palloc0(sizeof(bool) * GIVE_BACK_MAX);
+	int32		slots = 0;
+	int			count;
+
+	supply_require_loaded();
+	count = stock_withdraw(PG_GETARG_INT32(0), PG_GETARG_INT64(1), PG_GETARG_INT32(2), clock_now(), returns, GIVE_BACK_MAX);
+	for (int i = 0; i < count; i++)
+		if (!seen[i])
+		{
+			give_back_on(returns[i].partition, PG_GETARG_INT64(1), returns, done, count);
+			for (int k = i; k < count; k++)
+				seen[k] |= returns[k].partition == returns[i].partition;
+		}
+	for (int i = 0; i < count; i++)
+	{
+		if (!done[i])
+			done[i] = give_back_one(&returns[i]);
+		if (done[i])
+			slots += returns[i].slots;
+		else
+			stock_put_back(returns[i].item);
+	}
+	record_returns(returns, done, count);
+	PG_RETURN_INT32(slots);
+}
+
+/* ---- leases ---- */
+
+static Statement delete_leases = {
+	"WITH r AS (DELETE FROM _taskex.group_recall WHERE lease_id = ANY ($1)) DELETE FROM _taskex.group_lease WHERE lease_id = ANY ($1)",
+	1, {INT8ARRAYOID}
+};
+
+static Statement renew_leases = {
+	"UPDATE _taskex.group_lease SET lease_until = $2 WHERE lease_id = ANY ($1) AND taken_at > $2 - 4 * ($2 - $3) RETURNING lease_id",
+	3, {INT8ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+};
+
+#define LEASES_MAX 1000
+
+PG_FUNCTION_INFO_V1(taskex_supply_forget_leases);
+
+/* _taskex.supply_forget_leases() -> int: those with nothing left */
+Datum
+taskex_supply_forget_leases(PG_FUNCTION_ARGS)
+{
+	int64	   *leases = palloc(sizeof(int64) * LEASES_MAX);
+	int			count;
+
+	supply_require_loaded();
+	count = stock_done(leases, LEASES_MAX);
+	if (count > 0 && !supply_lock_leases(false))
+		count = 0;				/* somebody else is at it */
+	if (count > 0)
+	{
+		Datum		value = PointerGetDatum(int8_array(leases, count));
+		SpiScope	scope;
+
+		spi_begin(&scope);
+		spi_run(&delete_leases, 0, &value, NULL, SPI_VIEW_CURRENT, 0);
+		spi_end(&scope);
+		stock_forget(leases, count);
+	}
+	PG_RETURN_INT32(count);
+}
+
+PG_FUNCTION_INFO_V1(taskex_supply_renew);
+
+/*
+ * _taskex.supply_renew(group_id, task_type_id, before, lease_until) -> int
+ *
+ * What was not taken for so long goes back: perhaps nobody of the group can have it.
+ */
+Datum
+taskex_supply_renew(PG_FUNCTION_ARGS)
+{
+	TimestampTz until = PG_GETARG_TIMESTAMPTZ(3);
+	int64	   *leases = palloc(sizeof(int64) * LEASES_MAX);
+	int			count;
+
+	supply_require_loaded();
+	count = stock_ending(PG_GETARG_INT32(0), PG_GETARG_INT64(1), PG_GETARG_TIMESTAMPTZ(2), leases, LEASES_MAX);
+	if (count > 0)
+	{
+		Datum		values[3] = {PointerGetDatum(int8_array(leases, count)), TimestampTzGetDatum(until), TimestampTzGetDatum(clock_now())};
+		SpiScope	scope;
+
+		spi_begin(&scope);
+		count = (int) spi_run(&renew_leases, 0, values, NULL, SPI_VIEW_CURRENT, 0);
+		for (int i = 0; i < count; i++)
+			leases[i] = spi_int64(i, 1);
+		spi_end(&scope);
+		stock_renew(leases, count, until);
+	}
+	PG_RETURN_INT32(count);
+}

@@ -1,0 +1,17 @@
+/*
+ * supplier.h
+ *	  The worker that keeps supplies at their targets.
+ */
+#ifndef TASKEX_SUPPLIER_H
+#define TASKEX_SUPPLIER_H
+
+#include "postgres.h"
+
+#include "infra/shmem.h"
+
+extern const ShmemPart supplier_shmem;
+
+/* the conductor, now and then: starts one if there should be one and is none */
+extern void supplier_ensure(void);
+
+#endif							/* TASKEX_SUPPLIER_H */
