@@ -20,6 +20,7 @@
 #include "catalog/pg_opfamily.h"
 #include "executor/executor.h"
 #include "nodes/execnodes.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -223,6 +224,12 @@ child_close(Child *child)
 /* ---- reading ---- */
 
 bool
+child_is_void(Child *child)
+{
+	return RelationGetNumberOfBlocks(child->rel) == 0;
+}
+
+bool
 child_find(Child *child, int index, int nkeys, const int64 *keys)
 {
 	Relation	rel = index_open(child->indexes[index], AccessShareLock);
@@ -318,19 +325,13 @@ child_scan_end(ChildScan *scan)
 /* ---- writing ---- */
 
 RowLock
-child_lock(Child *child, int64 key, bool wait)
+child_lock_at(Child *child, ItemPointerData tid, bool wait)
 {
-	Snapshot	snapshot;
-	ItemPointerData tid;
+	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	TM_FailureData failure;
 	TM_Result	result;
 	uint8		flags = IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
 
-	if (!child_find(child, 0, 1, &key))
-		return ROW_NONE;
-
-	snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	tid = child->slot->tts_tid;
 	result = table_tuple_lock(child->rel, &tid, snapshot, child->slot,
 							  GetCurrentCommandId(false), LockTupleNoKeyExclusive,
 							  wait ? LockWaitBlock : LockWaitSkip, flags, &failure);
@@ -354,6 +355,14 @@ child_lock(Child *child, int64 key, bool wait)
 			elog(ERROR, "unexpected result %d of a row lock", result);
 	}
 	return ROW_NONE;			/* keep the compiler quiet */
+}
+
+RowLock
+child_lock(Child *child, int64 key, bool wait)
+{
+	if (!child_find(child, 0, 1, &key))
+		return ROW_NONE;
+	return child_lock_at(child, child->slot->tts_tid, wait);
 }
 
 /* is the row outside of a partial index because a column is null? */

@@ -17,6 +17,7 @@
 #include "access/genam.h"
 #include "access/skey.h"
 #include "executor/tuptable.h"
+#include "storage/itemptr.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
 
@@ -57,6 +58,13 @@ extern void child_open_mode(Child *child, const ChildTable *table, int32 partiti
 /* the lock stays until the transaction ends */
 extern void child_close(Child *child);
 
+/*
+ * Has the table never had a row, or lost all of them and been vacuumed since?
+ * If so, nothing that is committed before the call is in it, for any snapshot
+ * that looks at what is committed now.
+ */
+extern bool child_is_void(Child *child);
+
 /* finds the row whose index columns equal the bigint keys */
 extern bool child_find(Child *child, int index, int nkeys, const int64 *keys);
 
@@ -66,6 +74,12 @@ extern bool child_find(Child *child, int index, int nkeys, const int64 *keys);
  * snapshot raises a serialization failure.
  */
 extern RowLock child_lock(Child *child, int64 key, bool wait);
+
+/*
+ * The same for the row that child_find or a scan had in the slot there, in this
+ * statement, which keeps the version it saw: no look into the index again.
+ */
+extern RowLock child_lock_at(Child *child, ItemPointerData tid, bool wait);
 
 /* changes columns (1..) of the locked row */
 extern void child_update(Child *child, int ncolumns, const int *columns,

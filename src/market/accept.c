@@ -53,6 +53,8 @@ typedef struct Taker
 	Choice		choice;			/* of accept_next */
 	MemoryContext context;		/* for what is returned */
 	int64		candidate_of;	/* requester of the task claimed last */
+	ItemPointerData candidate_at;	/* its row, as it was then */
+	bool		candidate_new;	/* and it was looked up then that he has not had it */
 	int64		golden_of;		/* looking for a golden task of this requester, or 0 */
 } Taker;
 
@@ -401,8 +403,8 @@ suits(Taker *taker, FeedScan *scan, Child *tasks, int64 task_id)
 	}
 
 	/* a free task that wants one performer was had only if it came back */
-	return !(scan->in_range || child_int32(tasks, TASK_PERFORMERS) > 1) ||
-		!had_before(taker, task_id);
+	taker->candidate_new = scan->in_range || child_int32(tasks, TASK_PERFORMERS) > 1;
+	return !taker->candidate_new || !had_before(taker, task_id);
 }
 
 /*
@@ -437,6 +439,7 @@ claim_candidate(Taker *taker, FeedScan *scan, Child *tasks)
 				if (suitable && feed_claim(scan->shelf, task_id))
 				{
 					candidate = task_id;
+					taker->candidate_at = tasks->slot->tts_tid;
 					taker->candidate_of = child_int64(tasks, TASK_REQUESTER_ID);
 				}
 
@@ -463,13 +466,15 @@ take_claimed(Taker *taker, FeedScan *scan, Child *tasks, int64 task_id, Accepted
 
 	/*
 	 * Assignments of a task are made under its row lock, so this look at what
-	 * other sessions of the performer did is the last word.  The task may have
-	 * got another type meanwhile: then it is on another shelf.
+	 * other sessions of the performer did is the last word; if the row is still
+	 * as it was, so was the look before the claim.  The task may have got another
+	 * type meanwhile: then it is on another shelf.
 	 */
-	if (child_lock(tasks, task_id, false) != ROW_LOCKED ||
+	if (child_lock_at(tasks, taker->candidate_at, false) != ROW_LOCKED ||
 		child_int64(tasks, TASK_TASK_TYPE_ID) != scan->task_type ||
 		!available(tasks, taker->now) ||
-		had_before(taker, task_id))
+		(!(taker->candidate_new && ItemPointerEquals(&taker->candidate_at, &tasks->slot->tts_tid)) &&
+		 had_before(taker, task_id)))
 	{
 		feed_scan_missed(scan, task_id);
 		feed_claim_failed(task_id);

@@ -92,14 +92,6 @@ eligibility_begin(Eligibility *eligibility, const UserHome *performer, Timestamp
 
 /* ---- reading ---- */
 
-/* the rows of the performer, by the second column of the index */
-static void
-scan_own(ChildScan *scan, Child *child, const ChildTable *table, const UserHome *performer)
-{
-	child_open_mode(child, table, performer->partition, AccessShareLock);
-	child_scan_latest(scan, child, 0, performer->user_id);
-}
-
 /* room for one more element of an array that grows to powers of two */
 static void *
 grow(void *array, int count, Size size)
@@ -135,10 +127,16 @@ read_blocks(Eligibility *eligibility)
 	ChildScan	scan;
 
 	eligibility->blocks = palloc(4 * sizeof(Block));
-	scan_own(&scan, &child, &block_table, &eligibility->performer);
-	while (child_scan_next(&scan))
-		add_block(eligibility, &child);
-	child_scan_end(&scan);
+	child_open_mode(&child, &block_table, eligibility->performer.partition, AccessShareLock);
+
+	/* where nobody has been blocked yet, a look at the size of the table is enough */
+	if (!child_is_void(&child))
+	{
+		child_scan_latest(&scan, &child, 0, eligibility->performer.user_id);
+		while (child_scan_next(&scan))
+			add_block(eligibility, &child);
+		child_scan_end(&scan);
+	}
 	child_close(&child);
 	MemoryContextSwitchTo(old);
 }
@@ -151,7 +149,8 @@ read_grants(Eligibility *eligibility)
 	ChildScan	scan;
 
 	eligibility->grants = palloc(4 * sizeof(Grant));
-	scan_own(&scan, &child, &qualification_table, &eligibility->performer);
+	child_open_mode(&child, &qualification_table, eligibility->performer.partition, AccessShareLock);
+	child_scan_latest(&scan, &child, 0, eligibility->performer.user_id);
 	while (child_scan_next(&scan))
 		if (child_text_is(&child, QUALIFICATION_STATE, "granted"))
 		{
