@@ -122,13 +122,15 @@ static void
 dress(const Taker *taker, int64 requester, Accepted *accepted)
 {
 	int64		task_type = DatumGetInt64(accepted->values[2]);
+	Datum		input = accepted->values[3];
 	MemoryContext old;
 
 	if (likely(!layout_is_used(requester, task_type)))
 		return;
 	old = MemoryContextSwitchTo(taker->context);
-	accepted->values[3] = layout_fill(&taker->performer, requester, task_type, accepted->values[3], taker->now, 0, false);
+	accepted->values[3] = layout_fill(&taker->performer, requester, task_type, input, taker->now, 0, false);
 	MemoryContextSwitchTo(old);
+	pfree(DatumGetPointer(input));
 }
 
 static void
