@@ -744,8 +744,10 @@ CREATE VIEW taskex.batches WITH (security_barrier) AS
         CASE WHEN g.exact THEN g.slots ELSE o.open END AS available,
         CASE WHEN o.open = 0 THEN 0 WHEN g.exact THEN greatest(o.open - g.slots, 0) END AS in_progress,
         p.approved, p.rejected, p.returned, p.abandoned, p.released_slots AS given_up,
-        _taskex.amount(p.paid + p.fees + p.bonuses + p.bonus_fees) AS cost,
-        _taskex.amount(p.held - p.paid - p.fees - p.released) AS cost_to_come,
+        trim_scale((p.paid::numeric + p.fees + p.bonuses + p.bonus_fees) * 0.000000001) AS cost,
+        -- a sum that has stopped (src/journal/fold.c) tells nothing of what is left
+        CASE WHEN p.held < 9000000000000000000 AND p.released < 9000000000000000000
+            THEN _taskex.amount(p.held - p.paid - p.fees - p.released) END AS cost_to_come,
         round(r.rate::numeric, 2) AS rate,
         CASE WHEN o.open > 0 AND r.rate > 0.01 AND o.open / r.rate < 876000 THEN _taskex.now() + o.open / r.rate * interval '1 hour' END AS eta,
         p.first_at, p.last_at
@@ -762,7 +764,7 @@ COMMENT ON VIEW taskex.batches IS
 'How far each requester''s work of a type has come, from summaries: as of the conductor''s last round. slots: assignments
 wanted. done: judged. pending: submitted and not judged. available, in_progress: open slots; where the first 64 tasks are
 not all of them in_progress is not known (NULL) and counted as available. given_up: slots of closed tasks. cost: what was paid
-so far, with fees and bonuses; cost_to_come: what is held. rate: submissions an hour, recently. eta: when the open slots
+so far, with fees and bonuses; cost_to_come: what is held; NULL: too much was ever. rate: submissions an hour, recently. eta: when the open slots
 will be submitted at that rate; NULL: none are open, or next to nothing is submitted.';
 
 CREATE VIEW taskex.reviewable WITH (security_barrier) AS

@@ -255,6 +255,12 @@ SELECT taskex.approve_assignment('fi_zoo', :a);
 SELECT count(taskex.expire_task('fi_zoo', :golden));
 SELECT count(*) > 0 AS ran FROM taskex.run_due();
 SELECT tasks, slots, done, pending, available, given_up, cost, cost_to_come FROM taskex.batches WHERE requester = 'fi_zoo' AND task_type_id = pg_temp.kind('hidden');
+-- sums that have stopped: a figure all the same, and none where it would be wrong
+BEGIN;
+UPDATE _taskex.progress SET held = 9000000000000000000, paid = 9000000000000000000, fees = 9000000000000000000, bonuses = 9000000000000000000
+    WHERE requester_id = _taskex.user_id('fi_zoo') AND task_type_id = pg_temp.kind('hidden');
+SELECT cost, cost_to_come FROM taskex.batches WHERE requester = 'fi_zoo' AND task_type_id = pg_temp.kind('hidden');
+ROLLBACK;
 SELECT tasks, slots, submitted, approved, released_slots, held > 0 AS held FROM _taskex.progress WHERE task_type_id = -pg_temp.kind('hidden');
 
 -- what is decided gives up its slots
