@@ -648,14 +648,15 @@ INSERT INTO _taskex.journal_consumer VALUES (80, 'fold_catalogue'), (81, 'fold_s
 
 -- a performer's own -----------------------------------------------------------
 
-CREATE FUNCTION _taskex.queue_floor(performer_id bigint, OUT floor bigint, OUT decided bigint)
+CREATE FUNCTION _taskex.queue_floor(performer_id bigint, OUT floor bigint, OUT decided bigint, OUT open bigint[])
     RETURNS record LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'taskex_queue_floor';
 COMMENT ON FUNCTION _taskex.queue_floor(bigint) IS
-'From where to read a performer''s assignments: all up to floor are finished. Up to decided (0: not known) none will
-appear any more that is not seen by who reads now.';
-CREATE FUNCTION _taskex.queue_seen(performer_id bigint, floor bigint)
+'From where to read a performer''s assignments: all up to floor are finished but, perhaps, the open ones. Up to decided (0: not
+known) none will appear any more that is not seen by who reads now.';
+CREATE FUNCTION _taskex.queue_seen(performer_id bigint, floor bigint, open bigint[])
     RETURNS void LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'taskex_queue_seen';
-COMMENT ON FUNCTION _taskex.queue_seen(bigint, bigint) IS 'All of the performer''s assignments up to the floor are finished, for good.';
+COMMENT ON FUNCTION _taskex.queue_seen(bigint, bigint, bigint[]) IS
+    'All of the performer''s assignments up to the floor are finished, for good, but the open ones, in order.';
 
 CREATE FUNCTION taskex.queue(performer text)
     RETURNS TABLE (assignment_id bigint, task_id bigint, task_type_id bigint, title text, requester text, reward numeric,
@@ -663,8 +664,7 @@ CREATE FUNCTION taskex.queue(performer text)
     LANGUAGE C VOLATILE ROWS 10 AS 'MODULE_PATHNAME', 'taskex_act';
 COMMENT ON FUNCTION taskex.queue(text) IS
 'What a performer has accepted and not finished yet, the next deadline first. lease_token: for submit_assignment.
-time_left: until the lease ends; those whose lease is over are not shown. Reads what was accepted since the oldest
-assignment that is not finished.
+time_left: until the lease ends; those whose lease is over are not shown.
 Errors: unknown_user (TX001).';
 
 CREATE FUNCTION _taskex.queue(performer bigint)
@@ -674,16 +674,17 @@ CREATE FUNCTION _taskex.queue(performer bigint)
 DECLARE
     known record := _taskex.queue_floor(performer);
     own _taskex.assignment[];
-    first bigint;
     a _taskex.assignment;
     given jsonb;
     now timestamptz := _taskex.now();
 BEGIN
-    EXECUTE format('SELECT array_agg(a ORDER BY lease_until, assignment_id), min(assignment_id) FROM _taskex.assignment_%s a'
-        ' WHERE performer_id = $1 AND assignment_id > $2 AND state = ''accepted''', _taskex.home(performer))
-        INTO own, first USING performer, known.floor;
-    IF least(first - 1, known.decided) > known.floor THEN
-        PERFORM _taskex.queue_seen(performer, least(first - 1, known.decided));
+    EXECUTE format('SELECT array_agg(a::_taskex.assignment ORDER BY lease_until, assignment_id) FROM ('
+        'SELECT * FROM _taskex.assignment_%1$s WHERE performer_id = $1 AND assignment_id > $2 AND state = ''accepted'''
+        ' UNION ALL SELECT * FROM _taskex.assignment_%1$s WHERE assignment_id = ANY ($3) AND performer_id = $1 AND state = ''accepted'') a',
+        _taskex.home(performer)) INTO own USING performer, known.floor, known.open;
+    IF known.decided > known.floor THEN
+        PERFORM _taskex.queue_seen(performer, known.decided,
+            ARRAY(SELECT o.assignment_id FROM unnest(own) o WHERE o.assignment_id <= known.decided ORDER BY 1));
     END IF;
     FOREACH a IN ARRAY coalesce(own, '{}') LOOP
         CONTINUE WHEN a.lease_until <= now;

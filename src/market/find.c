@@ -19,8 +19,10 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
@@ -35,6 +37,10 @@
 /* how far a performer's queue was looked through, kept as places on no shelf */
 #define QUEUE_FLOOR 0xC0000000U
 #define QUEUE_BARRIER 0xA0000000U
+#define QUEUE_OPEN(serial, n) (0xE0000000U | (uint32) (n) << 25 | (serial))
+
+/* open assignments below the floor that are remembered, two in a place */
+#define QUEUE_OPEN_MAX 16
 
 bool
 find_is_live(int64 task_type, int32 partition)
@@ -205,28 +211,66 @@ taskex_glance(PG_FUNCTION_ARGS)
 
 /*
  * A performer's assignments are read from a floor on: all of them up to it are
- * finished.  An id is taken by a transaction that has its xid (it has locked the
- * task's row), so when those that were running when the ids up to a barrier had
- * been given out have ended, none up to the barrier will appear any more.
+ * finished, but for a few that are remembered.  An id is taken by a transaction
+ * that has its xid (it has locked the task's row), so when those that were
+ * running when the ids up to a barrier had been given out have ended, none up
+ * to the barrier will appear any more.
+ *
+ * The floor's place has the floor, the number of those that are open below it
+ * and a hash of their ids.  These are in places of their own, which can be lost,
+ * or be of another session's floor: then the hash is another one, and all is
+ * read anew.
  */
+
+static uint32
+open_hash(const int64 *ids, int count)
+{
+	return hash_bytes((const unsigned char *) ids, sizeof(int64) * count);
+}
+
+/* the floor, and what is open below it */
+static int64
+read_floor(int64 performer, uint32 serial, int64 *open, int *count)
+{
+	Place		floor;
+
+	*count = 0;
+	if (!place_find(performer, QUEUE_FLOOR | serial, &floor) || floor.seen > QUEUE_OPEN_MAX)
+		return 0;
+	for (int i = 0; i < (int) floor.seen; i += 2)
+	{
+		Place		pair;
+
+		if (!place_find(performer, QUEUE_OPEN(serial, i / 2), &pair))
+			return 0;
+		open[i] = pair.cursor;
+		open[i + 1] = (int64) pair.seen;
+	}
+	if (open_hash(open, (int) floor.seen) != floor.blocks)
+		return 0;
+	*count = (int) floor.seen;
+	return floor.cursor;
+}
 
 PG_FUNCTION_INFO_V1(taskex_queue_floor);
 
-/* queue_floor(performer_id) -> (floor, decided) */
+/* queue_floor(performer_id) -> (floor, decided, open) */
 Datum
 taskex_queue_floor(PG_FUNCTION_ARGS)
 {
 	int64		performer = PG_GETARG_INT64(0);
 	uint32		serial = realm_current()->serial;
-	Place		floor = {0};
+	int64		open[QUEUE_OPEN_MAX];
+	Datum		elements[QUEUE_OPEN_MAX];
+	int			count;
 	Place		barrier = {0};
 	int64		decided = 0;
 	TransactionId xmin = GetActiveSnapshot()->xmin;
 	TupleDesc	desc;
-	Datum		values[2];
-	bool		nulls[2] = {false, false};
+	Datum		values[3];
+	bool		nulls[3] = {false, false, false};
 
-	place_find(performer, QUEUE_FLOOR | serial, &floor);
+	values[0] = Int64GetDatum(read_floor(performer, serial, open, &count));
 	if (!place_find(performer, QUEUE_BARRIER | serial, &barrier) ||
 		TransactionIdPrecedesOrEquals(XidFromFullTransactionId(FullTransactionIdFromU64(barrier.seen)), xmin))
 	{
@@ -237,20 +281,48 @@ taskex_queue_floor(PG_FUNCTION_ARGS)
 	}
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	values[0] = Int64GetDatum(floor.cursor);
+	for (int i = 0; i < count; i++)
+		elements[i] = Int64GetDatum(open[i]);
 	values[1] = Int64GetDatum(decided);
+	values[2] = PointerGetDatum(construct_array(elements, count, INT8OID, sizeof(int64),
+												FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
 PG_FUNCTION_INFO_V1(taskex_queue_seen);
 
-/* queue_seen(performer_id, floor) */
+/* queue_seen(performer_id, floor, open), open in order */
 Datum
 taskex_queue_seen(PG_FUNCTION_ARGS)
 {
+	int64		performer = PG_GETARG_INT64(0);
+	uint32		serial = realm_current()->serial;
 	Place		floor = {.cursor = PG_GETARG_INT64(1)};
+	int64		open[QUEUE_OPEN_MAX] = {0};
+	Datum	   *elements;
+	int			count;
 
-	place_store(PG_GETARG_INT64(0), QUEUE_FLOOR | realm_current()->serial, &floor);
+	/* what this transaction has finished may yet be open again */
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		PG_RETURN_VOID();
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(2), INT8OID, sizeof(int64),
+					  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elements, NULL, &count);
+	if (count > QUEUE_OPEN_MAX)
+	{
+		count = QUEUE_OPEN_MAX;
+		floor.cursor = DatumGetInt64(elements[count]) - 1;
+	}
+	for (int i = 0; i < count; i++)
+		open[i] = DatumGetInt64(elements[i]);
+	floor.seen = count;
+	floor.blocks = open_hash(open, count);
+	for (int i = 0; i < count; i += 2)
+	{
+		Place		pair = {.cursor = open[i], .seen = (uint64) open[i + 1]};
+
+		place_store(performer, QUEUE_OPEN(serial, i / 2), &pair);
+	}
+	place_store(performer, QUEUE_FLOOR | serial, &floor);
 	PG_RETURN_VOID();
 }
 

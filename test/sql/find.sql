@@ -271,8 +271,11 @@ SELECT count(*) > 0 AS ran FROM taskex.run_due();
 SELECT slots, used FROM _taskex.catalogue WHERE task_type_id = pg_temp.kind('decided');
 
 -- a search, the queue and the views do not read what is finished, however much it is
--- (the queue is read from the oldest assignment that is not finished on)
+-- (one more than the queue remembers below its floor is open all the time)
 SELECT count(taskex.return_assignment('fi_ann', assignment_id)) FROM taskex.queue('fi_ann');
+INSERT INTO kind VALUES ('long', taskex.create_task_type('fi_zoo', 'Long work', 0, lease => '300 days'));
+SELECT count(*) FROM taskex.create_tasks('fi_zoo', pg_temp.kind('long'), array_fill('"long"'::jsonb, ARRAY[17]));
+SELECT count(*) FROM taskex.accept_next('fi_ann', pg_temp.kind('long'), 17);
 INSERT INTO kind VALUES ('much', taskex.create_task_type('fi_zoo', 'Much work', 0));
 SELECT count(*) FROM taskex.create_tasks('fi_zoo', pg_temp.kind('much'), array_fill('"old"'::jsonb, ARRAY[3000]));
 DO $$
@@ -299,10 +302,38 @@ SELECT input FROM taskex.accept_next('fi_ann', pg_temp.kind('much'));
 -- (the second call: the first one of a session reads catalogs, and the queue finds out from where to read)
 SELECT count(*) FROM taskex.queue('fi_ann'), taskex.search_tasks('fi_ann', 'much'), taskex.history('fi_ann', max_rows => 5);
 SELECT count(*) FROM taskex.queue('fi_ann');
+-- what was finished in a transaction that is undone is there again
+BEGIN;
+SELECT count(taskex.return_assignment('fi_ann', assignment_id)) FROM taskex.queue('fi_ann');
+SELECT count(*) FROM taskex.queue('fi_ann');
+SELECT count(*) FROM taskex.queue('fi_ann');
+ROLLBACK;
+SELECT count(*) FROM taskex.queue('fi_ann');
+-- with 17 open the floor stays low, with 16 it is above all that is finished
+CREATE FUNCTION pg_temp.floor(OUT open int, OUT above bigint) LANGUAGE sql AS $$
+    SELECT cardinality(f.open), (SELECT count(*) FROM _taskex.assignment a WHERE a.performer_id = _taskex.user_id('fi_ann')
+        AND a.assignment_id > f.floor AND a.state = 'approved') FROM _taskex.queue_floor(_taskex.user_id('fi_ann')) f
+$$;
+-- (it rises when transactions of others that wrote have ended)
+CREATE PROCEDURE pg_temp.queue_often(most bigint) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1 .. 100 LOOP
+        PERFORM FROM taskex.queue('fi_ann');
+        COMMIT;
+        EXIT WHEN (SELECT f.open = 16 AND f.above <= most FROM pg_temp.floor() f);
+        PERFORM pg_sleep(0.02);
+    END LOOP;
+END $$;
+CALL pg_temp.queue_often(3000);
+SELECT * FROM pg_temp.floor();
+SELECT count(taskex.return_assignment('fi_ann', assignment_id)) FROM (SELECT * FROM taskex.queue('fi_ann') WHERE title = 'Long work' LIMIT 2) q;
+CALL pg_temp.queue_often(0);
+SELECT count(*) FROM taskex.queue('fi_ann');
+SELECT * FROM pg_temp.floor();
 SELECT what, p <= most AS few, CASE WHEN p > most THEN p END AS pages FROM (VALUES
         ('search', 400, 'SELECT * FROM taskex.search_tasks(''fi_ann'', ''much'')'),
         ('accept', 400, 'SELECT * FROM taskex.accept_next(''fi_ann'', pg_temp.kind(''much''))'),
-        ('queue', 100, 'SELECT * FROM taskex.queue(''fi_ann'')'),
+        ('queue', 200, 'SELECT * FROM taskex.queue(''fi_ann'')'),
         ('history', 300, 'SELECT * FROM taskex.history(''fi_ann'', max_rows => 10)'),
         ('batches', 400, 'SELECT * FROM taskex.batches WHERE requester = ''fi_zoo'' AND title = ''Much work'''),
         ('profile', 100, 'SELECT * FROM taskex.performer_profile WHERE performer = ''fi_ann'''),
