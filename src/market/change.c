@@ -300,10 +300,11 @@ taskex_add_performers(PG_FUNCTION_ARGS)
 /* ---- another expiry ---- */
 
 static Jsonb *
-expiry_detail(TimestampTz expires_at)
+expiry_detail(TimestampTz expires_at, int32 slots)
 {
 	char		buffer[MAXDATELEN + 1];
-	char	   *json = psprintf("{\"expires_at\": \"%s\"}",
+	char	   *json = psprintf("{%s\"expires_at\": \"%s\"}",
+								slots > 0 ? psprintf("\"performers\": %d, ", slots) : "",
 								JsonEncodeDateTime(buffer, TimestampTzGetDatum(expires_at), TIMESTAMPTZOID, NULL));
 
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
@@ -328,7 +329,7 @@ move_expiry(Change *change, TimestampTz expires_at)
 	else if (change_in_state(change, "open") && change->expires_at <= change->now)
 		feed_reoffer(change->task_type, partition, change->task_id);	/* performers have passed it */
 	due_note(partition, DUE_EXPIRY, expires_at);
-	change_journal(change, "extended", amount, expiry_detail(expires_at));
+	change_journal(change, "extended", amount, expiry_detail(expires_at, expired ? change->released : 0));
 }
 
 PG_FUNCTION_INFO_V1(taskex_set_expiry);
@@ -373,7 +374,7 @@ cancel(Change *change)
 	if (change_in_state(change, "open"))
 		feed_took(change->task_type, change->requester.partition, change->task_id, 0);
 	change_release(change, amount);
-	change_journal(change, "cancelled", amount, NULL);
+	change_journal(change, "cancelled", amount, free > 0 ? journal_slots(free) : NULL);
 }
 
 PG_FUNCTION_INFO_V1(taskex_cancel_task);
@@ -525,9 +526,9 @@ has_result(const Change *change)
 static void
 move_to_type(Change *change, const TaskType *type)
 {
-	static const char *const names[] = {"from"};
+	static const char *const names[] = {"from", "slots"};
 	int64		old = change->task_type;
-	int64		from = old < 0 ? -old : old;
+	int64		moved[2] = {old < 0 ? -old : old, change->performers};
 	int64		fee = ledger_fee(FEE_REWARD, change->requester.user_id, type->task_type,
 								 change->performers, type->reward);
 	int32		partition = change->requester.partition;
@@ -549,7 +550,7 @@ move_to_type(Change *change, const TaskType *type)
 	/* budgets can be of a type, so the money goes all the way */
 	change_release(change, needed);
 	ledger_hold_moved(&change->requester, type->task_type, amount, change->task_id);
-	change_journal(change, "type_changed", amount - needed, journal_numbers(1, names, &from));
+	change_journal(change, "type_changed", amount - needed, journal_numbers(2, names, moved));
 }
 
 PG_FUNCTION_INFO_V1(taskex_change_task_type);

@@ -388,6 +388,8 @@ SELECT DISTINCT act FROM done WHERE act NOT LIKE 'no %' ORDER BY 1;
 SELECT count(taskex.reject_assignment('fin_stack', assignment_id, 'no')) > 0 AS rejected FROM _taskex.result WHERE requester_id = _taskex.user_id('fin_stack') AND state = 'submitted';
 SELECT count(taskex.cancel_task('fin_stack', task_id)) > 0 AS cancelled FROM _taskex.task WHERE requester_id = _taskex.user_id('fin_stack') AND state = 'open';
 SELECT held FROM taskex.balance('fin_stack');
+SELECT count(*) FROM taskex.run_due();
+SELECT y.title, c.slots - c.used AS open FROM _taskex.catalogue c JOIN taskex.task_types y USING (task_type_id) WHERE c.requester_id = _taskex.user_id('fin_stack') ORDER BY 1;
 SELECT b.spent = s.sum AS right, b.spent > 0 AS anything FROM taskex.budgets b,
     (SELECT sum(k.reward + k.fee) FROM _taskex.result x JOIN taskex.tasks k USING (task_id) WHERE k.requester = 'fin_stack' AND x.state = 'approved') s
     WHERE b.requester = 'fin_stack' AND b.period = 'none' AND b.task_type_id IS NULL;
