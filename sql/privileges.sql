@@ -111,6 +111,7 @@ GRANT EXECUTE ON FUNCTION
     taskex.unsubscribe(text),
     taskex.update_user(text, jsonb),
     taskex.validate_result(bigint, jsonb),
+    taskex.wait_for_task(text, interval, bigint),
     taskex.withdraw(text, numeric, text),
     taskex.withdraw_dispute(text, bigint)
     TO taskex_user;

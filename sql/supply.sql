@@ -592,3 +592,11 @@ CREATE VIEW taskex.supply_history AS
         CASE WHEN s.hits > 0 THEN make_interval(secs => s.waited / s.hits) END AS time_to_accept
     FROM _taskex.supply_statistics s JOIN _taskex.performer_group g USING (group_id);
 COMMENT ON VIEW taskex.supply_history IS 'What supplies were good for, by the hour, as of the last round of the supplier.';
+
+CREATE FUNCTION taskex.wait_for_task(performer text, timeout interval = '30 seconds', task_type bigint = NULL)
+    RETURNS boolean LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_wait_for_task';
+COMMENT ON FUNCTION taskex.wait_for_task(text, interval, bigint) IS
+'Waits until there may be a task for the performer that taskex.accept_next() has not offered him yet, at most for the timeout (0 to 1 day).
+task_type: of this type; NULL: of any that he is qualified for. The transaction stays open meanwhile, so a call by itself, with a
+short timeout, is best. Result: whether there is one; somebody else may be faster.
+Errors: unknown_user (TX001), unknown_task_type (TX101), invalid_parameter_value (22023).';

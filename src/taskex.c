@@ -18,6 +18,7 @@
 #include "supply/group.h"
 #include "supply/supplier.h"
 #include "supply/supply.h"
+#include "supply/wait.h"
 #include "truth/progress.h"
 
 #include "fmgr.h"
@@ -40,6 +41,7 @@ static const ShmemPart *const shmem_parts[] = {
 	&group_shmem,
 	&supply_shmem,
 	&supplier_shmem,
+	&wait_shmem,
 	&launcher_shmem,
 	NULL
 };

@@ -10,6 +10,8 @@
 #include "market/shelf.h"
 #include "infra/spi.h"
 #include "infra/xact.h"
+#include "market/market.h"
+#include "market/source.h"
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -18,6 +20,14 @@ static Statement insert_note = {
 	"INSERT INTO _taskex.offer_note (task_type_id, partition_id, low) VALUES ($1, $2, $3)",
 	3, {INT8OID, INT4OID, INT8OID}
 };
+
+/* who waits for tasks is told */
+static void
+appeared(int64 tasks)
+{
+	if (task_source)
+		task_source->appeared(tasks);
+}
 
 /* ---- supplying ---- */
 
@@ -52,6 +62,8 @@ supplying_commit(void *record)
 	shelf->supplying[supplying->epoch]--;
 	shelf->pins--;
 	SpinLockRelease(&shelf->mutex);
+	if (supplying->first != 0)
+		appeared((supplying->last - supplying->first) / TASK_ID_STEP + 1);
 }
 
 static void
@@ -152,6 +164,8 @@ give_notice(Notice *notice, bool offer, bool taken)
 	}
 	shelf->pins--;
 	SpinLockRelease(&shelf->mutex);
+	if (offer)
+		appeared(notice->count);
 }
 
 static void
@@ -246,6 +260,7 @@ reopening_commit(void *record)
 	shelf_changed(shelf);
 	shelf->pins--;
 	SpinLockRelease(&shelf->mutex);
+	appeared(1);
 }
 
 static void
@@ -323,6 +338,8 @@ end_claim(Claiming *claiming, bool committed)
 	}
 	shelf->pins--;
 	SpinLockRelease(&shelf->mutex);
+	if (claiming->task_id != 0 && !committed)
+		appeared(1);
 }
 
 static void

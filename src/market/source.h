@@ -64,6 +64,9 @@ typedef struct TaskSource
 	 * be lowered by that.
 	 */
 	int32		(*recall) (int64 task_id);
+
+	/* at the end of a transaction: so many tasks may be had on a shelf; cannot fail */
+	void		(*appeared) (int64 tasks);
 } TaskSource;
 
 extern const TaskSource *task_source;	/* NULL: there is none */

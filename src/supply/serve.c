@@ -13,6 +13,7 @@
 #include "infra/spi.h"
 #include "market/eligible.h"
 #include "supply/group.h"
+#include "supply/wait.h"
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -239,4 +240,4 @@ recall(int64 task_id)
 	return slots;
 }
 
-const TaskSource supply_source = {begin, next, refuse, others, missed, take, recall};
+const TaskSource supply_source = {begin, next, refuse, others, missed, take, recall, wait_appeared};

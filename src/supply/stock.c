@@ -23,6 +23,7 @@
 #include "infra/realm.h"
 #include "infra/xact.h"
 #include "market/place.h"
+#include "supply/wait.h"
 
 #include <math.h>
 
@@ -461,6 +462,8 @@ end_reservation(Reservation *reservation, bool committed, bool wanted)
 	settle(entry);
 	LWLockRelease(lock);
 	reservation->entry = -1;
+	if (!committed && wanted)
+		wait_appeared(1);
 }
 
 static void
@@ -569,6 +572,13 @@ place_look(StockLook *look, uint32 incarnation, const Supply *supply)
 		look->cursor = (uint64) place.cursor;
 }
 
+static bool
+may_have(const Entry *entry, const StockLook *look)
+{
+	return entry->requester != look->performer && entry->expires > look->now &&
+		batches[entry->batch].lease_until > look->now;
+}
+
 bool
 stock_pop(StockLook *look, SourceTask *task)
 {
@@ -593,9 +603,7 @@ stock_pop(StockLook *look, SourceTask *task)
 			int32		index = ring_of(supply)[look->cursor % SUPPLY_RING];
 			Entry	   *entry = index >= 0 ? entry_at(index) : NULL;
 
-			if (entry && entry->seq == look->cursor && entry->requester != look->performer &&
-				entry->expires > look->now && batches[entry->batch].lease_until > look->now &&
-				reserve(reservation, entry))
+			if (entry && entry->seq == look->cursor && may_have(entry, look) && reserve(reservation, entry))
 				more = entry->ready > 0;
 			look->cursor++;
 		}
@@ -617,6 +625,30 @@ stock_pop(StockLook *look, SourceTask *task)
 		return false;
 	describe(entry_at(reservation->entry), task);
 	return true;
+}
+
+bool
+stock_has(StockLook *look)
+{
+	uint32		realm = realm_current()->serial;
+	Supply	   *supply;
+	bool		found = false;
+
+	LWLockAcquire(lock, LW_SHARED);
+	supply = find_supply(realm, look->group, look->task_type);
+	if (supply && supply->ready > 0)
+	{
+		place_look(look, supply->incarnation, supply);
+		for (uint64 seq = Max(look->cursor, supply->head); seq < look->limit && !found; seq++)
+		{
+			int32		index = ring_of(supply)[seq % SUPPLY_RING];
+			const Entry *entry = index >= 0 ? entry_at(index) : NULL;
+
+			found = entry && entry->seq == seq && may_have(entry, look) && entry->ready > 0 && place_for(entry, look->performer) >= 0;
+		}
+	}
+	LWLockRelease(lock);
+	return found;
 }
 
 void
@@ -667,6 +699,7 @@ addition_commit(void *record)
 	if (batch->supply >= 0 && batch->lease_id == addition->lease_id)
 		publish(batch);
 	LWLockRelease(lock);
+	wait_appeared(addition->count);
 }
 
 static void

@@ -137,6 +137,9 @@ typedef struct StockLook
 } StockLook;
 
 extern bool stock_pop(StockLook *look, SourceTask *task);
+
+/* is there one?  He may have it or not */
+extern bool stock_has(StockLook *look);
 extern void stock_refuse(void);
 extern SourceAnswer stock_take(int64 performer, const int32 *groups, int group_count, int64 task_id,
 							   TimestampTz now, SourceTask *task);

@@ -11,6 +11,7 @@ insert into expected values
     ('add_partition', 'name text, tablespace name DEFAULT NULL::name, node text DEFAULT ''local''::text, storage_class text DEFAULT ''ssd''::text, capacity jsonb DEFAULT ''{}''::jsonb', 'integer', true),
     ('create_group', 'name text, members text[] DEFAULT ''{}''::text[], selector jsonb DEFAULT NULL::jsonb, partitions text[] DEFAULT ''{}''::text[], sharing text DEFAULT ''shared''::text, weight double precision DEFAULT 1, horizon interval DEFAULT NULL::interval, lease interval DEFAULT NULL::interval, max_slots integer DEFAULT NULL::integer', 'integer', true),
     ('replenish', 'group_name text', 'integer', true),
+    ('wait_for_task', 'performer text, timeout interval DEFAULT ''00:00:30''::interval, task_type bigint DEFAULT NULL::bigint', 'boolean', true),
     ('update_group', 'name text, changes jsonb', 'void', true),
     ('drop_group', 'name text', 'void', true),
     ('add_group_members', 'name text, members text[]', 'integer', true),

@@ -112,7 +112,7 @@ INSERT INTO call VALUES
     ('set_preferences', 'set_preferences(''%1$s'', ''{"pace": 3}'')'), ('declare_intention', 'declare_intention(''%1$s'', ARRAY[pg_temp.id(''type'')], 3, ''[2115-01-01, 2115-01-02)'')'),
     ('cancel_intention', 'cancel_intention(''%1$s'', pg_temp.id(''intention of %1$s''))'),
     ('forecast_accepts', 'forecast_accepts(''partition:access_1'')'), ('acceptance_probability', 'acceptance_probability(''partition:access_1'', ARRAY[pg_temp.id(''type'')], ARRAY[1], ''1 hour'')'),
-    ('replenish', 'replenish(''partition:access_1'')'),
+    ('replenish', 'replenish(''partition:access_1'')'), ('wait_for_task', 'wait_for_task(''%1$s'', ''0 s'')'),
     ('add_group_members', 'add_group_members(''a_nothing'', ARRAY[''a_own''])'), ('remove_group_members', 'remove_group_members(''a_nothing'', ARRAY[''a_own''])'),
     ('drop_node', 'drop_node(''a_nowhere'')'), ('drop_partition', 'drop_partition(''a_nowhere'')'),
     ('resume_node', 'resume_node(''local'')'), ('resume_partition', 'resume_partition(''access_1'')'),
