@@ -5,7 +5,7 @@
 
 -- Written by the supplier alone, a few rows a second. Type 0: all types together.
 CREATE TABLE _taskex.accept_hour (
-    group_id int NOT NULL REFERENCES _taskex.performer_group ON DELETE CASCADE,
+    group_id int NOT NULL,
     task_type_id bigint NOT NULL,
     hour timestamptz NOT NULL,
     accepts bigint NOT NULL,
@@ -28,7 +28,7 @@ COMMENT ON COLUMN _taskex.accept_hour.pace IS
 -- One row for each series that is alive, so that nothing else has to be searched
 -- for them.
 CREATE TABLE _taskex.accept_series (
-    group_id int NOT NULL REFERENCES _taskex.performer_group ON DELETE CASCADE,
+    group_id int NOT NULL,
     task_type_id bigint NOT NULL,
     counted_until timestamptz NOT NULL,
     series float8[] NOT NULL DEFAULT '{}',
@@ -53,7 +53,7 @@ BEGIN
         PERFORM _taskex.bad_value('counts of accepts must not be negative');
     ELSIF task_type_id = 0 THEN
         PERFORM _taskex.bad_value('accepts are counted by task type, and 0 is none');
-    ELSIF NOT EXISTS (SELECT FROM _taskex.performer_group g WHERE g.group_id = count_accepts.group_id) THEN
+    ELSIF NOT _taskex.keep_group(count_accepts.group_id) THEN
         RETURN;     -- dropped meanwhile
     END IF;
     INSERT INTO _taskex.accept_hour AS h
@@ -275,6 +275,8 @@ BEGIN
         PERFORM _taskex.bad_value('quantity must be between 1 and 1000000');
     ELSIF isempty(during) OR lower_inf(during) OR upper_inf(during) OR NOT (isfinite(lower(during)) AND isfinite(upper(during))) THEN
         PERFORM _taskex.bad_value('during must have a beginning and an end');
+    ELSIF lower(during) = upper(during) THEN
+        PERFORM _taskex.bad_value('during must not be a single moment');
     ELSIF upper(during) <= at THEN
         PERFORM _taskex.bad_value('during must end in the future', format('It is %s.', at));
     ELSIF upper(during) > lower(during) + interval '31 days' OR upper(during) > at + interval '1 year' THEN
@@ -449,7 +451,7 @@ in it, submitted one in this hour or the next of yesterday, or a week ago.';
 -- What the two functions above found, by whoever keeps the targets: too much for
 -- each round.
 CREATE TABLE _taskex.outlook (
-    group_id int NOT NULL REFERENCES _taskex.performer_group ON DELETE CASCADE,
+    group_id int NOT NULL,
     task_type_id bigint NOT NULL,
     declared float8 NOT NULL,
     active int NOT NULL,
@@ -520,7 +522,7 @@ COMMENT ON FUNCTION _taskex.explain_accepts(timestamptz, float8, float8, float8,
 -- targets -----------------------------------------------------------------------------
 
 CREATE TABLE _taskex.supply_target (
-    group_id int NOT NULL REFERENCES _taskex.performer_group ON DELETE CASCADE,
+    group_id int NOT NULL,
     task_type_id bigint NOT NULL,
     target int NOT NULL,
     explained jsonb NOT NULL,
@@ -649,11 +651,14 @@ BEGIN
     IF NOT EXISTS (SELECT FROM _taskex.target_round r WHERE r.group_id = 0 AND r.computed_at > at - interval '30 seconds' AND r.computed_at <= at) THEN
         PERFORM _taskex.look_out(at);
         DELETE FROM _taskex.target_round r WHERE r.group_id <> 0 AND NOT EXISTS (SELECT FROM _taskex.performer_group g WHERE g.group_id = r.group_id);
+        -- of a group that a transaction with an old snapshot dropped
+        DELETE FROM _taskex.supply_target t WHERE NOT EXISTS (SELECT FROM _taskex.performer_group g WHERE g.group_id = t.group_id);
     END IF;
     FOR this IN SELECT g.group_id FROM _taskex.performer_group g LEFT JOIN _taskex.target_round r USING (group_id)
             WHERE g.group_id = only_group OR only_group IS NULL
                 AND (r.computed_at IS NULL OR r.computed_at <= at - interval '10 seconds' OR r.computed_at > at)
             ORDER BY r.computed_at NULLS FIRST, g.group_id LOOP
+        CONTINUE WHEN NOT _taskex.keep_group(this);     -- dropped meanwhile
         PERFORM _taskex.count_hours(at, this);
         changed := changed + _taskex.set_targets(at, this);
         -- the others come first next time

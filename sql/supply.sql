@@ -26,9 +26,11 @@ COMMENT ON COLUMN _taskex.performer_group.sharing IS
     'exclusive: what is kept for the group is given to nobody else; shared: to others when they would get nothing.';
 COMMENT ON COLUMN _taskex.performer_group.max_slots IS 'Most slots of tasks that are kept for the group; NULL: as taskex.supply_size allows.';
 
+-- No foreign keys to groups here nor in forecast.sql, as with nodes (directory.sql);
+-- forget_group() looks after it.
 CREATE TABLE _taskex.group_member (
     user_id bigint NOT NULL,
-    group_id int NOT NULL REFERENCES _taskex.performer_group ON DELETE CASCADE,
+    group_id int NOT NULL,
     origin text NOT NULL CHECK (origin IN ('listed', 'selected')),
     PRIMARY KEY (user_id, group_id)
 );
@@ -51,7 +53,7 @@ CREATE FUNCTION _taskex.default_group() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'DELETE' THEN
-        DELETE FROM _taskex.performer_group WHERE group_id = -OLD.partition_id;
+        PERFORM _taskex.forget_group(-OLD.partition_id);
         UPDATE _taskex.performer_group SET partition_ids = array_remove(partition_ids, OLD.partition_id)
             WHERE partition_ids @> ARRAY[OLD.partition_id];
     ELSIF NOT EXISTS (SELECT FROM _taskex.performer_group g WHERE g.group_id = -NEW.partition_id) THEN
@@ -202,7 +204,9 @@ COMMENT ON FUNCTION _taskex.select_members(int) IS 'Finds again whom the selecto
 CREATE FUNCTION _taskex.profile_changed() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM _taskex.performer_group g WHERE g.selector IS NOT NULL) THEN
+    -- a dump that is being restored has the members too
+    IF NOT EXISTS (SELECT FROM _taskex.performer_group g WHERE g.selector IS NOT NULL)
+            OR NOT (SELECT c.relispopulated FROM pg_class c WHERE c.oid = to_regclass('_taskex.complete')) THEN
         RETURN NULL;
     END IF;
     -- a selector that is being changed is waited for
@@ -234,6 +238,25 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _taskex.group_id(text) IS 'The id of a group of performers, or the error unknown_group.';
 
+CREATE FUNCTION _taskex.keep_group(id int) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM _taskex.performer_group g WHERE g.group_id = id FOR KEY SHARE;
+    RETURN FOUND;
+END $$;
+COMMENT ON FUNCTION _taskex.keep_group(int) IS 'Is there such a group? Then it stays until the transaction ends.';
+
+CREATE FUNCTION _taskex.forget_group(id int) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    -- the group first: who has made sure of it is waited for, and what he wrote is found
+    DELETE FROM _taskex.performer_group g WHERE g.group_id = id;
+    DELETE FROM _taskex.group_member m WHERE m.group_id = id;
+    DELETE FROM _taskex.accept_hour h WHERE h.group_id = id;
+    DELETE FROM _taskex.accept_series s WHERE s.group_id = id;
+    DELETE FROM _taskex.outlook o WHERE o.group_id = id;
+    DELETE FROM _taskex.supply_target t WHERE t.group_id = id;
+END $$;
+COMMENT ON FUNCTION _taskex.forget_group(int) IS 'Removes a group of performers and all that is kept of it.';
+
 CREATE FUNCTION _taskex.explicit_group(name text, what text) RETURNS int LANGUAGE plpgsql STABLE AS $$
 DECLARE
     id int := _taskex.group_id(name);
@@ -252,6 +275,8 @@ DECLARE
 BEGIN
     IF array_position(logins, NULL) IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'members must not contain nulls';
+    ELSIF NOT _taskex.keep_group(grp) THEN
+        PERFORM _taskex.fail('unknown_group', 'the group does not exist any more', 'It was dropped at this moment.');
     END IF;
     INSERT INTO _taskex.group_member AS m SELECT DISTINCT _taskex.user_id(l), $1, 'listed' FROM unnest(logins) l ORDER BY 1
         ON CONFLICT (user_id, group_id) DO UPDATE SET origin = 'listed' WHERE m.origin <> 'listed';
@@ -357,7 +382,7 @@ Errors: unknown_group (TX401), default_group (TX402), invalid_parameter_value (2
 CREATE FUNCTION taskex.drop_group(name text)
     RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    DELETE FROM _taskex.performer_group g WHERE g.group_id = _taskex.explicit_group(drop_group.name, 'Dropping');
+    PERFORM _taskex.forget_group(_taskex.explicit_group(drop_group.name, 'Dropping'));
 END $$;
 COMMENT ON FUNCTION taskex.drop_group(text) IS
 'Drops a group; what was kept for it goes back. Errors: unknown_group (TX401), default_group (TX402) for that of a storage
@@ -384,6 +409,7 @@ BEGIN
     IF members IS NULL OR array_position(members, NULL) IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'members must not be null, nor contain nulls';
     END IF;
+    PERFORM _taskex.keep_group(id);
     DELETE FROM _taskex.group_member m WHERE m.group_id = id AND m.origin = 'listed'
         AND m.user_id = ANY (SELECT _taskex.user_id(l) FROM unnest(members) l);
     GET DIAGNOSTICS removed = ROW_COUNT;

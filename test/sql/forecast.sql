@@ -134,6 +134,8 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
     RETURN sqlstate || ' ' || replace(sqlerrm, id::text, 'N');
 END $$;
+-- a single moment is no time
+SELECT taskex.declare_intention('f_ann', ARRAY[pg_temp.kind('never')], 60, '[2125-01-02 01:36+00, 2125-01-02 01:36+00]');
 SELECT taskex.declare_intention('f_ann', ARRAY[pg_temp.kind('never'), pg_temp.kind('seldom')], 60, '[2125-01-02 01:36+00, 2125-01-02 02:36+00)') AS intention \gset
 SELECT performer, cardinality(task_types) AS types, quantity, done, during FROM taskex.intentions WHERE intention_id = :intention;
 SET taskex.clock = '2125-01-02 01:40:00+00';

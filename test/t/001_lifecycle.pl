@@ -145,6 +145,16 @@ ok_checks($node, 'shop', 'as are those of the original');
 # Parallel jobs restore in any order, so here by hand the worst one: sequences and
 # what is due come first, events and nodes last. The conductor must wait for the end.
 $node->safe_psql('shop', q{select taskex.subscribe('req')});
+# what belongs together comes in any order too, and nothing is done twice
+$node->safe_psql('shop', q{
+	select taskex.register_user('english', '{"tongue": "en"}');
+	select taskex.create_group('speakers', '{req}', '{"contains": {"tongue": "en"}}');
+	select _taskex.count_accepts(group_id, 1, now(), 5) from _taskex.performer_group;
+	select _taskex.compute_targets();
+});
+my $groups = q{select (select count(*) from _taskex.group_member), (select count(*) from _taskex.accept_hour),
+	(select count(*) from _taskex.accept_series), (select count(*) > 0 from _taskex.supply_target)};
+like($node->safe_psql('shop', $groups), qr/^2\|\d+\|\d+\|t$/, 'there are groups of performers');
 ok(round_trip($node, $type, db => 'shop'), 'there are events');
 await($node, 'shop', q{select count(*) > 3 from _taskex.event}, '(the conductor has made them)');
 set_conf('taskex.conductor = off');
@@ -159,7 +169,9 @@ $node->safe_psql('postgres', 'create database pieces');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-j', '2', '-d', 'parallel', "$dump.d" ], 'pg_restore --jobs');
 my ($list) = run_command([ 'pg_restore', '-l', "$dump.d" ]);
 my $last = qr/(?:TABLE DATA _taskex (?:event|node)|MATERIALIZED VIEW DATA)/;
-append_to_file("$dump.first", join '', map { "$_\n" } grep { !/$last/ } split /\n/, $list);
+my @first = grep { !/$last/ } split /\n/, $list;
+my @data = reverse grep { /TABLE DATA/ } @first;
+append_to_file("$dump.first", join '', map { "$_\n" } map { /TABLE DATA/ ? shift @data : $_ } @first);
 append_to_file("$dump.last", join '', map { "$_\n" } grep { /$last/ } split /\n/, $list);
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-L', "$dump.first", '-d', 'pieces', "$dump.d" ], 'most of a dump');
 await_conductor($node, 'pieces', 'has a conductor');
@@ -173,6 +185,7 @@ for my $db ('parallel', 'pieces')
 	await($node, $db, $expired->($task), "$db: then it does what is due");
 	await($node, $db, qq{select count(*) = 1 from _taskex.event where kind = 'expired' and task_id = $task}, "$db: of which there is an event");
 	ok_checks($node, $db, "$db: the books are right");
+	is($node->safe_psql($db, $groups), $node->safe_psql('shop', $groups), "$db: and the groups of performers");
 	$node->safe_psql('template1', "drop database $db");
 }
 
