@@ -58,7 +58,8 @@ static Statement select_caller_ids = {
 /*
  * The ids as last asked for.  A plan asks once for each index that it looks
  * into, under one snapshot: two snapshots with the same bounds and numbers show
- * the same, for between the bounds transactions only end.
+ * the same, for between the bounds transactions only end.  Only what the own
+ * transaction has written can be rolled back without any of them being changed.
  */
 static struct
 {
@@ -69,6 +70,9 @@ static struct
 	uint32		xcnt;
 	int32		subxcnt;
 	CommandId	curcid;
+	/* of whose changes it may be made up, which may be rolled back: 0 if nothing was written */
+	TransactionId writer;
+	SubTransactionId level;
 } kept;
 
 static bool planned = false;	/* a plan of this session depends on the caller's roles */
@@ -83,11 +87,20 @@ visible_roles_changed(void)
 	planned = false;
 }
 
+static SubTransactionId
+level_of(TransactionId writer)
+{
+	return TransactionIdIsValid(writer) ? GetCurrentSubTransactionId() : InvalidSubTransactionId;
+}
+
 static bool
 kept_for(Oid caller, Snapshot snapshot)
 {
+	TransactionId writer = GetTopTransactionIdIfAny();
+
 	return kept.ids != 0 && kept.caller == caller && kept.xmin == snapshot->xmin && kept.xmax == snapshot->xmax &&
-		kept.xcnt == snapshot->xcnt && kept.subxcnt == snapshot->subxcnt && kept.curcid == snapshot->curcid;
+		kept.xcnt == snapshot->xcnt && kept.subxcnt == snapshot->subxcnt && kept.curcid == snapshot->curcid &&
+		kept.writer == writer && kept.level == level_of(writer);
 }
 
 /* in the session's memory until the next call */
@@ -120,6 +133,8 @@ caller_ids(void)
 	kept.xcnt = snapshot->xcnt;
 	kept.subxcnt = snapshot->subxcnt;
 	kept.curcid = snapshot->curcid;
+	kept.writer = GetTopTransactionIdIfAny();
+	kept.level = level_of(kept.writer);
 	return kept.ids;
 }
 
@@ -299,7 +314,8 @@ wanted_by(Node *node, Node *target)
 		Node	   *left = strip(linitial(clause->args));
 		Node	   *right = strip(lsecond(clause->args));
 
-		if (clause->opno == TEXT_EQUAL ||
+		/* a collation for which different texts are equal wants others too */
+		if ((clause->opno == TEXT_EQUAL && get_collation_isdeterministic(clause->inputcollid)) ||
 			get_op_opfamily_strategy(clause->opno, INTEGER_BTREE_FAM_OID) == BTEqualStrategyNumber)
 			found = equal(left, target) ? right : equal(right, target) ? left : NULL;
 		if (found != NULL && (contain_var_clause(found) || contain_volatile_functions(found)))

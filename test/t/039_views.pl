@@ -269,6 +269,28 @@ is($node->safe_psql('postgres', q{
 }), join("\n", ($all) x 6, 108, 0, $all, 0, $all, (0) x 6, '', $small, '', 0, 108, 0), 'a plan that is kept shows what the role may see now');
 
 is($node->safe_psql('postgres', q{
+	begin isolation level repeatable read;
+	select count(*) > 0 from taskex.tasks;
+	savepoint a;
+	select taskex.update_user('small1', '{"db_role": "nobody"}');
+	set local role nobody; select count(*) from taskex.tasks;
+	rollback to a;
+	set local role nobody; select count(*) from taskex.tasks;
+	rollback;
+}), join("\n", 't', '', $small, 0), 'what was rolled back is not seen, also under one snapshot');
+
+SKIP:
+{
+	skip 'no ICU', 1 if $node->safe_psql('postgres', q{select count(*) from pg_collation where collprovider = 'i'}) == 0;
+	$node->safe_psql('postgres', q{
+		create collation any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+		select taskex.register_user('ACME', '{}', 'p3');
+	});
+	is($node->safe_psql('postgres', q{set role page; select count(*) from taskex.tasks where requester = 'ACME' collate any_case}), 108,
+		'a collation for which several logins are equal finds all of them');
+}
+
+is($node->safe_psql('postgres', q{
 	begin;
 	select taskex.register_user('late', '{}', 'p3') > 0;
 	prepare late as select partition from taskex.users where login = 'late';
