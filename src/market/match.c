@@ -199,15 +199,28 @@ numbers_equal(Numeric a, Numeric b, const Rule *rule)
 						   rule->tolerance) <= 0;
 }
 
+/* case takes a character to another of at most so many times the bytes */
+#define CASE_GROWTH 4
+
 static bool
 texts_equal(const JsonbValue *a, const JsonbValue *b, const Rule *rule)
 {
+	char	   *lower[2];
+	bool		equal;
+
 	if (a->val.string.len == b->val.string.len &&
 		memcmp(a->val.string.val, b->val.string.val, a->val.string.len) == 0)
 		return true;
-	return rule->ignore_case &&
-		strcmp(str_tolower(a->val.string.val, a->val.string.len, DEFAULT_COLLATION_OID),
-			   str_tolower(b->val.string.val, b->val.string.len, DEFAULT_COLLATION_OID)) == 0;
+	/* a long text may be compared with each of 1000 short ones */
+	if (!rule->ignore_case ||
+		Max(a->val.string.len, b->val.string.len) / CASE_GROWTH > Min(a->val.string.len, b->val.string.len))
+		return false;
+	lower[0] = str_tolower(a->val.string.val, a->val.string.len, DEFAULT_COLLATION_OID);
+	lower[1] = str_tolower(b->val.string.val, b->val.string.len, DEFAULT_COLLATION_OID);
+	equal = strcmp(lower[0], lower[1]) == 0;
+	pfree(lower[0]);
+	pfree(lower[1]);
+	return equal;
 }
 
 static bool values_equal(const JsonbValue *a, const JsonbValue *b, const Rule *rule);

@@ -157,6 +157,12 @@ SELECT performer, state FROM taskex.task_results('go_req', :g) ORDER BY performe
 SELECT d.login, r.agreed, r.compared FROM _taskex.reliability r JOIN _taskex.directory d ON d.user_id = r.performer_id WHERE r.task_type_id = :free ORDER BY 1;
 SELECT * FROM pg_temp.broken;
 
+-- a long answer takes no longer because there are many short right ones
+SET statement_timeout = '5s';
+SELECT trunc(_taskex.answer_score(to_jsonb(repeat('Xy', 2000000) || n), jsonb_agg(repeat('A', n) || i), '{"any": true, "ignore_case": true}')) AS score
+    FROM generate_series(1, 1000) i, (VALUES (1), (2)) n (n) GROUP BY n ORDER BY n;
+RESET statement_timeout;
+
 -- their time ends as that of others, and all money comes back
 SET taskex.clock = '2107-03-01 00:00:00+00';
 SELECT what, count > 0 AS some FROM taskex.run_due() WHERE what LIKE ANY ('{leases%,tasks%}') ORDER BY 1;
