@@ -27,6 +27,7 @@ autovacuum = off
 shared_buffers = 256MB
 max_wal_size = 4GB
 taskex.conductor = off
+taskex.supply_interval = 0
 });
 make_partitions($node, 2, in_place => 1);
 my $type = make_market($node);
@@ -115,6 +116,51 @@ my $held = hold('select count(*) from _taskex.task where false;');
 rounds_are_equal('just open', $rounds, $tasks, 'false');
 let_go($held, 'rollback');
 ok_checks($node, 'postgres', 'just open');
+
+# from what is at hand for a group, which is leased again and again
+$node->safe_psql('postgres', 'alter system set taskex.supply = on');
+$node->reload;
+$node->safe_psql('postgres', q{
+	create procedure work_at_hand(n int, type bigint) language plpgsql as $$
+	declare
+		a taskex.assignment;
+	begin
+		for i in 1 .. n / 200 loop
+			perform count(*) from taskex.create_tasks('req', type, array_fill('{"question": 1}'::jsonb, array[200]));
+			commit;
+			perform taskex.replenish(name) from taskex.performer_groups where is_default;
+			commit;
+			for k in 1 .. 200 loop
+				select * into strict a from taskex.accept_next('p' || 1 + k % 8, type);
+				commit;
+				perform taskex.submit_assignment('p' || 1 + k % 8, a.assignment_id, '{"answer": 1}', a.lease_token);
+				commit;
+			end loop;
+		end loop;
+	end $$;
+});
+my $kept = $node->safe_psql('postgres', q{select taskex.create_task_type('req', 'At hand', 0.5)});
+my $at_hand = sub {
+	my @touched = grep { /\d/ } split /\s+/, $node->safe_psql('postgres', qq{
+		set synchronous_commit = off;
+		$touched;
+		call work_at_hand($_[0], $kept);
+		select from taskex.run_due();
+		$touched});
+	return ($touched[1] - $touched[0]) / $_[0];
+};
+$at_hand->($tasks / 2) for 1 .. 2;
+$held = hold('select count(*) from _taskex.task where false;');
+my @buffers = map { $at_hand->($tasks / 2) } 1 .. $rounds;
+note('at hand: buffers a task ' . join(' ', map { sprintf '%.1f', $_ } @buffers));
+cmp_ok($buffers[-1], '<=', 1.15 * $buffers[0], 'at hand: the last round touches no more than the first');
+cmp_ok($node->safe_psql('postgres', "select avg((group_lease_id is not null)::int) from _taskex.assignment where task_type_id = $kept"), '>', 0.8,
+	'at hand: most were');
+let_go($held, 'rollback');
+ok_checks($node, 'postgres', 'at hand');
+$node->safe_psql('postgres', 'alter system set taskex.supply = off');
+$node->reload;
+$node->safe_psql('postgres', 'select taskex.replenish(name) from taskex.performer_groups');
 
 # transactions that hold something of the market itself; what they did is undone
 # or comes true when they end
