@@ -76,15 +76,16 @@ sub copy_in
 	close $copy or die "COPY failed\n";
 }
 
-# create_exchange(DATABASE, PARTITIONS): a new database with the extension and
-# partitions p1.., each in a tablespace of its own if TASKEX_TABLESPACES, a
+# create_exchange(DATABASE, PARTITIONS, SETTING...): a new database with these settings, the
+# extension and partitions p1.., each in a tablespace of its own if TASKEX_TABLESPACES, a
 # directory of the server, is set and has room. Everything after speaks to it.
 sub create_exchange
 {
-	my ($db, $partitions) = @_;
+	my ($db, $partitions, @settings) = @_;
 	my $dir = $ENV{TASKEX_TABLESPACES} // '';
 	run_sql_in('postgres', qq{drop database if exists "$db" with (force)});
 	run_sql_in('postgres', qq{create database "$db"});
+	run_sql_in('postgres', qq{alter database "$db" set $_}) for @settings;
 	$ENV{PGDATABASE} = $db;
 	run_sql('create extension taskex');
 	my %known = map { $_->[0] => 1 } rows_of('select spcname from pg_tablespace');
