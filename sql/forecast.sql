@@ -85,7 +85,7 @@ time, the supplier, within a minute of what it counts: later ones count in the s
 -- As _taskex.decayed(), with five minutes in the place of the hour.
 CREATE FUNCTION _taskex.pace_left(pace float8, since interval) RETURNS float8
     LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
-    'SELECT CASE WHEN since > interval ''10 hours'' THEN 0 ELSE pace * exp(-greatest(extract(epoch FROM since), 0)::float8 / 300) END';
+    'SELECT CASE WHEN since > interval ''10 hours'' OR pace < 1e-200 THEN 0 ELSE pace * exp(-greatest(extract(epoch FROM since), 0)::float8 / 300) END';
 COMMENT ON FUNCTION _taskex.pace_left(float8, interval) IS
     'What is left of the pace of the last minutes after a time; a time below 0 counts as none.';
 

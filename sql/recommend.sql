@@ -36,7 +36,7 @@ SELECT pg_catalog.pg_extension_config_dump('_taskex.appeal', '');
 
 CREATE FUNCTION _taskex.faded(n float8, since interval) RETURNS float8
     LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
-    'SELECT CASE WHEN since > interval ''300 days'' THEN 0 ELSE n * exp(-greatest(extract(epoch FROM since), 0)::float8 / 604800) END';
+    'SELECT CASE WHEN since > interval ''300 days'' OR n < 1e-200 THEN 0 ELSE n * exp(-greatest(extract(epoch FROM since), 0)::float8 / 604800) END';
 COMMENT ON FUNCTION _taskex.faded(float8, interval) IS
     'What is left of a count after a time, with a time constant of one week; a time below 0 counts as none.';
 

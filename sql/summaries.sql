@@ -97,9 +97,10 @@ INSERT INTO _taskex.child_table VALUES
 -- tau it estimates the rate of events; the sum is kept up to date by decaying it
 -- when something is added. Cormode, Korn, Tirthapura: Exponentially decayed
 -- aggregates on data streams (ICDE 2008), section 1; tau is one hour here.
+-- What is next to nothing is none: PostgreSQL takes a product that is too small for an error.
 CREATE FUNCTION _taskex.decayed(rate float8, since interval) RETURNS float8
     LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
-    'SELECT CASE WHEN since > interval ''100 hours'' THEN 0 ELSE rate * exp(-greatest(extract(epoch FROM since), 0)::float8 / 3600) END';
+    'SELECT CASE WHEN since > interval ''100 hours'' OR rate < 1e-200 THEN 0 ELSE rate * exp(-greatest(extract(epoch FROM since), 0)::float8 / 3600) END';
 COMMENT ON FUNCTION _taskex.decayed(float8, interval) IS
     'What is left of a decayed hourly rate after a time; a time below 0 counts as none.';
 

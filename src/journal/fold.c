@@ -232,7 +232,7 @@ decayed(double rate, TimestampTz from, TimestampTz upto)
 {
 	if (rate == 0 || upto <= from)
 		return rate;
-	if (upto - from > 100 * USECS_PER_HOUR)
+	if (rate < 1e-200 || upto - from > 100 * USECS_PER_HOUR)
 		return 0;
 	return rate * exp(-(double) (upto - from) / USECS_PER_HOUR);
 }

@@ -77,6 +77,12 @@ SELECT * FROM taskex.check_market() WHERE check_name = 'journal';
 ROLLBACK;
 -- a rate decays by its time constant, and does not grow when a clock goes back
 SELECT round(_taskex.decayed(8, interval '1 hour')::numeric, 4) AS hour, _taskex.decayed(8, interval '-1 hour') AS back, _taskex.decayed(8, interval '1 year') AS year;
+-- also what is touched for years ends at nothing
+WITH RECURSIVE r (n, decayed, faded, pace) AS (
+    SELECT 0, 8::float8, 8::float8, 8::float8
+    UNION ALL SELECT n + 1, _taskex.decayed(decayed, '7 hours'), _taskex.faded(faded, '40 days'), _taskex.pace_left(pace, '1 hour')
+    FROM r WHERE n < 300
+) SELECT min(decayed) AS decayed, min(faded) AS faded, min(pace) AS pace FROM r;
 
 -- one transaction -----------------------------------------------------------
 BEGIN;
