@@ -5,10 +5,10 @@ SET client_min_messages = warning;
 SET taskex.clock = '2125-01-01 00:00:00+00';
 SET timezone = 'UTC';
 SELECT taskex.add_partition('forecast_1') > 0 AS one, taskex.add_partition('forecast_2') > 0 AS two;
-SELECT taskex.register_user('f_req', partition => 'forecast_2') > 0 AS req, taskex.register_user('f_ann', partition => 'forecast_1') > 0 AS ann,
+SELECT taskex.register_user('f_own', partition => 'forecast_2') > 0 AS req, taskex.register_user('f_ann', partition => 'forecast_1') > 0 AS ann,
     taskex.register_user('f_bob', partition => 'forecast_1') > 0 AS bob, taskex.register_user('f_cid', partition => 'forecast_1') > 0 AS cid;
 CREATE TEMP TABLE kind (name text PRIMARY KEY, id bigint);
-INSERT INTO kind SELECT n, taskex.create_task_type('f_req', 'Forecast ' || n, 0) FROM unnest(ARRAY['often', 'seldom', 'never', 'new']) n;
+INSERT INTO kind SELECT n, taskex.create_task_type('f_own', 'Forecast ' || n, 0) FROM unnest(ARRAY['often', 'seldom', 'never', 'new']) n;
 CREATE FUNCTION pg_temp.kind(which text) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT id FROM kind WHERE name = which';
 CREATE FUNCTION pg_temp.team() RETURNS int LANGUAGE sql STABLE AS 'SELECT _taskex.group_id(''partition:forecast_1'')';
 CREATE FUNCTION pg_temp.targets() RETURNS TABLE (title text, target int, expected numeric, declared numeric, active int, soon int, trial boolean) LANGUAGE sql AS $$
@@ -109,7 +109,7 @@ SELECT taskex.acceptance_probability('partition:forecast_2', ARRAY[pg_temp.kind(
 
 -- performers: who works now, who is likely to come
 SET taskex.clock = '2125-01-01 01:30:00+00';
-INSERT INTO kind SELECT 'task ' || n, taskex.create_task('f_req', pg_temp.kind('seldom'), '1', 9, '30 days') FROM generate_series(1, 2) n;
+INSERT INTO kind SELECT 'task ' || n, taskex.create_task('f_own', pg_temp.kind('seldom'), '1', 9, '30 days') FROM generate_series(1, 2) n;
 CREATE FUNCTION pg_temp.work(who text, task text) RETURNS void LANGUAGE sql AS
     $$ SELECT taskex.submit_assignment(who, (taskex.accept_task(who, pg_temp.kind(task))).assignment_id, '1') $$;
 SELECT pg_temp.work('f_cid', 'task 1');
@@ -175,14 +175,14 @@ SELECT count(*) AS gone FROM _taskex.declared_accepts(_taskex.now(), 3600);
 SELECT taskex.set_preferences('f_cid', '{}');
 
 -- types that the group has not met: some are kept once it works
-INSERT INTO kind VALUES ('task 3', taskex.create_task('f_req', pg_temp.kind('new'), '1'));
+INSERT INTO kind VALUES ('task 3', taskex.create_task('f_own', pg_temp.kind('new'), '1'));
 SELECT count(*) > 0 AS ran FROM taskex.run_due();
 -- (tests before this one may have supplied more at later times)
 UPDATE _taskex.catalogue SET supplied_at = '2300-01-01' WHERE task_type_id = pg_temp.kind('new');
 SELECT _taskex.count_accepts(pg_temp.team(), pg_temp.kind('often'), _taskex.now(), 60);
 SELECT _taskex.compute_targets() > 0 AS written;
 SELECT title, target > 0 AS some, trial FROM pg_temp.targets() WHERE title ~ 'new|often';
-SELECT taskex.expire_task('f_req', pg_temp.kind('task 3'));
+SELECT taskex.expire_task('f_own', pg_temp.kind('task 3'));
 -- no more than the group may have
 SELECT taskex.update_group('partition:forecast_1', '{"max_slots": 5}');
 SELECT _taskex.compute_targets(pg_temp.team()) > 0 AS written;
