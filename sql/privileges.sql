@@ -233,6 +233,7 @@ GRANT EXECUTE ON FUNCTION
     taskex.drop_node(text),
     taskex.drop_partition(text),
     taskex.remove_group_members(text, text[]),
+    taskex.propose_moves(int),
     taskex.prune(text, interval, int),
     taskex.resolve_dispute(bigint, boolean, text),
     taskex.resume_node(text),
@@ -255,7 +256,7 @@ GRANT EXECUTE ON FUNCTION
     TO taskex_admin;
 
 GRANT SELECT ON taskex.activity, taskex.failed_acts, taskex.health, taskex.nodes, taskex.partitions TO taskex_admin;
-GRANT SELECT ON taskex.group_members, taskex.performer_groups, taskex.supplies, taskex.supply_history TO taskex_admin;
+GRANT SELECT ON taskex.group_members, taskex.hot_spots, taskex.performer_groups, taskex.supplies, taskex.supply_history TO taskex_admin;
 GRANT EXECUTE ON FUNCTION _taskex.supply_list() TO taskex_admin;
 GRANT EXECUTE ON FUNCTION _taskex.at_hand(bigint) TO taskex_user;
 GRANT SELECT ON taskex.payouts TO taskex_admin;

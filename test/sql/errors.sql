@@ -145,6 +145,7 @@ INSERT INTO good_call VALUES
     ('drain_node', ARRAY['''local''']), ('drain_partition', ARRAY['''errors_1''']),
     ('drop_budget', ARRAY['''e_req''', '''none''', 'NULL']), ('drop_fee', ARRAY['0']),
     ('replenish', ARRAY['''partition:errors_1''']), ('wait_for_task', ARRAY['''e_per''', '''0 s''', 'NULL']),
+    ('propose_moves', ARRAY['10']),
     ('create_group', ARRAY['''e_group''', 'ARRAY[''e_per'']', 'NULL', 'ARRAY[''errors_1'']', '''shared''', '1', 'NULL', 'NULL', 'NULL']),
     ('update_group', ARRAY['''partition:errors_1''', '''{"weight": 2}''']), ('drop_group', ARRAY['''nothing''']),
     ('add_group_members', ARRAY['''nothing''', 'ARRAY[''e_per'']']), ('remove_group_members', ARRAY['''nothing''', 'ARRAY[''e_per'']']),
@@ -291,7 +292,7 @@ INSERT INTO bad_call (call) VALUES
     ('accept_next(''e_oth'', pg_temp.id(''type''), 1001)'), ('statement(''e_req'', NULL, 0)'), ('statement(''e_req'', NULL, -5)'),
     -- searches
     ('recommend_tasks(''e_oth'', 0)'), ('recommend_tasks(''e_oth'', 101)'), ('recommend_tasks(''e_nobody'')'), ('send_recommendations(''-1 day'')'), ('send_recommendations(''1 day'', 0)'),
-    ('search_tasks(''e_oth'', max_rows => 0)'), ('search_tasks(''e_oth'', max_rows => 1001)'), ('search_tasks(''e_oth'', skip => -1)'), ('search_tasks(''e_oth'', skip => 1001)'),
+    ('propose_moves(0)'), ('propose_moves(1001)'), ('search_tasks(''e_oth'', max_rows => 0)'), ('search_tasks(''e_oth'', max_rows => 1001)'), ('search_tasks(''e_oth'', skip => -1)'), ('search_tasks(''e_oth'', skip => 1001)'),
     ('search_tasks(''e_oth'', sort => ''best'')'), ('search_tasks(''e_oth'', sort => ''relevance'')'), ('search_tasks(''e_oth'', ''"'', sort => ''relevance'')'),
     ('search_tasks(''e_oth'', ''& | ! ( " '''' \ <-> :*'')'), ('search_tasks(''e_oth'', repeat(''w'', 1001))'), ('search_tasks(''e_oth'', from_requester => ''e_nobody'')'),
     ('search_tasks(''e_oth'', min_reward => ''NaN'')'), ('search_tasks(''e_oth'', min_reward => ''-Infinity'', max_reward => ''Infinity'')'), ('search_tasks(''e_oth'', task_types => ''{NULL,-1}'')'),
