@@ -276,7 +276,7 @@ BEGIN
     IF array_position(logins, NULL) IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'members must not contain nulls';
     ELSIF NOT _taskex.keep_group(grp) THEN
-        PERFORM _taskex.fail('unknown_group', 'the group does not exist any more', 'It was dropped at this moment.');
+        PERFORM _taskex.fail('unknown_group', 'the group does not exist', 'It was dropped at this moment.');
     END IF;
     INSERT INTO _taskex.group_member AS m SELECT DISTINCT _taskex.user_id(l), $1, 'listed' FROM unnest(logins) l ORDER BY 1
         ON CONFLICT (user_id, group_id) DO UPDATE SET origin = 'listed' WHERE m.origin <> 'listed';
@@ -359,6 +359,9 @@ BEGIN
         id := _taskex.explicit_group(name, 'Changing the selector');
     END IF;
     SELECT * INTO g FROM _taskex.performer_group p WHERE p.group_id = id FOR UPDATE;
+    IF NOT FOUND THEN
+        PERFORM _taskex.fail('unknown_group', format('group "%s" does not exist', name), 'It was dropped at this moment.');
+    END IF;
     IF changes ? 'selector' THEN
         g.selector := nullif(changes -> 'selector', 'null');
     END IF;
