@@ -53,17 +53,19 @@ CREATE FUNCTION _taskex.magnitude(n bigint) RETURNS smallint LANGUAGE sql IMMUTA
 $$;
 COMMENT ON FUNCTION _taskex.magnitude(bigint) IS 'Four times the binary logarithm of a number, rounded down: steps of 19 %. -1 of 0 and less.';
 
-CREATE FUNCTION _taskex.shelf_is_live(task_type_id bigint, partition_id int) RETURNS boolean
+CREATE FUNCTION _taskex.shelf_is_live(task_type_id bigint, partition_id int, performer_id bigint = 0) RETURNS boolean
     LANGUAGE C VOLATILE STRICT COST 10 AS 'MODULE_PATHNAME', 'taskex_shelf_is_live';
-COMMENT ON FUNCTION _taskex.shelf_is_live(bigint, int) IS
-'Is there something to be had of the task type on the partition, as far as the feed knows? Where it does not (on a
+COMMENT ON FUNCTION _taskex.shelf_is_live(bigint, int, bigint) IS
+'Is there something to be had of the task type on the partition, as far as the feed knows, or at hand for the performer
+(0: for anybody)? Where the feed does not know (on a
 standby, or if taskex.feed_size is too small for all shelves): true.';
 
-CREATE FUNCTION _taskex.glance(task_type_id bigint, partition_id int, requester_id bigint, last_task_id bigint,
+CREATE FUNCTION _taskex.glance(task_type_id bigint, partition_id int, requester_id bigint, last_task_id bigint, performer_id bigint = 0,
         OUT task_id bigint, OUT slots bigint, OUT exact boolean)
     RETURNS record LANGUAGE C VOLATILE STRICT COST 1000 AS 'MODULE_PATHNAME', 'taskex_glance';
-COMMENT ON FUNCTION _taskex.glance(bigint, int, bigint, bigint) IS
-'Looks at the first tasks (some 64) that the feed would give out of a type on a partition. Result: the first one of
+COMMENT ON FUNCTION _taskex.glance(bigint, int, bigint, bigint, bigint) IS
+'Looks at the first tasks (some 64) that the feed would give out of a type on a partition, and at what of them is at
+hand for the performer (256 tasks; performer 0: for anybody). Result: the first one of
 the requester that can be had, or his last_task_id if that can, or NULL; how many slots are free among those that
 were looked at, and whether (exact) these are all.';
 
@@ -222,7 +224,7 @@ DECLARE
     -- $1 performer, $2 query, $3 min_reward, $4 max_reward, $5 requester, $6 task types, $7 guard, $8 location,
     -- $9 device, $10 max_rows, $11 skip
     conditions text := 'c.magnitude >= 0 AND c.requester_id <> $1';
-    tests constant text := '_taskex.shelf_is_live(c.task_type_id, c.partition_id)'
+    tests constant text := '_taskex.shelf_is_live(c.task_type_id, c.partition_id, $1)'
         ' AND _taskex.may_find($1, c.requester_id, c.task_type_id, $7, $8, $9)';
     ordering text;
     found text;
@@ -258,7 +260,7 @@ BEGIN
         ' _taskex.amount(f.reward), f.keywords, f.lease, CASE WHEN g.exact THEN g.slots ELSE f.slots - f.used END, f.supplied_at,'
         ' m.missing = ''[]'', m.missing, g.task_id'
         ' FROM (%s) f,'
-        ' LATERAL _taskex.glance(f.task_type_id, f.partition_id, f.requester_id, f.last_task_id) g,'
+        ' LATERAL _taskex.glance(f.task_type_id, f.partition_id, f.requester_id, f.last_task_id, $1) g,'
         ' LATERAL (SELECT _taskex.missing($1, f.requester_id, f.task_type_id, $8, $9)) m (missing)'
         ' WHERE NOT g.exact OR g.slots > 0 LIMIT $10 OFFSET $11', found);
 END $$;
@@ -355,9 +357,10 @@ DECLARE
 BEGIN
     FOR home IN SELECT p.partition_id FROM _taskex.partition p
             WHERE p.node_id = 0 AND preview.task_id > 0 AND p.partition_id % 1024 = preview.task_id % 1024 LOOP
-        EXECUTE format('SELECT task_id, abs(task_type_id) AS type, task_type_id < 0 AS golden, requester_id, reward, expires_at, input, performers - live AS free,'
-            ' state = ''open'' AND live < coalesce(wanted, performers) AND expires_at > _taskex.now() AS available'
-            ' FROM _taskex.task_%s WHERE task_id = $1', home) INTO t USING preview.task_id;
+        EXECUTE format('SELECT task_id, abs(task_type_id) AS type, task_type_id < 0 AS golden, requester_id, reward, expires_at, input,'
+            ' performers - live + _taskex.at_hand(task_id) AS free, state = ''open'' AND expires_at > _taskex.now()'
+            ' AND (live < coalesce(wanted, performers) OR _taskex.offered(task_id, $2) > 0) AS available'
+            ' FROM _taskex.task_%s WHERE task_id = $1', home) INTO t USING preview.task_id, performer;
         EXIT WHEN t.task_id IS NOT NULL;
     END LOOP;
     IF t IS NULL OR t.task_id IS NULL THEN

@@ -522,6 +522,11 @@ CREATE FUNCTION _taskex.at_hand(task_id bigint) RETURNS int
     LANGUAGE C VOLATILE STRICT COST 10 AS 'MODULE_PATHNAME', 'taskex_at_hand';
 COMMENT ON FUNCTION _taskex.at_hand(bigint) IS 'Slots of a task that are at hand for groups: counted as live, and free.';
 
+CREATE FUNCTION _taskex.offered(task_id bigint, performer_id bigint) RETURNS int
+    LANGUAGE C VOLATILE STRICT COST 10 AS 'MODULE_PATHNAME', 'taskex_offered';
+COMMENT ON FUNCTION _taskex.offered(bigint, bigint) IS
+    'Slots of a task that are at hand and can be had by the performer: his groups'', and those that others share.';
+
 -- what supply_count() calls for each supply; forecast.sql has the targets
 CREATE FUNCTION _taskex.wanted_slots(group_id int, task_type_id bigint, pace float8) RETURNS int
     LANGUAGE plpgsql STABLE AS $$

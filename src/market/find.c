@@ -14,6 +14,7 @@
 #include "market/market.h"
 #include "market/place.h"
 #include "market/shelf.h"
+#include "market/source.h"
 
 #include "access/transam.h"
 #include "access/xact.h"
@@ -42,8 +43,19 @@
 /* open assignments below the floor that are remembered, two in a place */
 #define QUEUE_OPEN_MAX 16
 
+/* what is at hand, apart from the shelves */
+static SourceGlance
+glance_at_hand(int64 performer, int64 task_type, int32 partition, int64 requester)
+{
+	SourceGlance seen = {.whole = true};
+
+	if (task_source)
+		task_source->glance(performer, task_type, partition, requester, &seen);
+	return seen;
+}
+
 bool
-find_is_live(int64 task_type, int32 partition)
+find_is_live(int64 task_type, int32 partition, int64 performer)
 {
 	bool		idle;
 
@@ -52,16 +64,16 @@ find_is_live(int64 task_type, int32 partition)
 		return true;
 	if (feed_known_shelf(task_type, partition, &idle) == NULL)
 		return feed_crowded();
-	return !idle;
+	return !idle || glance_at_hand(performer, task_type, partition, 0).slots > 0;
 }
 
 PG_FUNCTION_INFO_V1(taskex_shelf_is_live);
 
-/* shelf_is_live(task_type_id, partition_id) -> boolean */
+/* shelf_is_live(task_type_id, partition_id, performer_id) -> boolean */
 Datum
 taskex_shelf_is_live(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(find_is_live(PG_GETARG_INT64(0), PG_GETARG_INT32(1)));
+	PG_RETURN_BOOL(find_is_live(PG_GETARG_INT64(0), PG_GETARG_INT32(1), PG_GETARG_INT64(2)));
 }
 
 /* ---- a glance at a shelf ---- */
@@ -172,7 +184,7 @@ read_window(Glance *glance, int n)
 
 PG_FUNCTION_INFO_V1(taskex_glance);
 
-/* glance(task_type_id, partition_id, requester_id, last_task_id) -> (task_id, slots, exact) */
+/* glance(task_type_id, partition_id, requester_id, last_task_id, performer_id) -> (task_id, slots, exact) */
 Datum
 taskex_glance(PG_FUNCTION_ARGS)
 {
@@ -197,6 +209,15 @@ taskex_glance(PG_FUNCTION_ARGS)
 			glance.first = last;
 	}
 	spi_end(&scope);
+	if (!RecoveryInProgress())
+	{
+		SourceGlance seen = glance_at_hand(PG_GETARG_INT64(4), glance.task_type, glance.partition, glance.requester);
+
+		if (seen.first != 0 && (glance.first == 0 || seen.first < glance.first))
+			glance.first = seen.first;
+		glance.slots += seen.slots;
+		glance.whole &= seen.whole;
+	}
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");

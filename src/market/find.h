@@ -7,7 +7,10 @@
 
 #include "postgres.h"
 
-/* is there something on the shelf, as far as shared memory knows? */
-extern bool find_is_live(int64 task_type, int32 partition);
+/*
+ * Is there something on the shelf, or at hand for the performer (0: for anybody),
+ * as far as shared memory knows?
+ */
+extern bool find_is_live(int64 task_type, int32 partition, int64 performer);
 
 #endif							/* TASKEX_FIND_H */

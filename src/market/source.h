@@ -36,6 +36,13 @@ typedef enum SourceAnswer
 	SOURCE_EXCLUSIVE			/* kept for others alone */
 } SourceAnswer;
 
+typedef struct SourceGlance
+{
+	int64		first;			/* the task with the lowest id that was seen; 0: none */
+	int64		slots;			/* of what was seen */
+	bool		whole;			/* that is all */
+} SourceGlance;
+
 typedef struct SourceScan SourceScan;
 
 typedef struct TaskSource
@@ -64,6 +71,12 @@ typedef struct TaskSource
 	 * be lowered by that.
 	 */
 	int32		(*recall) (int64 task_id);
+
+	/*
+	 * Looks at what is at hand of the type on the partition, for the performer (0:
+	 * for anybody) and of the requester (0: of any).
+	 */
+	void		(*glance) (int64 performer, int64 task_type, int32 partition, int64 requester, SourceGlance *seen);
 
 	/* at the end of a transaction: so many tasks may be had on a shelf; cannot fail */
 	void		(*appeared) (int64 tasks);

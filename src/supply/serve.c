@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "supply/supply.h"
+#include "base/clock.h"
 #include "base/guc.h"
 #include "infra/spi.h"
 #include "market/eligible.h"
@@ -16,6 +17,7 @@
 #include "supply/wait.h"
 
 #include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 
 /* supplies that are compared */
@@ -240,4 +242,38 @@ recall(int64 task_id)
 	return slots;
 }
 
-const TaskSource supply_source = {begin, next, refuse, others, missed, take, recall, wait_appeared};
+/* performer 0: NULL, for anybody */
+static const Groups *
+groups_of_id(int64 performer)
+{
+	UserHome	home;
+
+	if (performer == 0)
+		return NULL;
+	directory_home_by_id(performer, &home);
+	return groups_of(&home);
+}
+
+static void
+glance(int64 performer, int64 task_type, int32 partition, int64 requester, SourceGlance *seen)
+{
+	supply_require_loaded();
+	if (stock_any())
+		stock_glance(groups_of_id(performer), task_type, partition, requester, clock_now(), seen);
+}
+
+PG_FUNCTION_INFO_V1(taskex_offered);
+
+/* _taskex.offered(task_id, performer_id) -> int */
+Datum
+taskex_offered(PG_FUNCTION_ARGS)
+{
+	int32		slots = 0;
+
+	supply_require_loaded();
+	if (stock_any())
+		slots = stock_offered(groups_of_id(PG_GETARG_INT64(1)), PG_GETARG_INT64(0), clock_now());
+	PG_RETURN_INT32(slots);
+}
+
+const TaskSource supply_source = {begin, next, refuse, others, missed, take, recall, glance, wait_appeared};

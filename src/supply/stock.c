@@ -1229,6 +1229,81 @@ stock_held(int64 task_id)
 	return held;
 }
 
+/* may members of the groups have what is in the supply? */
+static bool
+is_for(const Supply *supply, const Groups *groups)
+{
+	if (groups == NULL || !supply->exclusive)
+		return true;
+	for (int i = 0; i < groups->count; i++)
+		if (groups->ids[i] == supply->group)
+			return true;
+	return false;
+}
+
+static bool
+is_over(const Entry *entry, TimestampTz now)
+{
+	return entry->expires <= now || batches[entry->batch].lease_until <= now;
+}
+
+/* entries that a glance looks at */
+#define GLANCE_ENTRIES 256
+
+void
+stock_glance(const Groups *groups, int64 task_type, int32 partition, int64 requester,
+			 TimestampTz now, SourceGlance *seen)
+{
+	uint32		realm = realm_current()->serial;
+	int			left = GLANCE_ENTRIES;
+
+	LWLockAcquire(lock, LW_SHARED);
+	for (int32 n = 0; n < header->used_supplies && left > 0; n++)
+	{
+		const Supply *supply = &supplies[n];
+
+		if (supply->realm != realm || supply->task_type != task_type || supply->ready == 0 || !is_for(supply, groups))
+			continue;
+		for (uint64 at = supply->head; at < supply->tail && left > 0; at++)
+		{
+			int32		i = ring_of(supply)[at % SUPPLY_RING];
+			const Entry *entry;
+
+			if (i < 0)
+				continue;
+			left--;
+			entry = entry_at(i);
+			if (entry->ready == 0 || batches[entry->batch].partition != partition ||
+				(requester != 0 && entry->requester != requester) || is_over(entry, now))
+				continue;
+			seen->slots += entry->ready;
+			if (seen->first == 0 || entry->task_id < seen->first)
+				seen->first = entry->task_id;
+		}
+	}
+	LWLockRelease(lock);
+	seen->whole = left > 0;
+}
+
+int32
+stock_offered(const Groups *groups, int64 task_id, TimestampTz now)
+{
+	uint32		realm = realm_current()->serial;
+	int32		slots = 0;
+
+	LWLockAcquire(lock, LW_SHARED);
+	for (int32 i = *task_chain(task_id); i >= 0; i = entry_at(i)->next)
+	{
+		const Entry *entry = entry_at(i);
+		const Supply *supply = supply_of(entry);
+
+		if (entry->task_id == task_id && supply->realm == realm && entry->in_ring && is_for(supply, groups) && !is_over(entry, now))
+			slots += entry->ready;
+	}
+	LWLockRelease(lock);
+	return slots;
+}
+
 /* accepts a second, as the last minutes were; a half counts what is a minute ago */
 #define PACE_HALF_LIFE (60.0 * USECS_PER_SEC)
 

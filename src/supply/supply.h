@@ -12,6 +12,7 @@
 #include "access/transam.h"
 #include "infra/shmem.h"
 #include "market/source.h"
+#include "supply/group.h"
 #include "utils/timestamp.h"
 
 /* places in a supply's ring; more than the tasks that it can have */
@@ -141,6 +142,17 @@ extern bool stock_pop(StockLook *look, SourceTask *task);
 /* is there one?  He may have it or not */
 extern bool stock_has(StockLook *look);
 extern void stock_refuse(void);
+
+/*
+ * Looks at what of the type is ready on the partition, of the requester (0: of
+ * any), for members of the groups or, if it is shared, for everybody; no groups
+ * (NULL): for whoever.
+ */
+extern void stock_glance(const Groups *groups, int64 task_type, int32 partition, int64 requester,
+						 TimestampTz now, SourceGlance *seen);
+
+/* slots of the task that the members of the groups may have */
+extern int32 stock_offered(const Groups *groups, int64 task_id, TimestampTz now);
 extern SourceAnswer stock_take(int64 performer, const int32 *groups, int group_count, int64 task_id,
 							   TimestampTz now, SourceTask *task);
 extern int	stock_recall(int64 task_id, SupplyReturn *returns, int max);
