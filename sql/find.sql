@@ -211,14 +211,15 @@ His own tasks, and types whose discovery is guarded from him, are not shown.
 Result: available: slots; exact if a look at the first 64 tasks of the type sees all of them, else as in
 taskex.task_catalogue. newest: to the minute. qualified: he may accept it; missing: what keeps him from it. task_id: one
 that can be had, or NULL if none was seen at a glance; he may have had it himself.
-By relevance the first 2000 that match can be found. New supplies appear after the
+By relevance the first 2000 that match can be found. With supplies on, what is at hand for his groups counts for up to a
+quarter more then, what is kept for others for up to a quarter less. New supplies appear after the
 conductor''s next round. Errors: unknown_user (TX001), invalid_parameter_value (22023).';
 
 -- The conditions that are asked for, and the order, in one statement of which the
 -- planner knows the values: it walks an index in the order asked for and tests the
 -- rest row by row, or begins with the words that are looked for.
 CREATE FUNCTION _taskex.search_statement(query tsquery, max_rows int, bounds boolean, of_requester boolean,
-        of_types boolean, sort text)
+        of_types boolean, sort text, favour boolean)
     RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     -- $1 performer, $2 query, $3 min_reward, $4 max_reward, $5 requester, $6 task types, $7 guard, $8 location,
@@ -247,7 +248,10 @@ BEGIN
         ELSE 'rank DESC, task_type_id, requester_id' END;
     found := format('SELECT c.*, y.title, y.description, y.keywords, y.lease, %s AS rank'
         ' FROM _taskex.catalogue c JOIN _taskex.task_type y USING (task_type_id) WHERE %s',
-        CASE sort WHEN 'relevance' THEN 'ts_rank(y.search, $2)' ELSE '0' END, conditions);
+        CASE WHEN sort <> 'relevance' THEN '0'
+            -- what is at hand for him comes before what is as relevant
+            WHEN favour THEN 'ts_rank(y.search, $2) * (1 + 0.25 * _taskex.supply_favour($1, c.task_type_id))'
+            ELSE 'ts_rank(y.search, $2)' END, conditions);
     IF sort = 'relevance' THEN
         -- all must be ranked, but only the first ones are tested
         found := format('SELECT * FROM (%s ORDER BY %s LIMIT 2000) c WHERE %s LIMIT $10 + $11 + 100', found, ordering, tests);
@@ -264,7 +268,7 @@ BEGIN
         ' LATERAL (SELECT _taskex.missing($1, f.requester_id, f.task_type_id, $8, $9)) m (missing)'
         ' WHERE NOT g.exact OR g.slots > 0 LIMIT $10 OFFSET $11', found);
 END $$;
-COMMENT ON FUNCTION _taskex.search_statement(tsquery, int, boolean, boolean, boolean, text) IS
+COMMENT ON FUNCTION _taskex.search_statement(tsquery, int, boolean, boolean, boolean, text, boolean) IS
 'The statement that search_tasks() runs, with parameters $1 to $11.';
 
 CREATE FUNCTION _taskex.check_range(name text, value bigint, low bigint, high bigint) RETURNS void LANGUAGE plpgsql AS $$
@@ -311,7 +315,7 @@ BEGIN
             MESSAGE = 'sort by relevance needs a query';
     END IF;
     RETURN QUERY EXECUTE _taskex.search_statement(words, max_rows, min_reward IS NOT NULL OR max_reward IS NOT NULL,
-            from_requester IS NOT NULL, task_types IS NOT NULL, ordering)
+            from_requester IS NOT NULL, task_types IS NOT NULL, ordering, current_setting('taskex.supply')::boolean)
         USING performer, words, _taskex.bound(min_reward, 0), _taskex.bound(max_reward, 9223372036854775807),
             CASE WHEN from_requester IS NOT NULL THEN _taskex.user_id(from_requester) END, task_types,
             CASE WHEN only_qualified THEN 'accept' ELSE 'discover' END, location, device, max_rows, skip;

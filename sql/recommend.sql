@@ -87,7 +87,8 @@ INSERT INTO _taskex.recommend_factor VALUES
     (9, 'volume', 0, 'how much is done of this type for this requester, in the last weeks (log)'),
     (10, 'busy', 0, 'how much of it is done in the last hour (log)'),
     (11, 'age', 0, 'hours since it began to be done (log)'),
-    (12, 'reward', 0, 'the reward (log)');
+    (12, 'reward', 0, 'the reward (log)'),
+    (13, 'supply', 0.25, 'what is at hand of the type for his groups: 1 if all that they are to have, down to -1 if it is kept for others alone; 0 without supplies');
 
 CREATE FUNCTION _taskex.logit_chances(weights float8[], "values" float8[]) RETURNS float8[]
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'taskex_logit_chances';
@@ -159,7 +160,8 @@ BEGIN
             (9, ln(1 + j.done)),
             (10, ln(1 + j.busy)),
             (11, ln(0.1 + greatest(coalesce(extract(epoch FROM now - j.began_at)::float8 / 3600, 0), 0))),
-            (12, ln(0.001 + a.reward / 1e9::float8))) v (position, value);
+            (12, ln(0.001 + a.reward / 1e9::float8)),
+            (13, _taskex.supply_favour(performer_id, a.type))) v (position, value);
     RETURN factors;
 END $$;
 COMMENT ON FUNCTION _taskex.weigh(bigint, text[], bigint[], bigint[], bigint[], timestamptz) IS

@@ -527,6 +527,18 @@ CREATE FUNCTION _taskex.offered(task_id bigint, performer_id bigint) RETURNS int
 COMMENT ON FUNCTION _taskex.offered(bigint, bigint) IS
     'Slots of a task that are at hand and can be had by the performer: his groups'', and those that others share.';
 
+CREATE FUNCTION _taskex.supply_level(performer bigint, task_type bigint) RETURNS real
+    LANGUAGE C VOLATILE STRICT COST 10 AS 'MODULE_PATHNAME', 'taskex_supply_level';
+COMMENT ON FUNCTION _taskex.supply_level(bigint, bigint) IS
+'What is at hand of a task type for the groups of a performer, as a share of what they are to have: 0 (nothing, or supplies are off) to 1. As of
+the first look in the statement.';
+
+CREATE FUNCTION _taskex.supply_favour(performer bigint, task_type bigint) RETURNS real
+    LANGUAGE C VOLATILE STRICT COST 10 AS 'MODULE_PATHNAME', 'taskex_supply_favour';
+COMMENT ON FUNCTION _taskex.supply_favour(bigint, bigint) IS
+'How much a task type is to be favoured in what is shown to a performer: 1 if his groups'' supplies of it are full, down to -1 if they have none
+and other groups have it for themselves, -0.5 if these share it; 0 if nobody has any, or supplies are off.';
+
 -- what supply_count() calls for each supply; forecast.sql has the targets
 CREATE FUNCTION _taskex.wanted_slots(group_id int, task_type_id bigint, pace float8) RETURNS int
     LANGUAGE plpgsql STABLE AS $$
