@@ -26,6 +26,7 @@
 #include "market/rows.h"
 #include "market/source.h"
 
+#include "access/xact.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -590,6 +591,24 @@ take_golden_instead(Taker *taker, const SourceTask *task, Accepted *accepted)
 		take_golden(taker, &scan, task->requester, accepted);
 }
 
+/*
+ * A slot can be at hand of a task that was supplied since the snapshot of a
+ * transaction with REPEATABLE READ, whose further acts would not find the task.
+ */
+static bool
+too_new(const SourceTask *task)
+{
+	Child		tasks;
+	bool		found;
+
+	if (!IsolationUsesXactSnapshot())
+		return false;
+	child_open_mode(&tasks, &task_table, task->partition, AccessShareLock);
+	found = child_find(&tasks, TASK_BY_ID, 1, &task->task_id);
+	child_close(&tasks);
+	return !found;
+}
+
 static bool
 take_from_source(Taker *taker, SourceScan *scan, Accepted *accepted)
 {
@@ -599,11 +618,13 @@ take_from_source(Taker *taker, SourceScan *scan, Accepted *accepted)
 	{
 		wait_point("at_hand");
 		if (had_before(taker, task.task_id))
-			task_source->refuse(scan);
+			task_source->refuse(scan, false);
+		else if (too_new(&task))
+			task_source->refuse(scan, true);
 		else
 		{
 			if (take_golden_instead(taker, &task, accepted))
-				task_source->refuse(scan);
+				task_source->refuse(scan, true);
 			else
 				take_at_hand(taker, &task, accepted);
 			choice_took_type(&taker->choice, task.task_type);

@@ -53,8 +53,11 @@ typedef struct TaskSource
 	/* the next slot that may be for him, reserved; false: there is none */
 	bool		(*next) (SourceScan *scan, SourceTask *task);
 
-	/* the one given last is not for him, or he is given another instead */
-	void		(*refuse) (SourceScan *scan);
+	/*
+	 * The one given last is not for him, or he is given another instead; later:
+	 * he may want it another time.
+	 */
+	void		(*refuse) (SourceScan *scan, bool later);
 
 	/* from now on also what is kept for others, if they share it */
 	void		(*others) (SourceScan *scan);

@@ -171,16 +171,16 @@ next(SourceScan *scan, SourceTask *task)
 			scan->look.limit = 0;
 		}
 		else if (eligibility_block(scan->choice->eligibility, task->requester))
-			stock_refuse();
+			stock_refuse(false);
 		else
 			return true;
 	}
 }
 
 static void
-refuse(SourceScan *scan)
+refuse(SourceScan *scan, bool later)
 {
-	stock_refuse();
+	stock_refuse(later);
 }
 
 static void

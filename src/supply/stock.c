@@ -652,12 +652,12 @@ stock_has(StockLook *look)
 }
 
 void
-stock_refuse(void)
+stock_refuse(bool later)
 {
 	Reservation *reservation = xact_find(&reservation_kind);
 
 	if (reservation)
-		end_reservation(reservation, false, false);
+		end_reservation(reservation, false, later);
 }
 
 /* ---- what a batch is before and after its transaction ---- */

@@ -141,7 +141,6 @@ extern bool stock_pop(StockLook *look, SourceTask *task);
 
 /* is there one?  He may have it or not */
 extern bool stock_has(StockLook *look);
-extern void stock_refuse(void);
 
 /*
  * Looks at what of the type is ready on the partition, of the requester (0: of
@@ -153,6 +152,9 @@ extern void stock_glance(const Groups *groups, int64 task_type, int32 partition,
 
 /* slots of the task that the members of the groups may have */
 extern int32 stock_offered(const Groups *groups, int64 task_id, TimestampTz now);
+
+/* the slot popped last is not taken; later: he may want it another time */
+extern void stock_refuse(bool later);
 extern SourceAnswer stock_take(int64 performer, const int32 *groups, int group_count, int64 task_id,
 							   TimestampTz now, SourceTask *task);
 extern int	stock_recall(int64 task_id, SupplyReturn *returns, int max);
