@@ -9,6 +9,7 @@
 #   make demo         a live exchange to watch, then to play with
 #   make bench        the benchmarks [BENCH="name ..."]
 #   make replay       replay recorded crowd work [DATA=folder]
+#   make replay-supply  play recorded work with supplies off and on [DATA=folder of sets] [ROWS=accepts] [STEP=seconds]
 #   make replay-recommend  hold recommendations to recorded choices [DATA=folder of sets]
 #   make replay-forecast  hold the forecast of accepts to recorded hours [DATA=folder]
 
@@ -83,7 +84,7 @@ endif
 
 HARNESS = MAKE='$(MAKE)' PG_CONFIG='$(PG_CONFIG_GIVEN)'
 
-.PHONY: test demo bench replay replay-forecast replay-recommend psql stop
+.PHONY: test demo bench replay replay-forecast replay-recommend replay-supply psql stop
 test:
 	@$(HARNESS) scripts/run-tests $(KIND)
 
@@ -98,6 +99,9 @@ replay:
 
 replay-recommend:
 	@$(HARNESS) scripts/with-server --name replay -- test/replay/recommend '$(or $(REPLAY_DATA),../shared/data)/crowd_exchange'
+
+replay-supply:
+	@$(HARNESS) scripts/with-server --name replay -- test/replay/supply '$(REPLAY_DATA)' $(if $(ROWS),--rows $(ROWS)) $(if $(STEP),--step $(STEP))
 
 replay-forecast:
 	@$(HARNESS) scripts/with-server --name replay -- test/replay/forecast '$(REPLAY_DATA)'

@@ -16,7 +16,7 @@ use IO::Select;
 use IPC::Open3;
 
 our @EXPORT_OK = qw(scalar_of rows_of run_sql run_sql_in copy_in literal commas
-	conductor_off conductor_restore create_exchange seconds_of);
+	conductor_off conductor_restore setting_change create_exchange seconds_of);
 
 my @psql = ('psql', '-X', '-q', '-A', '-t', '-v', 'VERBOSITY=verbose');
 
@@ -111,7 +111,7 @@ sub conductor_off
 		order by seqno desc limit 1});
 	chomp $set;
 	run_sql_in('postgres', 'alter system set taskex.conductor = off');
-	reload_until('off');
+	reload_until('taskex.conductor', 'off');
 	return $set eq '' ? 'default' : $set;
 }
 
@@ -125,18 +125,29 @@ sub conductor_restore
 	return;
 }
 
+# setting_change(NAME, VALUE): changes a setting of the server and waits until it
+# is in force; undef: as it was before such changes.
+sub setting_change
+{
+	my ($name, $value) = @_;
+	run_sql_in('postgres', defined $value ? "alter system set $name = $value" : "alter system reset $name");
+	return run_sql_in('postgres', 'select pg_reload_conf()') if !defined $value;
+	reload_until($name, $value);
+	return;
+}
+
 sub reload_until
 {
-	my $wanted = shift;
+	my ($name, $wanted) = @_;
 	run_sql_in('postgres', 'select pg_reload_conf()');
 	for (1 .. 100)
 	{
-		my $is = run_sql_in('postgres', 'show taskex.conductor');
+		my $is = run_sql_in('postgres', "show $name");
 		chomp $is;
 		return if $is eq $wanted;
 		select undef, undef, undef, 0.05;
 	}
-	die "the setting taskex.conductor does not become $wanted: it is set elsewhere\n";
+	die "the setting $name does not become $wanted: it is set elsewhere\n";
 }
 
 # new(N, INIT): N sessions on PGDATABASE that have run the script INIT.
