@@ -87,7 +87,6 @@ extern const ShmemPart supply_shmem;
 extern const TaskSource supply_source;
 
 /* stock.c */
-
 /* is anything at all kept for anybody in this exchange? */
 extern bool stock_any(void);
 
