@@ -15,10 +15,6 @@
 #include "supply/group.h"
 #include "utils/timestamp.h"
 
-/* places in a supply's ring; more than the tasks that it can have */
-#define SUPPLY_RING 1024
-#define SUPPLY_HOLDERS 8
-
 /* what a supply was used for since the start-up */
 typedef struct SupplyCounts
 {
@@ -86,7 +82,8 @@ typedef struct NewBatch
 extern const ShmemPart supply_shmem;
 extern const TaskSource supply_source;
 
-/* stock.c */
+/* reserve.c, withdraw.c, lease.c, look.c: what is at hand (stock.h) */
+
 /* is anything at all kept for anybody in this exchange? */
 extern bool stock_any(void);
 

@@ -1,0 +1,310 @@
+/*
+ * look.c
+ *	  What others want to know of what is at hand, and what they count.
+ */
+#include "postgres.h"
+
+#include "supply/stock.h"
+#include "base/clock.h"
+#include "infra/xact.h"
+
+#include <math.h>
+
+bool
+stock_any(void)
+{
+	return stock.header != NULL && stock.header->free_entries < guc_supply_size;
+}
+
+StockState
+stock_load_state(void)
+{
+	const Realm *realm = realm_current();
+
+	if (stock.header->realms[realm->slot].serial != realm->serial)
+		return STOCK_UNKNOWN;
+	return stock.header->realms[realm->slot].partly ? STOCK_PARTLY : STOCK_LOADED;
+}
+
+void
+stock_set_loaded(bool all)
+{
+	const Realm *realm = realm_current();
+
+	LWLockAcquire(stock.lock, LW_EXCLUSIVE);
+	stock.header->realms[realm->slot].partly = !all;
+	stock.header->realms[realm->slot].serial = realm->serial;
+	LWLockRelease(stock.lock);
+}
+
+int64
+stock_turn(int32 group, int64 task_type, int64 requester)
+{
+	uint32		realm = realm_current()->serial;
+	Supply	   *supply;
+	int64		turn = 0;
+
+	LWLockAcquire(stock.lock, LW_EXCLUSIVE);
+	supply = stock_find_supply(realm, group, task_type);
+	if (supply && requester != 0)
+		supply->turn = requester;
+	if (supply)
+		turn = supply->turn;
+	LWLockRelease(stock.lock);
+	return turn;
+}
+
+int32
+stock_held(int64 task_id)
+{
+	uint32		realm = realm_current()->serial;
+	int32		held = 0;
+
+	if (!stock_any())
+		return 0;
+	LWLockAcquire(stock.lock, LW_SHARED);
+	for (int32 i = *stock_task_chain(task_id); i >= 0; i = entry_at(i)->next)
+	{
+		const StockEntry *entry = entry_at(i);
+
+		if (entry->task_id == task_id && stock.supplies[stock.batches[entry->batch].supply].realm == realm)
+			held += entry->ready + entry->withdrawn;
+	}
+	LWLockRelease(stock.lock);
+	return held;
+}
+
+/* may members of the groups have what is in the supply? */
+static bool
+is_for(const Supply *supply, const Groups *groups)
+{
+	if (groups == NULL || !supply->exclusive)
+		return true;
+	for (int i = 0; i < groups->count; i++)
+		if (groups->ids[i] == supply->group)
+			return true;
+	return false;
+}
+
+static bool
+is_over(const StockEntry *entry, TimestampTz now)
+{
+	return entry->expires <= now || stock.batches[entry->batch].lease_until <= now;
+}
+
+/* entries that a glance looks at */
+#define GLANCE_ENTRIES 256
+
+void
+stock_glance(const Groups *groups, int64 task_type, int32 partition, int64 requester,
+			 TimestampTz now, SourceGlance *seen)
+{
+	uint32		realm = realm_current()->serial;
+	int			left = GLANCE_ENTRIES;
+
+	LWLockAcquire(stock.lock, LW_SHARED);
+	for (int32 n = 0; n < stock.header->used_supplies && left > 0; n++)
+	{
+		const Supply *supply = &stock.supplies[n];
+
+		if (supply->realm != realm || supply->task_type != task_type || supply->ready == 0 || !is_for(supply, groups))
+			continue;
+		for (uint64 at = supply->head; at < supply->tail && left > 0; at++)
+		{
+			int32		i = ring_of(supply)[at % SUPPLY_RING];
+			const StockEntry *entry;
+
+			if (i < 0)
+				continue;
+			left--;
+			entry = entry_at(i);
+			if (entry->ready == 0 || stock.batches[entry->batch].partition != partition ||
+				(requester != 0 && entry->requester != requester) || is_over(entry, now))
+				continue;
+			seen->slots += entry->ready;
+			if (seen->first == 0 || entry->task_id < seen->first)
+				seen->first = entry->task_id;
+		}
+	}
+	LWLockRelease(stock.lock);
+	seen->whole = left > 0;
+}
+
+int32
+stock_offered(const Groups *groups, int64 task_id, TimestampTz now)
+{
+	uint32		realm = realm_current()->serial;
+	int32		slots = 0;
+
+	LWLockAcquire(stock.lock, LW_SHARED);
+	for (int32 i = *stock_task_chain(task_id); i >= 0; i = entry_at(i)->next)
+	{
+		const StockEntry *entry = entry_at(i);
+		const Supply *supply = stock_supply_of(entry);
+
+		if (entry->task_id == task_id && supply->realm == realm && entry->in_ring && is_for(supply, groups) && !is_over(entry, now))
+			slots += entry->ready;
+	}
+	LWLockRelease(stock.lock);
+	return slots;
+}
+
+/* accepts a second, as the last minutes were; a half counts what is a minute ago */
+#define PACE_HALF_LIFE (60.0 * USECS_PER_SEC)
+
+static double
+pace_now(const Supply *supply, TimestampTz now)
+{
+	int64		accepts = supply->counts.hits + supply->counts.misses - supply->flushed.hits - supply->flushed.misses;
+	double		seconds = (double) (now - supply->pace_at) / USECS_PER_SEC;
+	double		keep = exp2(-(double) (now - supply->pace_at) / PACE_HALF_LIFE);
+
+	if (supply->pace_at == 0)
+		return accepts / 60.0;
+	return seconds <= 0 ? supply->pace : supply->pace * keep + (accepts / seconds) * (1 - keep);
+}
+
+int
+stock_list(SupplyInfo **list)
+{
+	uint32		realm = realm_current()->serial;
+	TimestampTz now = clock_now();
+	TimestampTz soon = now + guc_supply_lease * USECS_PER_SEC / 2;
+	SupplyInfo *infos = palloc0(sizeof(SupplyInfo) * guc_max_supplies);
+	int			count = 0;
+
+	LWLockAcquire(stock.lock, LW_SHARED);
+	for (int32 n = 0; n < stock.header->used_supplies; n++)
+	{
+		const Supply *supply = &stock.supplies[n];
+		SupplyInfo *info = &infos[count];
+
+		if (supply->realm != realm)
+			continue;
+		info->group = supply->group;
+		info->task_type = supply->task_type;
+		info->tasks = supply->entries;
+		info->target = supply->target;
+		info->counts = supply->counts;
+		info->flushed = supply->flushed;
+		info->pace = pace_now(supply, now);
+		for (int32 i = supply->first_entry; i >= 0; i = entry_at(i)->next_of_supply)
+		{
+			const StockEntry *entry = entry_at(i);
+
+			info->ending |= stock.batches[entry->batch].lease_until < soon;
+			info->reserved += entry->reserved;
+			if (!stock.batches[entry->batch].published)
+				info->pending += entry->ready;
+			else if (entry->barred > 0)
+				info->ended += entry->ready;
+			else if (entry->expires <= now || stock.batches[entry->batch].lease_until <= now)
+				info->stale += entry->ready;
+			else
+				info->ready += entry->ready;
+		}
+		count++;
+	}
+	LWLockRelease(stock.lock);
+	*list = infos;
+	return count;
+}
+
+typedef struct Flush
+{
+	uint32		realm;
+	TimestampTz now;
+	SupplyInfo	info;
+} Flush;
+
+static void
+flush_commit(void *record)
+{
+	Flush	   *flush = record;
+	Supply	   *supply;
+
+	LWLockAcquire(stock.lock, LW_EXCLUSIVE);
+	supply = stock_find_supply(flush->realm, flush->info.group, flush->info.task_type);
+	if (supply)
+	{
+		supply->flushed = flush->info.counts;
+		supply->pace = flush->info.pace;
+		supply->pace_at = flush->now;
+	}
+	LWLockRelease(stock.lock);
+}
+
+static void
+flush_abort(void *record)
+{
+}
+
+static const XactKind flush_kind = {flush_commit, flush_abort};
+
+void
+stock_flushed(const SupplyInfo *info)
+{
+	Flush	   *flush = xact_add(&flush_kind, sizeof(Flush));
+
+	flush->realm = realm_current()->serial;
+	flush->now = clock_now();
+	flush->info = *info;
+}
+
+void
+stock_set_target(const SupplyInfo *info)
+{
+	uint32		realm = realm_current()->serial;
+	Supply	   *supply;
+
+	LWLockAcquire(stock.lock, LW_EXCLUSIVE);
+	supply = stock_find_supply(realm, info->group, info->task_type);
+	if (supply)
+	{
+		supply->target = info->target;
+		supply->exclusive = info->exclusive;
+	}
+	LWLockRelease(stock.lock);
+}
+
+void
+stock_missed(int32 group, int64 task_type)
+{
+	const Realm *realm = realm_current();
+	Supply	   *supply;
+
+	LWLockAcquire(stock.lock, LW_EXCLUSIVE);
+	supply = stock_get_supply(realm, group, task_type);
+	if (supply)
+		supply->counts.misses++;
+	LWLockRelease(stock.lock);
+}
+
+int
+stock_options(const int32 *groups, int group_count, bool others, int64 task_type, StockOption *options, int max)
+{
+	uint32		realm = realm_current()->serial;
+	int			count = 0;
+
+	LWLockAcquire(stock.lock, LW_SHARED);
+	for (int32 i = 0; i < stock.header->used_supplies && count < max; i++)
+	{
+		const Supply *supply = &stock.supplies[i];
+		bool		member = false;
+		int32		first;
+
+		if (supply->realm != realm || supply->ready == 0 || (task_type != 0 && supply->task_type != task_type))
+			continue;
+		for (int g = 0; g < group_count; g++)
+			member |= groups[g] == supply->group;
+		if (member == others || (others && supply->exclusive))
+			continue;
+		first = ring_of(supply)[supply->head % SUPPLY_RING];
+		options[count].group = supply->group;
+		options[count].task_type = supply->task_type;
+		options[count].created = first >= 0 ? entry_at(first)->created : 0;
+		options[count++].expires = first >= 0 ? entry_at(first)->expires : 0;
+	}
+	LWLockRelease(stock.lock);
+	return count;
+}
