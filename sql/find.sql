@@ -65,7 +65,7 @@ CREATE FUNCTION _taskex.glance(task_type_id bigint, partition_id int, requester_
     RETURNS record LANGUAGE C VOLATILE STRICT COST 1000 AS 'MODULE_PATHNAME', 'taskex_glance';
 COMMENT ON FUNCTION _taskex.glance(bigint, int, bigint, bigint, bigint) IS
 'Looks at the first tasks (some 64) that the feed would give out of a type on a partition, and at what of them is at
-hand for the performer (256 tasks; performer 0: for anybody). Result: the first one of
+hand for the performer (256 tasks; performer 0: for anybody; -1: for nobody). Result: the first one of
 the requester that can be had, or his last_task_id if that can, or NULL; how many slots are free among those that
 were looked at, and whether (exact) these are all.';
 

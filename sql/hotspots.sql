@@ -48,11 +48,17 @@ CREATE VIEW _taskex.proficiency AS
         CROSS JOIN LATERAL (SELECT (((s.approved + 20 * s.of_type / s.of_all) / (s.of_group + 20)) / (s.of_type / s.of_all))::float8 AS quotient) f;
 COMMENT ON VIEW _taskex.proficiency IS 'How good groups of performers are at task types: what the score of hot spots is made of.';
 
+CREATE FUNCTION _taskex.proficiency_score(quotient float8, success float8, volume float8, longevity float8, reputation float8)
+    RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+    'SELECT (quotient / (1 + quotient)) ^ 0.3 * success ^ 0.25 * volume ^ 0.2 * longevity ^ 0.1 * reputation ^ 0.15';
+COMMENT ON FUNCTION _taskex.proficiency_score(float8, float8, float8, float8, float8) IS
+    'The score of hot spots and of pushes, 0 to 1: a weighted geometric mean of what _taskex.proficiency has.';
+
 CREATE VIEW taskex.hot_spots AS
     SELECT g.name AS group_name, p.task_type_id, y.title, p.performers, p.approved::bigint AS approved, round(p.approved / p.of_type, 4) AS share,
         round(p.quotient::numeric, 2) AS quotient, round(p.success::numeric, 4) AS success, round(p.volume::numeric, 4) AS volume,
         round(p.longevity::numeric, 4) AS longevity, round(p.reputation::numeric, 4) AS reputation,
-        round(((p.quotient / (1 + p.quotient)) ^ 0.3 * p.success ^ 0.25 * p.volume ^ 0.2 * p.longevity ^ 0.1 * p.reputation ^ 0.15)::numeric, 4) AS score
+        round(_taskex.proficiency_score(p.quotient, p.success, p.volume, p.longevity, p.reputation)::numeric, 4) AS score
     FROM _taskex.proficiency p JOIN _taskex.performer_group g USING (group_id) JOIN _taskex.task_type y USING (task_type_id)
     WHERE p.quotient >= 1.5 AND p.approved >= 20
     ORDER BY score DESC, g.name, p.task_type_id;

@@ -243,6 +243,7 @@ GRANT EXECUTE ON FUNCTION
     taskex.run_due(),
     taskex.set_fee(numeric, numeric, text, bigint, int, text, timestamptz),
     taskex.settle_payout_item(text, text, text, text, text),
+    taskex.push_tasks(text),
     taskex.replenish(text),
     taskex.suspend_performer(text, text, timestamptz),
     taskex.update_group(text, jsonb)
@@ -252,11 +253,13 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON FUNCTION
     _taskex.journal_lag(),
     _taskex.loaded(),
+    _taskex.proficiency_score(float8, float8, float8, float8, float8),
+    _taskex.supplier_state(),
     _taskex.workers()
     TO taskex_admin;
 
 GRANT SELECT ON taskex.activity, taskex.failed_acts, taskex.health, taskex.nodes, taskex.partitions TO taskex_admin;
-GRANT SELECT ON taskex.group_members, taskex.hot_spots, taskex.performer_groups, taskex.supplies, taskex.supply_history TO taskex_admin;
+GRANT SELECT ON taskex.group_members, taskex.hot_spots, taskex.performer_groups, taskex.pushes, taskex.supplies, taskex.supply_history TO taskex_admin;
 GRANT EXECUTE ON FUNCTION _taskex.supply_list() TO taskex_admin;
 GRANT EXECUTE ON FUNCTION _taskex.at_hand(bigint) TO taskex_user;
 GRANT SELECT ON taskex.payouts TO taskex_admin;

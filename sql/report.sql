@@ -193,6 +193,16 @@ COMMENT ON FUNCTION taskex.check_market() IS
 payments, and that every transfer is explained by an act.
 Result: a row per check with ok and a detail. Operators only.';
 
+CREATE FUNCTION _taskex.supplier_state(OUT enabled boolean, OUT needed boolean, OUT running boolean, OUT late bigint)
+    RETURNS record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT s.enabled, s.enabled AND s.rounds,
+        EXISTS (SELECT FROM _taskex.workers() WHERE worker = 'taskex supplier'),
+        -- used up ones go when the supplier comes to it
+        (SELECT count(*) FROM _taskex.group_lease l WHERE l.lease_until < _taskex.now() - interval '1 minute')
+    FROM (SELECT current_setting('taskex.supply')::boolean AS enabled, current_setting('taskex.supply_interval') <> '0' AS rounds) s
+$$;
+COMMENT ON FUNCTION _taskex.supplier_state() IS 'Is a supplier needed, does it run, and how many leases should have gone back?';
+
 CREATE VIEW taskex.health AS
     SELECT 'loaded' AS check_name, s.loaded AS ok,
         CASE WHEN s.loaded THEN 'taskex is in shared_preload_libraries'
@@ -207,6 +217,14 @@ CREATE VIEW taskex.health AS
     SELECT 'partitions', p.n > 0, CASE WHEN p.n > 0 THEN p.n || ' active' ELSE 'no active storage partition' END
     FROM (SELECT count(*) AS n FROM _taskex.partition p JOIN _taskex.node n USING (node_id)
         WHERE p.state = 'active' AND n.state = 'active' AND node_id = 0) p
+    UNION ALL
+    SELECT 'supplier', (s.late = 0 AND (s.running OR NOT s.needed)) OR pg_is_in_recovery(),
+        CASE WHEN pg_is_in_recovery() THEN 'this is a standby'
+            WHEN s.late > 0 THEN format('%s leases of groups are over since a minute and have not gone back', s.late)
+            WHEN s.running THEN 'running'
+            WHEN s.needed THEN 'supplies are on, and no supplier runs in this database'
+            WHEN s.enabled THEN 'none is to run: taskex.supply_interval is 0' ELSE 'supplies are off' END
+    FROM _taskex.supplier_state() s
     UNION ALL
     SELECT 'complete', c.relispopulated, CASE WHEN c.relispopulated THEN 'no restore of a dump is under way'
         ELSE 'a dump is being restored, or that was broken off; the conductor waits' END

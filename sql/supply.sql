@@ -15,7 +15,8 @@ CREATE TABLE _taskex.performer_group (
     horizon interval,
     lease interval,
     max_slots int,
-    created_at timestamptz NOT NULL
+    created_at timestamptz NOT NULL,
+    accept_push boolean NOT NULL DEFAULT true
 );
 CREATE INDEX performer_group_partitions_idx ON _taskex.performer_group USING gin (partition_ids) WHERE group_id > 0;
 COMMENT ON TABLE _taskex.performer_group IS
@@ -254,6 +255,8 @@ BEGIN
     DELETE FROM _taskex.accept_series s WHERE s.group_id = id;
     DELETE FROM _taskex.outlook o WHERE o.group_id = id;
     DELETE FROM _taskex.supply_target t WHERE t.group_id = id;
+    DELETE FROM _taskex.push p WHERE p.group_id = id;
+    DELETE FROM _taskex.push_score s WHERE s.group_id = id;
 END $$;
 COMMENT ON FUNCTION _taskex.forget_group(int) IS 'Removes a group of performers and all that is kept of it.';
 
@@ -319,7 +322,7 @@ BEGIN
     END IF;
     g := (nextval('_taskex.performer_group_group_id_seq'), name, selector,
         (SELECT coalesce(array_agg(DISTINCT _taskex.partition_id(p)), '{}') FROM unnest(partitions) p),
-        sharing, weight, horizon, lease, max_slots, _taskex.now());
+        sharing, weight, horizon, lease, max_slots, _taskex.now(), true);
     PERFORM _taskex.check_group(g);
     INSERT INTO _taskex.performer_group VALUES (g.*) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
@@ -350,9 +353,9 @@ BEGIN
         PERFORM _taskex.bad_value('changes must be a JSON object');
     END IF;
     FOR key IN SELECT jsonb_object_keys(changes) LOOP
-        IF key NOT IN ('selector', 'sharing', 'weight', 'horizon', 'lease', 'max_slots') THEN
+        IF key NOT IN ('selector', 'sharing', 'weight', 'horizon', 'lease', 'max_slots', 'accept_push') THEN
             PERFORM _taskex.bad_value(format('"%s" of a group cannot be changed', key),
-                hint => 'There are selector, sharing, weight, horizon, lease and max_slots.');
+                hint => 'There are selector, sharing, weight, horizon, lease, max_slots and accept_push.');
         END IF;
     END LOOP;
     IF changes ? 'selector' THEN
@@ -370,16 +373,23 @@ BEGIN
     g.horizon := CASE WHEN changes ? 'horizon' THEN changes ->> 'horizon' ELSE g.horizon::text END;
     g.lease := CASE WHEN changes ? 'lease' THEN changes ->> 'lease' ELSE g.lease::text END;
     g.max_slots := CASE WHEN changes ? 'max_slots' THEN changes ->> 'max_slots' ELSE g.max_slots::text END;
+    IF changes ? 'accept_push' THEN
+        IF jsonb_typeof(changes -> 'accept_push') <> 'boolean' THEN
+            PERFORM _taskex.bad_value('accept_push must be true or false');
+        END IF;
+        g.accept_push := (changes -> 'accept_push')::boolean;
+    END IF;
     PERFORM _taskex.check_group(g);
     UPDATE _taskex.performer_group p SET selector = g.selector, sharing = g.sharing, weight = g.weight,
-        horizon = g.horizon, lease = g.lease, max_slots = g.max_slots WHERE p.group_id = id;
+        horizon = g.horizon, lease = g.lease, max_slots = g.max_slots, accept_push = g.accept_push
+        WHERE p.group_id = id;
     IF changes ? 'selector' THEN
         PERFORM _taskex.select_members(id);
     END IF;
 END $$;
 COMMENT ON FUNCTION taskex.update_group(text, jsonb) IS
-'Changes a group: changes has some of selector, sharing, weight, horizon, lease and max_slots, as in create_group; null takes away
-a selector or a limit. The selector of a storage partition''s group cannot be set.
+'Changes a group: changes has some of selector, sharing, weight, horizon, lease and max_slots, as in create_group, and accept_push: whether
+the group accepts tasks that taskex.push_tasks() offers (true at first); null takes away a selector or a limit. The selector of a storage partition''s group cannot be set.
 Errors: unknown_group (TX401), default_group (TX402), invalid_parameter_value (22023). Operators only.';
 
 CREATE FUNCTION taskex.drop_group(name text)
@@ -427,7 +437,7 @@ CREATE VIEW taskex.performer_groups AS
     SELECT g.name, g.group_id, g.group_id < 0 AS is_default, g.sharing, g.weight, g.selector,
         ARRAY(SELECT p.name::text FROM _taskex.partition p WHERE p.partition_id = ANY (g.partition_ids) ORDER BY 1) AS partitions,
         (SELECT count(*) FROM _taskex.group_member m WHERE m.group_id = g.group_id) AS members,
-        g.horizon, g.lease, g.max_slots, g.created_at
+        g.horizon, g.lease, g.max_slots, g.accept_push, g.created_at
     FROM _taskex.performer_group g;
 COMMENT ON VIEW taskex.performer_groups IS
 'Groups of performers. members: by name and by selector; those of its storage partitions come on top.';
@@ -493,6 +503,10 @@ CREATE FUNCTION _taskex.supply_acquire(group_id int, task_type_id bigint, slots 
     RETURNS int LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'taskex_supply_acquire';
 COMMENT ON FUNCTION _taskex.supply_acquire(int, bigint, int) IS 'Leases slots for a group, and says how many.';
 
+CREATE FUNCTION _taskex.supply_acquire_of(group_id int, task_type_id bigint, slots int, requester_id bigint)
+    RETURNS int LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'taskex_supply_acquire_of';
+COMMENT ON FUNCTION _taskex.supply_acquire_of(int, bigint, int, bigint) IS 'Leases slots of one requester''s tasks for a group, and says how many.';
+
 CREATE FUNCTION _taskex.supply_give_back(group_id int, task_type_id bigint, keep int)
     RETURNS int LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'taskex_supply_give_back';
 COMMENT ON FUNCTION _taskex.supply_give_back(int, bigint, int) IS
@@ -553,10 +567,11 @@ BEGIN
     END IF;
     SELECT t.target INTO forecast FROM _taskex.supply_target t WHERE t.group_id = $1 AND t.task_type_id = $2;
     horizon := coalesce(g.horizon, current_setting('taskex.supply_horizon')::interval);
-    RETURN least(greatest(ceil(pace * extract(epoch FROM horizon)::float8), forecast), current_setting('taskex.supply_limit')::int, g.max_slots);
+    RETURN least(greatest(ceil(pace * extract(epoch FROM horizon)::float8), forecast,
+            (SELECT p.slots FROM _taskex.push p WHERE p.group_id = $1 AND p.task_type_id = $2 AND p.until > _taskex.now())), current_setting('taskex.supply_limit')::int, g.max_slots);
 END $$;
 COMMENT ON FUNCTION _taskex.wanted_slots(int, bigint, float8) IS
-    'How many slots a supply is to have: its target or, if that is more, what the group accepts within the horizon at its present pace.';
+    'How many slots a supply is to have: its target or, if that is more, what the group accepts within the horizon at its present pace, or what was pushed to it.';
 
 CREATE FUNCTION _taskex.supply_counted(group_id int, task_type_id bigint, hits bigint, misses bigint, leased bigint, returned bigint,
         refills bigint, waited float8) RETURNS void

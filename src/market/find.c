@@ -209,7 +209,7 @@ taskex_glance(PG_FUNCTION_ARGS)
 			glance.first = last;
 	}
 	spi_end(&scope);
-	if (!RecoveryInProgress())
+	if (PG_GETARG_INT64(4) >= 0 && !RecoveryInProgress())
 	{
 		SourceGlance seen = glance_at_hand(PG_GETARG_INT64(4), glance.task_type, glance.partition, glance.requester);
 

@@ -251,6 +251,41 @@ take_rest(Acquisition *a, int32 wanted)
 	pfree(shelves);
 }
 
+static void
+acquisition_begin(Acquisition *a, int32 wanted)
+{
+	Datum		values[2] = {Int32GetDatum(a->group), Float8GetDatum(guc_supply_lease)};
+	SpiScope	scope;
+	double		seconds;
+	bool		isnull;
+
+	supply_require_loaded();
+	a->now = clock_now();
+	spi_begin(&scope);
+	if (spi_run(&select_group, 0, values, NULL, SPI_VIEW_CURRENT, 1) == 0)
+		elog(ERROR, "group %d does not exist", a->group);
+	a->exclusive = DatumGetBool(spi_value(0, 1, &isnull));
+	seconds = DatumGetFloat8(spi_value(0, 2, &isnull));
+	spi_end(&scope);
+	a->lease_until = a->now + (int64) (seconds * USECS_PER_SEC);
+	a->room = stock_room(a->group, a->task_type, wanted);
+}
+
+PG_FUNCTION_INFO_V1(taskex_supply_acquire_of);
+
+/* _taskex.supply_acquire_of(group_id, task_type_id, slots, requester_id) -> int */
+Datum
+taskex_supply_acquire_of(PG_FUNCTION_ARGS)
+{
+	Acquisition a = {.group = PG_GETARG_INT32(0),.task_type = PG_GETARG_INT64(1)};
+	int32		wanted = PG_GETARG_INT32(2);
+	UserHome	home;
+
+	acquisition_begin(&a, wanted);
+	directory_home_by_id(PG_GETARG_INT64(3), &home);
+	PG_RETURN_INT32(take_on(&a, home.partition, home.user_id, wanted));
+}
+
 PG_FUNCTION_INFO_V1(taskex_supply_acquire);
 
 /* _taskex.supply_acquire(group_id, task_type_id, slots) -> int */
@@ -259,21 +294,8 @@ taskex_supply_acquire(PG_FUNCTION_ARGS)
 {
 	Acquisition a = {.group = PG_GETARG_INT32(0),.task_type = PG_GETARG_INT64(1)};
 	int32		wanted = PG_GETARG_INT32(2);
-	Datum		values[2] = {Int32GetDatum(a.group), Float8GetDatum(guc_supply_lease)};
-	SpiScope	scope;
-	double		seconds;
-	bool		isnull;
 
-	supply_require_loaded();
-	a.now = clock_now();
-	spi_begin(&scope);
-	if (spi_run(&select_group, 0, values, NULL, SPI_VIEW_CURRENT, 1) == 0)
-		elog(ERROR, "group %d does not exist", a.group);
-	a.exclusive = DatumGetBool(spi_value(0, 1, &isnull));
-	seconds = DatumGetFloat8(spi_value(0, 2, &isnull));
-	spi_end(&scope);
-	a.lease_until = a.now + (int64) (seconds * USECS_PER_SEC);
-	a.room = stock_room(a.group, a.task_type, wanted);
+	acquisition_begin(&a, wanted);
 	if (a.room > 0)
 		take_by_requesters(&a, wanted);
 	if (a.taken < wanted)

@@ -35,6 +35,9 @@
 /* the shortest time between two rounds */
 #define ROUND_MIN_MS 20
 
+/* between two looks at what is to be pushed */
+#define PUSH_MS 10000
+
 typedef struct SupplierSlot
 {
 	slock_t		mutex;
@@ -45,6 +48,7 @@ typedef struct SupplierSlot
 
 static SupplierSlot *slots = NULL;
 static bool begun = false;
+static TimestampTz pushed_at = 0;
 
 static Size
 supplier_size(void)
@@ -81,6 +85,7 @@ supplier_wake(void)
 
 static Statement count_all = {"SELECT _taskex.supply_count()", 0, {0}};
 static Statement compute_targets = {"SELECT _taskex.compute_targets()", 0, {0}};
+static Statement push_tasks = {"SELECT _taskex.push_tasks(NULL)", 0, {0}};
 static Statement forget_leases = {"SELECT _taskex.supply_forget_leases()", 0, {0}};
 static Statement tend = {
 	"SELECT _taskex.supply_tend($1, $2, $3, $4, $5)",
@@ -109,6 +114,12 @@ static void
 target_work(void *arg)
 {
 	run(&compute_targets, NULL);
+}
+
+static void
+push_work(void *arg)
+{
+	run(&push_tasks, NULL);
 }
 
 static void
@@ -197,6 +208,11 @@ supplier_round(void)
 		(void) worker_try_transaction("computing targets", target_work, NULL);
 	(void) worker_try_transaction("counting accepts", count_work, NULL);
 	(void) worker_try_transaction("looking through leases", forget_work, NULL);
+	if (guc_supply && TimestampDifferenceExceeds(pushed_at, GetCurrentTimestamp(), PUSH_MS))
+	{
+		(void) worker_try_transaction("pushing tasks", push_work, NULL);
+		pushed_at = GetCurrentTimestamp();
+	}
 	worker_transaction("listing supplies", list_work, &listing);
 	for (int i = 0; i < listing.count; i++)
 	{

@@ -11,6 +11,7 @@ insert into expected values
     ('add_partition', 'name text, tablespace name DEFAULT NULL::name, node text DEFAULT ''local''::text, storage_class text DEFAULT ''ssd''::text, capacity jsonb DEFAULT ''{}''::jsonb', 'integer', true),
     ('create_group', 'name text, members text[] DEFAULT ''{}''::text[], selector jsonb DEFAULT NULL::jsonb, partitions text[] DEFAULT ''{}''::text[], sharing text DEFAULT ''shared''::text, weight double precision DEFAULT 1, horizon interval DEFAULT NULL::interval, lease interval DEFAULT NULL::interval, max_slots integer DEFAULT NULL::integer', 'integer', true),
     ('replenish', 'group_name text', 'integer', true),
+    ('push_tasks', 'requester text DEFAULT NULL::text', 'integer', true),
     ('wait_for_task', 'performer text, timeout interval DEFAULT ''00:00:30''::interval, task_type bigint DEFAULT NULL::bigint', 'boolean', true),
     ('update_group', 'name text, changes jsonb', 'void', true),
     ('drop_group', 'name text', 'void', true),
@@ -180,7 +181,7 @@ select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace 
     'each SECURITY DEFINER function has this search_path and no other setting, but jit');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace = '_taskex'::regnamespace
         and prolang in (select oid from pg_language where lanname in ('sql', 'plpgsql')) and prosecdef
-        and proname not in ('workers', 'journal_lag') $$,
+        and proname not in ('workers', 'journal_lag', 'supplier_state') $$,
     'of the internal functions only those that views of operators call are SECURITY DEFINER');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace in ('taskex'::regnamespace, '_taskex'::regnamespace)
         and coalesce(obj_description(p.oid, 'pg_proc'), '') = '' $$,
@@ -197,7 +198,8 @@ insert into expected_column values
     ('layout_uses', 'requester text, task_type_id bigint, layout text, version integer, since timestamp with time zone, until timestamp with time zone'),
     ('layouts', 'requester text, name text, version integer, description text, core jsonb, slots jsonb, created_at timestamp with time zone'),
     ('recommendation_factors', 'name text, description text, weight numeric, prior double precision, choices bigint, at timestamp with time zone'),
-    ('performer_groups', 'name text, group_id integer, is_default boolean, sharing text, weight double precision, selector jsonb, partitions text[], members bigint, horizon interval, lease interval, max_slots integer, created_at timestamp with time zone'),
+    ('performer_groups', 'name text, group_id integer, is_default boolean, sharing text, weight double precision, selector jsonb, partitions text[], members bigint, horizon interval, lease interval, max_slots integer, accept_push boolean, created_at timestamp with time zone'),
+    ('pushes', 'group_name text, task_type_id bigint, title text, slots integer, declined text, explained jsonb, at timestamp with time zone, until timestamp with time zone'),
     ('intentions', 'intention_id bigint, performer text, task_types bigint[], quantity integer, done integer, during tstzrange, declared_at timestamp with time zone'),
     ('preferences', 'performer text, preferences jsonb, intended bigint, kept bigint, changed_at timestamp with time zone'),
     ('hot_spots', 'group_name text, task_type_id bigint, title text, performers bigint, approved bigint, share numeric, quotient numeric, success numeric, volume numeric, longevity numeric, reputation numeric, score numeric'),

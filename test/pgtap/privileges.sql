@@ -28,7 +28,7 @@ insert into may_execute select unnest(array['read_events', 'subscribe', 'test_ev
 create temporary table may_execute_internal (name text, role text);
 insert into may_execute_internal
     select unnest(array['amount', 'answer_score', 'caller_admin', 'caller_ids', 'caller_trusted', 'errors', 'inferences', 'now']), 'taskex_user'
-    union all select unnest(array['loaded', 'workers']), 'taskex_admin';
+    union all select unnest(array['loaded', 'proficiency_score', 'supplier_state', 'workers']), 'taskex_admin';
 insert into may_execute_internal values ('task_state', 'taskex_user');
 insert into may_execute_internal select unnest(array['asked', 'narrow', 'own', 'visible', 'visible']), 'taskex_user';
 insert into may_execute_internal values ('journal_lag', 'taskex_admin');
@@ -46,8 +46,8 @@ insert into may_execute values ('recommend_tasks', 'taskex_user'), ('send_recomm
 insert into may_read values ('recommendation_factors', 'taskex_admin');
 -- groups
 insert into may_execute values ('wait_for_task', 'taskex_user');
-insert into may_execute select unnest(array['add_group_members', 'create_group', 'drop_group', 'propose_moves', 'remove_group_members', 'replenish', 'update_group']), 'taskex_admin';
-insert into may_read select unnest(array['group_members', 'hot_spots', 'performer_groups', 'supplies', 'supply_history']), 'taskex_admin';
+insert into may_execute select unnest(array['add_group_members', 'create_group', 'drop_group', 'propose_moves', 'push_tasks', 'remove_group_members', 'replenish', 'update_group']), 'taskex_admin';
+insert into may_read select unnest(array['group_members', 'hot_spots', 'performer_groups', 'pushes', 'supplies', 'supply_history']), 'taskex_admin';
 insert into may_execute_internal values ('supply_list', 'taskex_admin'), ('at_hand', 'taskex_user');
 
 -- forecasts

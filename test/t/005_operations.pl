@@ -23,13 +23,32 @@ make_partitions($node, 1, db => 'shop', in_place => 1);
 $node->safe_psql('postgres', 'create role operator; create role app');
 $node->safe_psql('shop', 'grant taskex_admin to operator; grant taskex_app to app');
 is($node->safe_psql('shop', 'set role operator; select check_name, ok, detail from taskex.health order by 1'),
-	"complete|t|no restore of a dump is under way\nconductor|t|running\njournal|t|all acts are dispatched\nloaded|t|taskex is in shared_preload_libraries\npartitions|t|1 active",
+	"complete|t|no restore of a dump is under way\nconductor|t|running\njournal|t|all acts are dispatched\nloaded|t|taskex is in shared_preload_libraries\npartitions|t|1 active\nsupplier|t|supplies are off",
 	'an operator sees the health of the exchange');
 is($node->safe_psql('shop', q{set role operator;
 	select worker, pid is not null, state is not null, activity is not null from taskex.activity order by 1}),
 	"taskex conductor|t|t|t\ntaskex launcher|t|t|t", 'and what its workers do');
 is($node->safe_psql('postgres', 'create extension taskex; select count(*) from taskex.activity where pid = '
 	. conductor_pid($node, 'shop')), '0', 'not those of another');
+$node->safe_psql('postgres', 'alter system set taskex.supply = on');
+$node->safe_psql('postgres', 'select pg_reload_conf()');
+ok($node->poll_query_until('shop', q{select ok and detail = 'running' from taskex.health where check_name = 'supplier'}),
+	'with supplies a supplier runs');
+ok($node->poll_query_until('shop', q{select count(*) = 1 from taskex.activity where worker = 'taskex supplier'}), 'and is shown');
+$node->safe_psql('postgres', 'alter system set taskex.supply_interval = 0');
+$node->safe_psql('postgres', 'select pg_reload_conf()');
+ok($node->poll_query_until('shop', q{select ok and detail like 'none is to run%' from taskex.health where check_name = 'supplier'}),
+	'nor does it miss one that is not to run');
+ok($node->poll_query_until('shop', q{select count(*) = 0 from taskex.activity where worker = 'taskex supplier'}), 'it ends when none is to run');
+$node->safe_psql('shop', q{
+	insert into _taskex.group_lease (group_id, task_type_id, partition_id, watermark, task_ids, slots, taken_at, lease_until)
+	select -1, 1, 1, 0, '{}', '{}', now() - interval '1 hour', now() - interval '2 minutes'});
+is($node->safe_psql('shop', q{select ok, detail from taskex.health where check_name = 'supplier'}),
+	'f|1 leases of groups are over since a minute and have not gone back', 'health tells of leases that should be gone');
+$node->safe_psql('shop', 'delete from _taskex.group_lease');
+$node->safe_psql('postgres', 'alter system reset taskex.supply_interval');
+$node->safe_psql('postgres', 'alter system reset taskex.supply');
+$node->safe_psql('postgres', 'select pg_reload_conf()');
 for my $view (qw(health activity))
 {
 	is(sqlstate_of($node, 'shop', "set role app; select * from taskex.$view"), '42501', "an application does not see taskex.$view");
