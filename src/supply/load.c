@@ -69,11 +69,13 @@ typedef struct Used
 	int64		slots;
 } Used;
 
+#define LEASES_LOCK 0x74786c64
+
 /* who loads, and who removes leases from the record, exclude each other */
 static void
 load_tag(LOCKTAG *tag)
 {
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, 0x74786c64, realm_current()->serial, 3);
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, LEASES_LOCK, realm_current()->serial, 3);
 }
 
 bool

@@ -26,6 +26,7 @@
 #include "port/atomics.h"
 #include "postmaster/bgworker.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/spin.h"
 #include "utils/guc.h"
@@ -34,6 +35,7 @@
 
 /* the shortest time between two rounds */
 #define ROUND_MIN_MS 20
+#define COUNTS_LOCK 0x74786363
 
 /* between two looks at what is to be pushed */
 #define PUSH_MS 10000
@@ -317,6 +319,19 @@ static Statement select_target = {
 	3, {INT4OID, INT8OID, FLOAT8OID}
 };
 
+/*
+ * May this transaction write what was counted?  Until it ends it is the only
+ * one, and does so once: what is written is known in memory when it commits.
+ */
+static bool
+may_write_counts(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, COUNTS_LOCK, realm_current()->serial, 3);
+	return LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_OK;
+}
+
 PG_FUNCTION_INFO_V1(taskex_supply_count);
 
 /* _taskex.supply_count() -> int */
@@ -328,6 +343,7 @@ taskex_supply_count(PG_FUNCTION_ARGS)
 	Datum		enabled = BoolGetDatum(guc_supply);
 	SpiScope	scope;
 	bool		isnull;
+	bool		write = may_write_counts();
 
 	supply_require_loaded();
 	spi_begin(&scope);
@@ -349,7 +365,7 @@ taskex_supply_count(PG_FUNCTION_ARGS)
 		spi_run(&select_target, 0, values, NULL, SPI_VIEW_CURRENT, 1);
 		info->target = spi_int32(0, 1);
 		info->exclusive = DatumGetBool(spi_value(0, 2, &isnull));
-		if (memcmp(&info->counts, &info->flushed, sizeof(SupplyCounts)) != 0)
+		if (write && memcmp(&info->counts, &info->flushed, sizeof(SupplyCounts)) != 0)
 		{
 			values[2] = Int64GetDatum(info->counts.hits - info->flushed.hits);
 			values[3] = Int64GetDatum(info->counts.misses - info->flushed.misses);
@@ -361,7 +377,8 @@ taskex_supply_count(PG_FUNCTION_ARGS)
 		}
 		spi_end(&scope);
 		stock_set_target(info);
-		stock_flushed(info);
+		if (write)
+			stock_flushed(info);
 	}
 	pfree(infos);
 	PG_RETURN_INT32(count);

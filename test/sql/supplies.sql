@@ -148,6 +148,17 @@ SELECT taskex.replenish('partition:p2');
 SELECT group_name, title, tasks, ready, ended, target FROM supplies WHERE tasks > 0;
 SELECT * FROM broken;
 SELECT group_name, sum(hits) AS hits, sum(misses) AS misses, sum(leased) AS leased, sum(returned) AS returned FROM taskex.supply_history GROUP BY 1 ORDER BY 1;
+-- what was counted is written once, also by a transaction that does so twice
+SET taskex.supply = on;
+SELECT count(*) FROM taskex.accept_next('bob', :type);
+BEGIN;
+SELECT count(taskex.replenish(g)) FROM unnest(ARRAY['partition:p1', 'partition:p2']) g;
+COMMIT;
+SELECT count(taskex.replenish(g)) FROM unnest(ARRAY['partition:p1', 'partition:p2']) g;
+SELECT s.group_name, s.title FROM taskex.supplies s LEFT JOIN (SELECT group_name, task_type_id, sum(hits) AS hits, sum(misses) AS misses,
+        sum(leased) AS leased, sum(returned) AS returned FROM taskex.supply_history GROUP BY 1, 2) h USING (group_name, task_type_id)
+    WHERE s.group_name IS NOT NULL AND (s.hits, s.misses, s.leased, s.returned) IS DISTINCT FROM (coalesce(h.hits, 0), coalesce(h.misses, 0), coalesce(h.leased, 0), coalesce(h.returned, 0));
+SET taskex.supply = off;
 SELECT taskex.replenish('none');
 SELECT taskex.replenish(NULL);
 \c :regression
