@@ -49,7 +49,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _taskex.score_groups() IS 'Brings push_score up to date with _taskex.proficiency.';
 
--- of at most 20 members, those first who worked of late
+-- of at most 20 members who worked of late or, if none is known, of others (20 of the list, 20 of the partitions)
 CREATE FUNCTION _taskex.share_qualified(for_group int, requester_id bigint, task_type_id bigint) RETURNS float8
     LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -62,7 +62,8 @@ BEGIN
         WHERE d.partition_id = ANY (homes) OR EXISTS (SELECT FROM _taskex.group_member m WHERE m.user_id = w.performer_id AND m.group_id = for_group)
         ORDER BY w.hour DESC, w.performer_id LIMIT 20);
     IF sample = '{}' THEN
-        sample := ARRAY(SELECT m.user_id FROM _taskex.group_member m WHERE m.group_id = for_group ORDER BY 1 LIMIT 20);
+        sample := ARRAY(SELECT m.user_id FROM _taskex.group_member m WHERE m.group_id = for_group ORDER BY 1 LIMIT 20)
+            || ARRAY(SELECT s.performer_id FROM _taskex.standing s WHERE s.partition_id = ANY (homes) LIMIT 20);
     END IF;
     RETURN (SELECT coalesce(avg(_taskex.may_find(u, $2, $3, 'accept', NULL, NULL)::int), 0) FROM unnest(sample) u WHERE u <> $2);
 END $$;

@@ -93,6 +93,12 @@ SET taskex.clock = '2031-03-01 12:32:00+00';
 SELECT taskex.push_tasks('other') > 0 AS pushed;
 SELECT * FROM pushed WHERE title = 'Fly';
 SELECT * FROM kept WHERE title = 'Fly';
+-- of groups of which nobody has worked of late others are asked about
+BEGIN;
+DELETE FROM _taskex.work_hour;
+SELECT g.name, _taskex.share_qualified(g.group_id, (SELECT user_id FROM _taskex.directory WHERE login = 'other'), :fly) AS fly,
+    _taskex.share_qualified(g.group_id, (SELECT user_id FROM _taskex.directory WHERE login = 'other'), :glue) AS glue FROM _taskex.performer_group g ORDER BY 1;
+ROLLBACK;
 -- only of that requester, though another has older ones
 SELECT taskex.create_task_type('req', 'Knit', 1) AS knit \gset
 SELECT count(*) FROM taskex.create_tasks('req', :knit, '{1,2,3}', 1, '200 days');
