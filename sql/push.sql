@@ -144,6 +144,7 @@ CREATE FUNCTION _taskex.push_tasks(of_requester bigint) RETURNS int
 DECLARE
     at timestamptz := _taskex.now();
     scored timestamptz;
+    fresh interval;
     offer record;
     g record;
     qualified float8;
@@ -159,7 +160,9 @@ DECLARE
 BEGIN
     INSERT INTO _taskex.push_turn AS t VALUES (true, 0, 0, '-infinity') ON CONFLICT (only_one) DO UPDATE SET only_one = true
         RETURNING t.scored_at INTO scored;
-    IF scored <= at - interval '5 minutes' OR scored > at THEN
+    -- where no group is good at anything yet a look costs nothing
+    fresh := CASE WHEN EXISTS (SELECT FROM _taskex.push_score) THEN '5 minutes' ELSE '5 seconds' END;
+    IF scored <= at - fresh OR scored > at THEN
         PERFORM _taskex.score_groups();
         UPDATE _taskex.push_turn SET scored_at = at;
     END IF;
