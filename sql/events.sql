@@ -11,13 +11,10 @@ CREATE TABLE _taskex.subscription (
 );
 COMMENT ON TABLE _taskex.subscription IS 'Who gets events: kinds (NULL: all that are so by default), and the channel of NOTIFY or NULL.';
 
--- Sessions know who wants accepts (src/journal/wanted.c).
-CREATE FUNCTION _taskex.subscription_changed() RETURNS trigger
-    LANGUAGE C AS 'MODULE_PATHNAME', 'taskex_subscription_changed';
-COMMENT ON FUNCTION _taskex.subscription_changed() IS 'Tells all sessions at commit that subscriptions have changed.';
-CREATE TRIGGER subscription_changed AFTER INSERT OR UPDATE OR DELETE ON _taskex.subscription
-    FOR EACH STATEMENT EXECUTE FUNCTION _taskex.subscription_changed();
-ALTER TABLE _taskex.subscription ENABLE ALWAYS TRIGGER subscription_changed;
+-- Sessions remember who wants accepts (src/journal/wanted.c).
+CREATE TRIGGER table_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON _taskex.subscription
+    FOR EACH STATEMENT EXECUTE FUNCTION _taskex.table_changed();
+ALTER TABLE _taskex.subscription ENABLE ALWAYS TRIGGER table_changed;
 
 SELECT pg_catalog.pg_extension_config_dump('_taskex.subscription', '');
 

@@ -177,11 +177,13 @@ typedef enum CallerRank
 static Oid	ranked_role = InvalidOid;
 static CallerRank rank = CALLER_UNKNOWN;
 static bool rank_callback_registered = false;
+static uint32 role_changes = 0; /* that this session has heard of */
 
 static void
 roles_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
 	rank = CALLER_UNKNOWN;
+	role_changes++;
 	visible_roles_changed();
 }
 
@@ -198,6 +200,8 @@ static CallerRank
 caller_rank(void)
 {
 	Oid			caller = GetUserId();
+	uint32		changes;
+	CallerRank	found;
 
 	if (likely(rank != CALLER_UNKNOWN && ranked_role == caller))
 		return rank;
@@ -208,14 +212,19 @@ caller_rank(void)
 		CacheRegisterSyscacheCallback(AUTHOID, roles_changed, (Datum) 0);
 		rank_callback_registered = true;
 	}
+	/* an error on the way, or a change, leaves nothing that looks known */
+	rank = CALLER_UNKNOWN;
 	ranked_role = caller;
+	changes = role_changes;
 	if (superuser_arg(caller) || has_role(caller, "taskex_admin"))
-		rank = CALLER_ADMIN;
+		found = CALLER_ADMIN;
 	else if (has_role(caller, "taskex_app"))
-		rank = CALLER_APP;
+		found = CALLER_APP;
 	else
-		rank = CALLER_PLAIN;
-	return rank;
+		found = CALLER_PLAIN;
+	if (changes == role_changes)
+		rank = found;
+	return found;
 }
 
 bool
