@@ -331,7 +331,8 @@ sub ok_everything
 			select q.login || ' ' || h.n || '|' || h.performers || ', by himself ' || a.n || '|' || a.performers || ', by policies ' || x.n
 			from _taskex.directory q
 				cross join lateral (select count(*) as n, coalesce(sum((detail ->> 'performers')::int), 0) as performers from heard h
-					where h.login = q.login and h.requester = q.login and kind = 'extended' and detail ? 'performers') h
+					where h.login = q.login and h.requester = q.login and kind = 'extended' and detail ? 'performers'
+						and not detail ? 'expires_at') h	-- those that are wanted again
 				cross join lateral (select count(*) as n, coalesce(sum(a.performers), 0) as performers from added a join _taskex.task t using (task_id)
 					where t.requester_id = q.user_id) a
 				cross join lateral (select count(*) as n from _taskex.policy_action a where a.requester_id = q.user_id
