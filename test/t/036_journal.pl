@@ -152,6 +152,37 @@ $s->{run}->finish;
 $node->safe_psql('postgres', 'select _taskex.dispatch(20000)');
 cmp_ok($node->safe_psql('postgres', $tests), '>', $had, 'they come when it commits');
 
+# ---- a crash while transactions have ids and have written nothing ----
+
+# Ids that no record of the WAL tells of are given again after the crash, to
+# transactions that write: the cursor must not have passed them.
+my $idle = q{begin; select pg_current_xact_id();};
+my @open = map
+{
+	my $o = { in => "$idle\n\\echo held\n", out => '', err => '' };
+	$o->{run} = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$o->{in}, '>', \$o->{out}, '2>', \$o->{err},
+		IPC::Run::timeout(5 * $PostgreSQL::Test::Utils::timeout_default));
+	$o->{run}->pump until $o->{out} =~ /held/ || !$o->{run}->pumpable;
+	# some end, and that is not flushed
+	$node->safe_psql('postgres', "set synchronous_commit = off; $idle rollback");
+	$o;
+} 1 .. 4;
+$node->safe_psql('postgres', "set synchronous_commit = off; $one");
+# its own id is the highest, and is not passed
+$node->safe_psql('postgres', "begin; select pg_current_xact_id(); select _taskex.dispatch(20000); commit");
+$node->safe_psql('postgres', "set synchronous_commit = off; select _taskex.dispatch(20000)") for 1 .. 2;
+cmp_ok($node->safe_psql('postgres', q{select cardinality(pending) from _taskex.journal_cursor order by number desc limit 1}), '>=', 4,
+	'ids are pending that may come again');
+$node->stop('immediate');
+$_->{run}->finish for @open;
+$node->start;
+is($node->safe_psql('postgres', q{select c.upto <= pg_snapshot_xmax(pg_current_snapshot()) from _taskex.journal_cursor c order by number desc limit 1}), 't',
+	'after a crash the cursor is not ahead of the ids');
+my $told = $node->safe_psql('postgres', $tests);
+$node->safe_psql('postgres', $one) for 1 .. 12;
+$node->safe_psql('postgres', 'select _taskex.dispatch(20000)') for 1 .. 2;
+is($node->safe_psql('postgres', $tests), $told + 12, 'and what is done then is told of');
+
 # ---- segments are given back ----
 
 my $size = q{select sum(pg_relation_size('_taskex.journal_' || n)) from generate_series(0, 2) n};
