@@ -195,7 +195,10 @@ sub everything_turns
 	return (
 		add => $addable . $if->('t', $add, $add, "select 'added ' || key from added where key = '$key';\n"),
 		add_undone => $addable . $if->('t', $block, "select taskex.add_performers(:'q', :t, 1) as x where $inside \\gset\n", "rollback;\n"),
-		expiry_now => $task->("state = 'open'") . $if->('t', "select 'expired ' || :t from (select taskex.set_expiry(:'q', :t, now() - interval '1 s')) x;\n"),
+		# nothing is done if the task has ended meanwhile
+		expiry_now => $task->("state = 'open'") . $if->('t', "\\unset e\nbegin;\nselect taskex.set_expiry(:'q', :t, now() - interval '1 s') is null as x \\gset\n",
+			"select 1 as e from _taskex.journal_act where xid = pg_current_xact_id() and task_id = :t and kind = 'expired' \\gset\n",
+			"commit;\n\\if :ERROR\n\\else\n", $if->('e', "select 'expired ' || :t;\n"), "\\endif\n"),
 		expiry_soon => $task->("state = 'open'") . $if->('t', "select taskex.set_expiry(:'q', :t, clock_timestamp() + interval '50 ms') is null as x \\gset\n"),
 		expiry_later => $task->("state = 'expired'") . $if->('t', "select 'extended ' || :t from (select taskex.set_expiry(:'q', :t, now() + interval '1 day')) x;\n"),
 		expiry_undone => $task->("state = 'expired'") . $if->('t', $block,
