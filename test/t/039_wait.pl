@@ -61,6 +61,8 @@ for my $supply ('off', 'on')
 	# a task that comes back wakes too
 	my $assignment = $node->safe_psql('postgres', "select assignment_id from _taskex.assignment join _taskex.directory d on d.user_id = performer_id
 		where login = 'w_${supply}_1' and task_type_id = $type");
+	is($node->safe_psql('postgres', "select count(*) from taskex.accept_next('other', $type)"), '0',
+		'who has not looked yet may be told to; he has, and there is nothing');
 	my $out = '';
 	my $again = start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', "select taskex.wait_for_task('other', '60 s', $type)" ],
 		'>', \$out, '2>&1', timeout(90));
