@@ -155,6 +155,33 @@ typedef struct Slot
 	Datum		input;
 } Slot;
 
+/*
+ * Two sessions of a performer may be at the same task, one of them with a slot
+ * that is at hand, for which the task's row is not locked.
+ */
+static void
+insert_assignment(Taker *taker, const Datum *row, const bool *nulls)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		child_insert(&taker->assignments, row, nulls);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+			PG_RE_THROW();
+		FlushErrorState();
+		report_had(DatumGetInt64(row[ASSIGNMENT_TASK_ID - 1]));
+	}
+	PG_END_TRY();
+}
+
 static void
 assign(Taker *taker, const Slot *slot, Accepted *accepted)
 {
@@ -183,7 +210,7 @@ assign(Taker *taker, const Slot *slot, Accepted *accepted)
 	row[ASSIGNMENT_COUNTED - 1] = BoolGetDatum(slot->counted);
 	row[ASSIGNMENT_STATE - 1] = CStringGetTextDatum("accepted");
 
-	child_insert(&taker->assignments, row, nulls);
+	insert_assignment(taker, row, nulls);
 	due_note(taker->performer.partition, DUE_LEASE, lease_until);
 	journal_accept(taker, row);
 
@@ -221,14 +248,10 @@ take(Taker *taker, Child *tasks, Accepted *accepted)
 	return left;
 }
 
-/*
- * The same for a slot that is at hand: it is counted in the task's row already.
- * Two sessions of a performer may be at the same task, one of them by its row.
- */
+/* the same for a slot that is at hand: it is counted in the task's row already */
 static void
 take_at_hand(Taker *taker, const SourceTask *task, Accepted *accepted)
 {
-	MemoryContext context = CurrentMemoryContext;
 	Slot		slot = {
 		.task_id = task->task_id,
 		.task_type = task->task_type,
@@ -249,22 +272,7 @@ take_at_hand(Taker *taker, const SourceTask *task, Accepted *accepted)
 			elog(ERROR, "task %lld is missing", (long long) task->task_id);
 		slot.input = slot_getattr(tasks.slot, TASK_INPUT, &isnull);
 	}
-	PG_TRY();
-	{
-		assign(taker, &slot, accepted);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
-			PG_RE_THROW();
-		FlushErrorState();
-		report_had(task->task_id);
-	}
-	PG_END_TRY();
+	assign(taker, &slot, accepted);
 	if (task->input == NULL)
 		child_close(&tasks);
 }
