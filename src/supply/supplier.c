@@ -32,6 +32,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "utils/wait_event.h"
 
 /* the shortest time between two rounds */
 #define ROUND_MIN_MS 20
@@ -226,8 +227,10 @@ supplier_round(void)
 	if (!guc_supply && !kept)
 		return -1;
 
-	/* who wakes us does not wear us out */
-	pg_usleep(Min(ROUND_MIN_MS, guc_supply_interval) * 1000L);
+	/* who wakes us does not wear us out: the latch is not listened to for a moment */
+	(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(ROUND_MIN_MS, guc_supply_interval),
+					 PG_WAIT_EXTENSION);
+	CHECK_FOR_INTERRUPTS();
 	return guc_supply_interval;
 }
 
