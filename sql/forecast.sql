@@ -9,19 +9,12 @@ CREATE TABLE _taskex.accept_hour (
     task_type_id bigint NOT NULL,
     hour timestamptz NOT NULL,
     accepts bigint NOT NULL,
-    hits bigint NOT NULL,
-    misses bigint NOT NULL,
-    leased bigint NOT NULL,
-    returned bigint NOT NULL,
     pace float8 NOT NULL,
     pace_at timestamptz NOT NULL,
     PRIMARY KEY (group_id, task_type_id, hour)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE _taskex.accept_hour IS
     'What groups of performers have accepted, by task type and hour; type 0: all of them. Hours of the last 60 days.';
-COMMENT ON COLUMN _taskex.accept_hour.hits IS 'Of the accepts: those served from the group''s supply. misses: the others.';
-COMMENT ON COLUMN _taskex.accept_hour.leased IS 'Slots of tasks that were leased to the group.';
-COMMENT ON COLUMN _taskex.accept_hour.returned IS 'Slots that were given back unused.';
 COMMENT ON COLUMN _taskex.accept_hour.pace IS
     'Accepts an hour, exponentially decayed (time constant five minutes), of this hour alone, as of pace_at.';
 
@@ -41,15 +34,14 @@ COMMENT ON COLUMN _taskex.accept_series.series IS 'As _taskex.forecast_count() g
 SELECT pg_catalog.pg_extension_config_dump('_taskex.accept_hour', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.accept_series', '');
 
-CREATE FUNCTION _taskex.count_accepts(group_id int, task_type_id bigint, hour timestamptz, accepts bigint,
-        hits bigint = 0, misses bigint = 0, leased bigint = 0, returned bigint = 0)
-    RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION _taskex.count_accepts(group_id int, task_type_id bigint, hour timestamptz, accepts bigint) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     begin_hour timestamptz := date_trunc('hour', hour, 'UTC');
     at timestamptz := _taskex.now();
 BEGIN
-    IF least(accepts, hits, misses, leased, returned) < 0 THEN
+    IF accepts < 0 THEN
         PERFORM _taskex.bad_value('counts of accepts must not be negative');
     ELSIF task_type_id = 0 THEN
         PERFORM _taskex.bad_value('accepts are counted by task type, and 0 is none');
@@ -57,17 +49,12 @@ BEGIN
         RETURN;     -- dropped meanwhile
     END IF;
     INSERT INTO _taskex.accept_hour AS h
-        SELECT count_accepts.group_id, t, begin_hour, count_accepts.accepts, count_accepts.hits, count_accepts.misses,
-            count_accepts.leased, count_accepts.returned,
+        SELECT count_accepts.group_id, t, begin_hour, count_accepts.accepts,
             -- what is told later says nothing about the present pace
             CASE WHEN begin_hour + interval '61 minutes' > at THEN 12.0 * count_accepts.accepts ELSE 0 END, at
         FROM unnest(ARRAY[count_accepts.task_type_id, 0]) t
         ON CONFLICT (group_id, task_type_id, hour) DO UPDATE SET
             accepts = h.accepts + excluded.accepts,
-            hits = h.hits + excluded.hits,
-            misses = h.misses + excluded.misses,
-            leased = h.leased + excluded.leased,
-            returned = h.returned + excluded.returned,
             pace = _taskex.pace_left(h.pace, excluded.pace_at - h.pace_at) + excluded.pace,
             pace_at = greatest(h.pace_at, excluded.pace_at);
     INSERT INTO _taskex.accept_series
@@ -76,7 +63,7 @@ BEGIN
             WHERE s.group_id = count_accepts.group_id AND s.task_type_id = t)
         ON CONFLICT DO NOTHING;
 END $$;
-COMMENT ON FUNCTION _taskex.count_accepts(int, bigint, timestamptz, bigint, bigint, bigint, bigint, bigint) IS
+COMMENT ON FUNCTION _taskex.count_accepts(int, bigint, timestamptz, bigint) IS
 'Adds to what a group of performers has accepted of a task type. hour: any time within it. Called by one process at a
 time, the supplier, within a minute of what it counts: later ones count in the statistics, not in the forecast.';
 

@@ -580,7 +580,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM _taskex.performer_group g WHERE g.group_id = $1) THEN
         RETURN;
     END IF;
-    PERFORM _taskex.count_accepts($1, $2, _taskex.now(), $3 + $4, $3, $4, $5, $6);
+    PERFORM _taskex.count_accepts($1, $2, _taskex.now(), $3 + $4);
     INSERT INTO _taskex.supply_statistics AS s
         VALUES ($1, $2, date_trunc('hour', _taskex.now(), 'UTC'), $3, $4, $5, $6, $7, $8)
         ON CONFLICT ON CONSTRAINT supply_statistics_pkey DO UPDATE SET hits = s.hits + excluded.hits, misses = s.misses + excluded.misses,

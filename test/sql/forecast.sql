@@ -68,12 +68,12 @@ SELECT _taskex.counts_reach('{1}', '{1,2}', 0.5);
 DO $$ BEGIN
     FOR h IN 0 .. 23 LOOP
         PERFORM set_config('taskex.clock', ('2125-01-01 00:00:00+00'::timestamptz + h * interval '1 hour 0.1 seconds')::text, false);
-        PERFORM _taskex.count_accepts(pg_temp.team(), pg_temp.kind('often'), _taskex.now(), 30, hits => 20, misses => 10);
         PERFORM _taskex.count_accepts(pg_temp.team(), pg_temp.kind('often'), _taskex.now(), 30);
-        PERFORM _taskex.count_accepts(pg_temp.team(), pg_temp.kind('seldom'), _taskex.now(), (h % 12 = 0)::int, leased => 2, returned => 1);
+        PERFORM _taskex.count_accepts(pg_temp.team(), pg_temp.kind('often'), _taskex.now(), 30);
+        PERFORM _taskex.count_accepts(pg_temp.team(), pg_temp.kind('seldom'), _taskex.now(), (h % 12 = 0)::int);
     END LOOP;
 END $$;
-SELECT task_type_id = 0 AS all, sum(accepts), sum(hits), sum(misses), sum(leased), sum(returned), count(*) FROM _taskex.accept_hour WHERE group_id = pg_temp.team() GROUP BY task_type_id ORDER BY 2;
+SELECT task_type_id = 0 AS all, sum(accepts), count(*) FROM _taskex.accept_hour WHERE group_id = pg_temp.team() GROUP BY task_type_id ORDER BY 2;
 SET taskex.clock = '2125-01-02 00:30:00+00';
 SELECT _taskex.compute_targets() > 0 AS written;
 SELECT * FROM pg_temp.targets();
