@@ -26,8 +26,9 @@ BEGIN
         PERFORM taskex.approve_assignment('req', a.assignment_id);
     END LOOP;
 END $$;
+-- share counts slots as the catalogue has them, which may lag behind
 CREATE VIEW pushed AS SELECT group_name, title, slots, declined, explained ->> 'score' AS score, explained ->> 'proficiency' AS proficiency, explained ->> 'qualified' AS qualified,
-    explained ->> 'expected' AS expected, explained ->> 'share' AS share, until - at AS lasts FROM taskex.pushes ORDER BY 2, slots DESC, score DESC, 1;
+    explained ->> 'expected' AS expected, (explained ->> 'share')::int >= slots AS shared, until - at AS lasts FROM taskex.pushes ORDER BY 2, slots DESC, score DESC, 1;
 CREATE VIEW kept AS SELECT group_name, title, ready + pending AS ready FROM taskex.supplies WHERE ready + pending > 0 ORDER BY 2, 1;
 CREATE VIEW broken AS SELECT * FROM taskex.check_market() WHERE NOT ok UNION ALL SELECT * FROM taskex.check_ledger() WHERE NOT ok;
 -- what was leased for the targets goes back: what follows is pushed
