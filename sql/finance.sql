@@ -346,7 +346,7 @@ CREATE FUNCTION _taskex.payable(user_ids bigint[], minimum bigint, max_items int
     FROM (SELECT account_id, partition_id, sum(available) AS available,
             sum(available) FILTER (WHERE kind IN ('reward', 'bonus') AND available > 0
                 OR kind IN ('withdrawal', 'payout', 'payout_return')) AS earned
-        FROM _taskex.entry
+        FROM _taskex.entry_at_home
         WHERE account_id > 0 AND (user_ids IS NULL OR account_id = ANY (user_ids))
         GROUP BY 1, 2) e
         CROSS JOIN LATERAL (SELECT least(e.available, coalesce(e.earned, 0))::bigint AS payable) p
@@ -480,7 +480,8 @@ CREATE VIEW taskex.payouts AS
         CROSS JOIN LATERAL (SELECT count(*) AS items, count(*) FILTER (WHERE i.state = 'pending') AS pending,
                 count(*) FILTER (WHERE i.state = 'paid') AS paid, count(*) FILTER (WHERE i.state = 'failed') AS failed,
                 sum(i.amount) FILTER (WHERE i.state <> 'failed') AS amount
-            FROM _taskex.payout_item i WHERE i.payout_id = p.payout_id) i;
+            FROM _taskex.payout_item i JOIN _taskex.directory d ON d.partition_id = i.partition_id AND d.user_id = i.performer_id
+            WHERE i.payout_id = p.payout_id) i;
 COMMENT ON VIEW taskex.payouts IS 'Batches of payouts; amount: without what failed.';
 
 CREATE VIEW taskex.payout_items WITH (security_barrier) AS
@@ -587,8 +588,8 @@ COMMENT ON VIEW _taskex.audited IS 'Every ledger entry with the act that caused 
 CREATE FUNCTION _taskex.audit_checks() RETURNS TABLE (check_name text, wrong bigint, what text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
     SELECT 'payments', count(*), 'approved assignments that were not paid their reward, or payments of others'
-    FROM (SELECT assignment_id, reward FROM _taskex.assignment WHERE state = 'approved' AND reward > 0) a
-        FULL JOIN (SELECT subject_id, -held AS paid FROM _taskex.entry WHERE kind = 'reward' AND held < 0) e
+    FROM (SELECT assignment_id, reward FROM _taskex.assignment_at_home WHERE state = 'approved' AND reward > 0) a
+        FULL JOIN (SELECT subject_id, -held AS paid FROM _taskex.entry_at_home WHERE kind = 'reward' AND held < 0) e
             ON e.subject_id = a.assignment_id
     WHERE a.reward IS DISTINCT FROM e.paid
     UNION ALL
@@ -599,7 +600,7 @@ CREATE FUNCTION _taskex.audit_checks() RETURNS TABLE (check_name text, wrong big
     FROM (SELECT performer_id AS account_id, bonus_id AS transfer_id, amount FROM _taskex.bonus
         UNION ALL SELECT performer_id, transfer_id, -amount FROM _taskex.payout_item
         UNION ALL SELECT performer_id, return_id, amount FROM _taskex.payout_item WHERE state = 'failed') b
-        LEFT JOIN _taskex.entry e USING (account_id, transfer_id)
+        LEFT JOIN _taskex.entry_at_home e USING (account_id, transfer_id)
     WHERE e.available IS DISTINCT FROM b.amount
 $$;
 COMMENT ON FUNCTION _taskex.audit_checks() IS

@@ -33,7 +33,6 @@ CREATE TABLE _taskex.catalogue (
     used bigint NOT NULL,
     last_task_id bigint NOT NULL,
     supplied_at timestamptz NOT NULL,
-    partition_id int NOT NULL,
     magnitude smallint NOT NULL,
     golden boolean NOT NULL DEFAULT false,
     PRIMARY KEY (task_type_id, requester_id)
@@ -53,18 +52,18 @@ CREATE FUNCTION _taskex.magnitude(n bigint) RETURNS smallint LANGUAGE sql IMMUTA
 $$;
 COMMENT ON FUNCTION _taskex.magnitude(bigint) IS 'Four times the binary logarithm of a number, rounded down: steps of 19 %. -1 of 0 and less.';
 
-CREATE FUNCTION _taskex.shelf_is_live(task_type_id bigint, partition_id int, performer_id bigint = 0) RETURNS boolean
+CREATE FUNCTION _taskex.shelf_is_live(task_type_id bigint, requester_id bigint, performer_id bigint = 0) RETURNS boolean
     LANGUAGE C VOLATILE STRICT COST 10 AS 'MODULE_PATHNAME', 'taskex_shelf_is_live';
-COMMENT ON FUNCTION _taskex.shelf_is_live(bigint, int, bigint) IS
-'Is there something to be had of the task type on the partition, as far as the feed knows, or at hand for the performer
+COMMENT ON FUNCTION _taskex.shelf_is_live(bigint, bigint, bigint) IS
+'Is there something to be had of the task type where the requester lives, as far as the feed knows, or at hand for the performer
 (0: for anybody)? Where the feed does not know (on a
 standby, or if taskex.feed_size is too small for all shelves): true.';
 
-CREATE FUNCTION _taskex.glance(task_type_id bigint, partition_id int, requester_id bigint, last_task_id bigint, performer_id bigint = 0,
+CREATE FUNCTION _taskex.glance(task_type_id bigint, requester_id bigint, last_task_id bigint, performer_id bigint = 0,
         OUT task_id bigint, OUT slots bigint, OUT exact boolean)
     RETURNS record LANGUAGE C VOLATILE STRICT COST 1000 AS 'MODULE_PATHNAME', 'taskex_glance';
-COMMENT ON FUNCTION _taskex.glance(bigint, int, bigint, bigint, bigint) IS
-'Looks at the first tasks (some 64) that the feed would give out of a type on a partition, and at what of them is at
+COMMENT ON FUNCTION _taskex.glance(bigint, bigint, bigint, bigint) IS
+'Looks at the first tasks (some 64) that the feed would give out of a type where the requester lives, and at what of them is at
 hand for the performer (256 tasks; performer 0: for anybody; -1: for nobody). Result: the first one of
 the requester that can be had, or his last_task_id if that can, or NULL; how many slots are free among those that
 were looked at, and whether (exact) these are all.';
@@ -95,10 +94,9 @@ DECLARE
     golden_ids bigint[];
 BEGIN
     INSERT INTO _taskex.catalogue (task_type_id, requester_id, reward, tasks, slots, used, last_task_id, supplied_at,
-            partition_id, magnitude, golden)
-        SELECT DISTINCT ON (1, 2) a.task_type_id, a.requester_id, y.reward, 0, 0, 0, 0, a.at, u.partition_id, -1, true
+            magnitude, golden)
+        SELECT DISTINCT ON (1, 2) a.task_type_id, a.requester_id, y.reward, 0, 0, 0, 0, a.at, -1, true
         FROM unnest(batch) a JOIN _taskex.task_type y USING (task_type_id)
-            JOIN _taskex.directory u ON u.user_id = a.requester_id
         WHERE a.kind = 'created' AND a.detail ? 'golden'
         ON CONFLICT (task_type_id, requester_id) DO UPDATE SET golden = true WHERE NOT catalogue.golden;
     golden_ids := _taskex.golden_among(batch);
@@ -127,11 +125,10 @@ BEGIN
         SELECT c.task_type_id, c.requester_id, c.magnitude FROM _taskex.catalogue c JOIN delta USING (task_type_id, requester_id)
     ), after AS (
         INSERT INTO _taskex.catalogue AS c (task_type_id, requester_id, reward, tasks, slots, used, last_task_id,
-                supplied_at, partition_id, magnitude)
+                supplied_at, magnitude)
             SELECT task_type_id, requester_id, y.reward, d.tasks, d.slots, d.used, coalesce(d.last_task_id, 0),
-                d.supplied_at, u.partition_id, _taskex.magnitude(d.slots - d.used)
+                d.supplied_at, _taskex.magnitude(d.slots - d.used)
             FROM delta d JOIN _taskex.task_type y USING (task_type_id)
-                JOIN _taskex.directory u ON u.user_id = d.requester_id
             ON CONFLICT (task_type_id, requester_id) DO UPDATE SET
                 tasks = c.tasks + excluded.tasks,
                 slots = c.slots + excluded.slots,
@@ -139,7 +136,6 @@ BEGIN
                 last_task_id = greatest(c.last_task_id, excluded.last_task_id),
                 supplied_at = CASE WHEN excluded.slots > 0 AND excluded.supplied_at >= c.supplied_at + interval '1 minute'
                     THEN excluded.supplied_at ELSE c.supplied_at END,
-                partition_id = excluded.partition_id,
                 magnitude = _taskex.magnitude(c.slots + excluded.slots - c.used - excluded.used)
             RETURNING c.task_type_id, c.requester_id, c.magnitude
     )
@@ -160,7 +156,7 @@ CREATE VIEW taskex.task_catalogue WITH (security_barrier) AS
     FROM _taskex.catalogue c
         JOIN _taskex.task_type y USING (task_type_id)
         JOIN _taskex.directory d ON d.user_id = c.requester_id
-    WHERE c.magnitude >= 0 AND _taskex.shelf_is_live(c.task_type_id, c.partition_id)
+    WHERE c.magnitude >= 0 AND _taskex.shelf_is_live(c.task_type_id, c.requester_id)
         AND (NOT y.qualifications @> '[{"guard": "discover"}]' OR (SELECT _taskex.caller_trusted())
             OR c.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]));
 COMMENT ON VIEW taskex.task_catalogue IS
@@ -225,7 +221,7 @@ DECLARE
     -- $1 performer, $2 query, $3 min_reward, $4 max_reward, $5 requester, $6 task types, $7 guard, $8 location,
     -- $9 device, $10 max_rows, $11 skip
     conditions text := 'c.magnitude >= 0 AND c.requester_id <> $1';
-    tests constant text := '_taskex.shelf_is_live(c.task_type_id, c.partition_id, $1)'
+    tests constant text := '_taskex.shelf_is_live(c.task_type_id, c.requester_id, $1)'
         ' AND _taskex.may_find($1, c.requester_id, c.task_type_id, $7, $8, $9)';
     ordering text;
     found text;
@@ -264,7 +260,7 @@ BEGIN
         ' _taskex.amount(f.reward), f.keywords, f.lease, CASE WHEN g.exact THEN g.slots ELSE f.slots - f.used END, f.supplied_at,'
         ' m.missing = ''[]'', m.missing, g.task_id'
         ' FROM (%s) f,'
-        ' LATERAL _taskex.glance(f.task_type_id, f.partition_id, f.requester_id, f.last_task_id, $1) g,'
+        ' LATERAL _taskex.glance(f.task_type_id, f.requester_id, f.last_task_id, $1) g,'
         ' LATERAL (SELECT _taskex.missing($1, f.requester_id, f.task_type_id, $8, $9)) m (missing)'
         ' WHERE NOT g.exact OR g.slots > 0 LIMIT $10 OFFSET $11', found);
 END $$;
@@ -764,7 +760,7 @@ CREATE VIEW taskex.batches WITH (security_barrier) AS
         JOIN _taskex.task_type y USING (task_type_id)
         LEFT JOIN _taskex.catalogue c ON c.task_type_id = p.task_type_id AND c.requester_id = p.requester_id
         CROSS JOIN LATERAL (SELECT greatest(coalesce(c.slots - c.used, 0), 0) AS open) o
-        LEFT JOIN LATERAL _taskex.glance(c.task_type_id, c.partition_id, c.requester_id, c.last_task_id) g ON o.open > 0
+        LEFT JOIN LATERAL _taskex.glance(c.task_type_id, c.requester_id, c.last_task_id) g ON o.open > 0
         CROSS JOIN LATERAL (SELECT _taskex.decayed(p.rate, _taskex.now() - p.rate_at) AS rate) r
     WHERE _taskex.visible(d.user_id) AND _taskex.visible(p.requester_id)
         AND _taskex.narrow(p.partition_id, p.requester_id, d.login, NULL);

@@ -274,6 +274,14 @@ whose db_role it is, one of taskex_app those of all users, operators also those 
 
 -- checks --------------------------------------------------------------------
 
+-- Those of a period of a budget are its requester's.
+CREATE VIEW _taskex.entry_at_home AS
+    SELECT e.* FROM _taskex.entry e
+        LEFT JOIN _taskex.directory d ON d.user_id = CASE WHEN e.account_id < -1 THEN e.counterparty ELSE e.account_id END
+    WHERE e.account_id IN (0, -1) OR d.partition_id = e.partition_id;
+COMMENT ON VIEW _taskex.entry_at_home IS
+    'Ledger entries that count: those of users lie where the users live. Copies of one who is being moved are left out.';
+
 CREATE FUNCTION _taskex.fold_ledger() RETURNS int
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_fold_ledger';
 COMMENT ON FUNCTION _taskex.fold_ledger() IS
@@ -293,34 +301,37 @@ DECLARE
     n bigint;
     total numeric;
 BEGIN
-    SELECT coalesce(sum(e.available), 0) + coalesce(sum(e.held), 0) INTO total FROM _taskex.entry e;
+    SELECT coalesce(sum(e.available), 0) + coalesce(sum(e.held), 0) INTO total FROM _taskex.entry_at_home e;
     RETURN QUERY SELECT 'the ledger sums to zero', total = 0,
         format('the sum is %s', trim_scale(total * 0.000000001));
 
     SELECT count(*) INTO n FROM (
-        SELECT FROM _taskex.entry e GROUP BY e.transfer_id
+        SELECT FROM _taskex.entry_at_home e GROUP BY e.transfer_id
         HAVING sum(e.available) + sum(e.held) <> 0) t;
     RETURN QUERY SELECT 'every transfer sums to zero', n = 0, format('%s transfers do not', n);
 
+    -- of a budget nothing is left where its requester has moved from
     SELECT count(*) INTO n FROM _taskex.balance b
+        LEFT JOIN _taskex.directory d ON d.user_id = b.account_id
         CROSS JOIN LATERAL (SELECT sum(e.available) AS available, sum(e.held) AS held
-            FROM _taskex.entry e WHERE e.partition_id = b.partition_id
+            FROM _taskex.entry_at_home e WHERE e.partition_id = b.partition_id
             AND e.account_id = b.account_id AND e.transfer_id <= b.folded_to) f
-        WHERE (b.available, b.held) IS DISTINCT FROM (f.available, f.held);
+        WHERE CASE WHEN b.account_id < -1 THEN f.held IS NOT NULL WHEN b.account_id > 0 THEN d.partition_id = b.partition_id ELSE true END
+            AND (b.available, b.held) IS DISTINCT FROM (f.available, f.held);
     RETURN QUERY SELECT 'balances equal their entries', n = 0, format('%s balances do not', n);
 
     SELECT count(*) INTO n FROM (
-        SELECT FROM _taskex.entry e WHERE e.account_id >= 0 GROUP BY e.account_id
+        SELECT FROM _taskex.entry_at_home e WHERE e.account_id >= 0 GROUP BY e.account_id
         HAVING sum(e.available) < 0 OR sum(e.held) < 0) a;
     RETURN QUERY SELECT 'no account is overdrawn', n = 0, format('%s accounts are', n);
 
     SELECT count(*) INTO n FROM (
-        SELECT FROM _taskex.entry e WHERE e.account_id < -1 GROUP BY e.account_id
+        SELECT FROM _taskex.entry_at_home e WHERE e.account_id < -1 GROUP BY e.account_id
         HAVING sum(e.held) < 0) b;
     RETURN QUERY SELECT 'no budget got more back than was spent', n = 0, format('%s budgets did', n);
 
     SELECT count(*) INTO n FROM (
-        SELECT FROM _taskex.entry e WHERE e.kind IN ('reward', 'fee') AND e.held < 0
+        SELECT FROM _taskex.entry_at_home e WHERE e.kind IN ('reward', 'fee') AND e.held < 0
         GROUP BY e.kind, e.subject_id HAVING count(*) > 1) p;
     RETURN QUERY SELECT 'no assignment is paid twice', n = 0, format('%s rewards or fees are', n);
 END $$;

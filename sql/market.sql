@@ -152,6 +152,17 @@ INSERT INTO _taskex.event_kind VALUES
     ('compared', 135, false, false, false, 'performers were compared with the answer of a task, or with a known answer', NULL,
         'agreed: by performer''s id, how probably he was right, 0 to 1');
 
+-- A user's rows count where he lives; copies of one who is being moved do not.
+CREATE VIEW _taskex.task_at_home AS
+    SELECT t.* FROM _taskex.task t JOIN _taskex.directory d ON d.partition_id = t.partition_id AND d.user_id = t.requester_id;
+COMMENT ON VIEW _taskex.task_at_home IS 'Tasks that count: those where their requesters live.';
+CREATE VIEW _taskex.assignment_at_home AS
+    SELECT a.* FROM _taskex.assignment a JOIN _taskex.directory d ON d.partition_id = a.partition_id AND d.user_id = a.performer_id;
+COMMENT ON VIEW _taskex.assignment_at_home IS 'Assignments that count: those where their performers live.';
+CREATE VIEW _taskex.result_at_home AS
+    SELECT r.* FROM _taskex.result r JOIN _taskex.directory d ON d.partition_id = r.partition_id AND d.user_id = r.requester_id;
+COMMENT ON VIEW _taskex.result_at_home IS 'Results that count: those where their requesters live.';
+
 CREATE FUNCTION _taskex.fold_reliability(batch _taskex.journal_act[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

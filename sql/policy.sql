@@ -110,7 +110,9 @@ CREATE TRIGGER replace_policy_cursor BEFORE INSERT ON _taskex.policy_cursor
 
 CREATE FUNCTION _taskex.forget_policy_actions() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM _taskex.policy_pending p WHERE p.partition_id = OLD.partition_id;
+    -- those of requesters who were moved away are done where these are now
+    DELETE FROM _taskex.policy_pending p WHERE p.partition_id = OLD.partition_id
+        AND NOT EXISTS (SELECT FROM _taskex.policy_action a WHERE a.action_id = p.action_id AND a.partition_id <> OLD.partition_id);
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION _taskex.forget_policy_actions() IS
@@ -846,6 +848,7 @@ COMMENT ON FUNCTION _taskex.do_for_policy(_taskex.policy_action) IS
 CREATE FUNCTION _taskex.carry_out(home int, action bigint) RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    requester bigint;
     a _taskex.policy_action;
     outcome text;
     problem text;
@@ -854,6 +857,14 @@ BEGIN
     -- while a dump is restored its tables come one by one
     IF to_regclass(format('_taskex.policy_action_%s', home)) IS NULL THEN
         RETURN 'busy';
+    END IF;
+    -- the requester may have been moved since the action was queued
+    EXECUTE format('SELECT requester_id FROM _taskex.policy_action_%s WHERE action_id = $1', home) INTO requester USING action;
+    IF requester IS NULL THEN
+        SELECT p.requester_id INTO requester FROM _taskex.policy_action p WHERE p.action_id = carry_out.action LIMIT 1;
+    END IF;
+    IF requester IS NOT NULL THEN
+        home := _taskex.home(requester);
     END IF;
     EXECUTE format('SELECT * FROM _taskex.policy_action_%s WHERE action_id = $1 AND state = ''pending'''
         ' FOR NO KEY UPDATE SKIP LOCKED', home) INTO a USING action;
@@ -888,7 +899,7 @@ BEGIN
     RETURN outcome;
 END $$;
 COMMENT ON FUNCTION _taskex.carry_out(int, bigint) IS
-'Does an action of a review policy that is pending, in the caller''s transaction. Result: done; void (there was nothing to
+'Does an action of a review policy that is pending, in the caller''s transaction. home: where its requester lived when it was queued. Result: done; void (there was nothing to
 do); failed (for good; the error is on record); busy (something is locked, or missing: later; what the server lacks, and deadlocks, are tried 100 times); gone (it is done already).';
 
 -- views ---------------------------------------------------------------------

@@ -127,12 +127,12 @@ GRANT EXECUTE ON FUNCTION
     _taskex.caller_trusted(),
     _taskex.decayed(float8, interval),
     _taskex.errors(),
-    _taskex.glance(bigint, int, bigint, bigint, bigint),
+    _taskex.glance(bigint, bigint, bigint, bigint),
     _taskex.inferences(),
     _taskex.narrow(int, bigint, text, bigint),
     _taskex.now(),
     _taskex.own(bigint),
-    _taskex.shelf_is_live(bigint, int, bigint),
+    _taskex.shelf_is_live(bigint, bigint, bigint),
     _taskex.visible(bigint),
     _taskex.visible(bigint, bigint)
     TO taskex_user;

@@ -63,7 +63,8 @@ BEGIN
         ORDER BY w.hour DESC, w.performer_id LIMIT 20);
     IF sample = '{}' THEN
         sample := ARRAY(SELECT m.user_id FROM _taskex.group_member m WHERE m.group_id = for_group ORDER BY 1 LIMIT 20)
-            || ARRAY(SELECT s.performer_id FROM _taskex.standing s WHERE s.partition_id = ANY (homes) LIMIT 20);
+            || ARRAY(SELECT s.performer_id FROM _taskex.standing s JOIN _taskex.directory d ON d.user_id = s.performer_id AND d.partition_id = s.partition_id
+                WHERE s.partition_id = ANY (homes) LIMIT 20);
     END IF;
     RETURN (SELECT coalesce(avg(_taskex.may_find(u, $2, $3, 'accept', NULL, NULL)::int), 0) FROM unnest(sample) u WHERE u <> $2);
 END $$;
@@ -99,8 +100,9 @@ BEGIN
         FROM (SELECT c.task_type_id, c.requester_id, c.supplied_at, t.created_at,
                 CASE WHEN g.exact THEN g.slots ELSE greatest(c.slots - c.used, g.slots) END AS open
             FROM (SELECT DISTINCT l.* FROM unnest(looked) l) c
-                CROSS JOIN LATERAL _taskex.glance(c.task_type_id, c.partition_id, c.requester_id, c.last_task_id, -1) g
-                JOIN _taskex.task t ON t.partition_id = c.partition_id AND t.task_id = g.task_id
+                CROSS JOIN LATERAL _taskex.glance(c.task_type_id, c.requester_id, c.last_task_id, -1) g
+                JOIN _taskex.directory u ON u.user_id = c.requester_id
+                CROSS JOIN LATERAL (SELECT t.created_at FROM _taskex.task t WHERE t.partition_id = u.partition_id AND t.task_id = g.task_id LIMIT 1) t
             WHERE c.magnitude >= 0) o
         WHERE of_requester IS NOT NULL OR o.created_at <= at - patience
             OR NOT EXISTS (SELECT FROM _taskex.push p WHERE p.task_type_id = o.task_type_id AND p.at >= o.supplied_at)

@@ -225,6 +225,7 @@ CREATE FUNCTION _taskex.delete_qualification(owner_id bigint, id bigint)
     RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     r record;
+    home int;
     waits boolean;
 BEGIN
     -- requests under way end first (hold_qualification), and are seen below
@@ -234,13 +235,15 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM _taskex.check_owner(owner_id, id);
     END IF;
-    FOR r IN SELECT q.request_id, q.partition_id FROM _taskex.qualification_request q
+    FOR r IN SELECT q.request_id, q.performer_id FROM _taskex.qualification_request q
+            JOIN _taskex.directory d ON d.user_id = q.performer_id AND d.partition_id = q.partition_id
             WHERE q.qualification_type_id = id AND q.state IN ('started', 'pending') ORDER BY q.request_id LOOP
-        -- somebody may have decided it meanwhile
+        -- somebody may have decided it meanwhile, or moved the performer
+        home := _taskex.home(r.performer_id);
         EXECUTE format('SELECT state IN (''started'', ''pending'') FROM _taskex.qualification_request_%s WHERE request_id = $1 FOR UPDATE',
-            r.partition_id) INTO waits USING r.request_id;
+            home) INTO waits USING r.request_id;
         IF waits THEN
-            PERFORM _taskex.decide_request(r.partition_id, r.request_id, owner_id, 'rejected', NULL, 'the qualification was deleted');
+            PERFORM _taskex.decide_request(home, r.request_id, owner_id, 'rejected', NULL, 'the qualification was deleted');
         END IF;
     END LOOP;
 END $$;
@@ -358,7 +361,8 @@ BEGIN
         PERFORM _taskex.bad_value('state must be "granted" or "revoked"');
     END IF;
     RETURN QUERY SELECT q.performer_id, d.login, q.score, q.state, q.granted_at, q.changed_at, q.reason
-        FROM (SELECT * FROM _taskex.qualification i
+        FROM (SELECT i.* FROM _taskex.qualification i
+                    JOIN _taskex.directory h ON h.user_id = i.performer_id AND h.partition_id = i.partition_id
                 WHERE i.qualification_type_id = qualification_id AND i.performer_id > after_id AND i.state = its_state
                 ORDER BY i.performer_id LIMIT max_rows) q
             JOIN _taskex.directory d ON d.user_id = q.performer_id ORDER BY 1;

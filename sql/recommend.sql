@@ -376,7 +376,7 @@ CREATE FUNCTION _taskex.offers(performer_id bigint) RETURNS SETOF _taskex.catalo
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
     tested text := '(SELECT * FROM (%s LIMIT 1000) c WHERE c.requester_id <> $1'
-        ' AND _taskex.shelf_is_live(c.task_type_id, c.partition_id, $1)'
+        ' AND _taskex.shelf_is_live(c.task_type_id, c.requester_id, $1)'
         ' AND _taskex.may_find($1, c.requester_id, c.task_type_id, ''accept'', NULL, NULL) LIMIT 100)';
     front text := 'SELECT * FROM _taskex.catalogue c WHERE c.magnitude >= 0 ORDER BY c.%s DESC, c.task_type_id, c.requester_id';
 BEGIN
@@ -417,7 +417,7 @@ BEGIN
     SELECT _taskex.weigh(performer, circles, array_agg(o.task_type_id ORDER BY i), array_agg(o.requester_id ORDER BY i),
             array_agg(o.reward ORDER BY i), now) INTO weighed
         FROM unnest(offers) WITH ORDINALITY o (task_type_id, requester_id, reward, tasks, slots, used, last_task_id, supplied_at,
-            partition_id, magnitude, golden, i);
+            magnitude, golden, i);
     chances := _taskex.logit_chances(m.state[1:n], weighed);
     means := array(SELECT avg(v) FROM unnest(weighed) WITH ORDINALITY w (v, i) GROUP BY (i - 1) % n ORDER BY (i - 1) % n);
     rank := 0;
@@ -427,7 +427,7 @@ BEGIN
                 CROSS JOIN LATERAL (SELECT (offers[c.i]).*) o
                 JOIN _taskex.task_type y ON y.task_type_id = o.task_type_id
                 JOIN _taskex.directory u ON u.user_id = o.requester_id
-                CROSS JOIN LATERAL _taskex.glance(o.task_type_id, o.partition_id, o.requester_id, o.last_task_id, performer) g
+                CROSS JOIN LATERAL _taskex.glance(o.task_type_id, o.requester_id, o.last_task_id, performer) g
             WHERE NOT g.exact OR g.slots > 0
             ORDER BY c.chance DESC, o.reward DESC, o.supplied_at DESC, c.i LIMIT max_rows LOOP
         rank := rank + 1;

@@ -118,8 +118,8 @@ CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT det
             count(*) FILTER (WHERE a.state = 'accepted') AS in_progress,
             count(*) FILTER (WHERE a.state = 'rejected') AS rejected,
             count(*) FILTER (WHERE a.state = 'approved') AS approved
-        FROM _taskex.assignment a
-        WHERE NOT EXISTS (SELECT FROM _taskex.result r WHERE r.assignment_id = a.assignment_id AND r.reopened)
+        FROM _taskex.assignment_at_home a
+        WHERE NOT EXISTS (SELECT FROM _taskex.result_at_home r WHERE r.assignment_id = a.assignment_id AND r.reopened)
         GROUP BY a.task_id
     ), kept AS (
         -- slots that groups have leased, less those that are in assignments or went back
@@ -129,12 +129,12 @@ CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT det
                 UNION ALL
                 SELECT r.lease_id, u.task_id, -u.n FROM _taskex.group_recall r CROSS JOIN unnest(r.task_ids, r.slots) u (task_id, n)
                 UNION ALL
-                SELECT a.group_lease_id, a.task_id, -1 FROM _taskex.assignment a JOIN _taskex.group_lease l ON l.lease_id = a.group_lease_id) u
+                SELECT a.group_lease_id, a.task_id, -1 FROM _taskex.assignment_at_home a JOIN _taskex.group_lease l ON l.lease_id = a.group_lease_id) u
             GROUP BY 1, 2) l
         GROUP BY 1
     ), tasks AS (
         SELECT t.*, coalesce(k.kept, 0) AS kept, coalesce(c.live, 0) AS taken, coalesce(c.in_progress, 0) AS in_progress, coalesce(c.rejected, 0) AS rejected, coalesce(c.approved, 0) AS approved
-        FROM _taskex.task t LEFT JOIN counted c USING (task_id) LEFT JOIN kept k USING (task_id)
+        FROM _taskex.task_at_home t LEFT JOIN counted c USING (task_id) LEFT JOIN kept k USING (task_id)
     ), checks AS (
         SELECT 'plurality' AS check_name, count(*) AS wrong,
             'tasks with more live, submitted or approved assignments than performers' AS what
@@ -155,7 +155,7 @@ CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT det
         FROM tasks WHERE state <> 'open' AND live + released <> performers
         UNION ALL
         SELECT 'decided', count(*), 'tasks that were decided with fewer results than they need at least, or are not complete'
-        FROM (SELECT t.*, (SELECT count(*) FROM _taskex.result r
+        FROM (SELECT t.*, (SELECT count(*) FROM _taskex.result_at_home r
                     WHERE r.partition_id = t.partition_id AND r.task_id = t.task_id AND NOT (r.reopened AND r.state = 'rejected')) AS answered
                 FROM tasks t WHERE state = 'decided') d
         WHERE answered < coalesce(min_performers, performers + 1) OR judged + released >= performers
@@ -165,8 +165,8 @@ CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT det
             OR (state = 'open' AND in_progress = 0 AND kept = 0 AND live < performers AND live >= wanted)
         UNION ALL
         SELECT 'results', count(*), 'results that do not match their assignments'
-        FROM _taskex.assignment a
-            FULL JOIN _taskex.result r USING (assignment_id)
+        FROM _taskex.assignment_at_home a
+            FULL JOIN _taskex.result_at_home r USING (assignment_id)
         WHERE (a.state IN ('submitted', 'approved', 'rejected') OR r.assignment_id IS NOT NULL)
             AND (a.state, a.task_id, a.performer_id) IS DISTINCT FROM (r.state, r.task_id, r.performer_id)
         UNION ALL
@@ -174,7 +174,7 @@ CREATE FUNCTION taskex.check_market(OUT check_name text, OUT ok boolean, OUT det
         FROM (SELECT requester_id AS account_id,
                     sum((reward + fee)::numeric * (performers - judged - released)) AS needed
                 FROM tasks GROUP BY 1) n
-            FULL JOIN (SELECT account_id, sum(held) AS held FROM _taskex.entry
+            FULL JOIN (SELECT account_id, sum(held) AS held FROM _taskex.entry_at_home
                 WHERE account_id > 0 GROUP BY 1 HAVING sum(held) <> 0) h USING (account_id)
         WHERE coalesce(n.needed, 0) <> coalesce(h.held, 0)
         UNION ALL

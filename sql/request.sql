@@ -404,7 +404,8 @@ BEGIN
     RETURN QUERY SELECT q.request_id, q.qualification_type_id, t.name, d.login, its_state, q.started_at, q.requested_at,
             q.answers, q.score, q.reason, q.decided_at
         FROM (SELECT r.* FROM unnest(ids) i (id) CROSS JOIN LATERAL
-                (SELECT * FROM _taskex.qualification_request u
+                (SELECT u.* FROM _taskex.qualification_request u
+                        JOIN _taskex.directory h ON h.user_id = u.performer_id AND h.partition_id = u.partition_id
                     WHERE u.qualification_type_id = i.id AND u.request_id > after_id
                         AND CASE WHEN u.state = 'started' AND u.answer_until < _taskex.now() THEN 'expired' ELSE u.state END = its_state
                     ORDER BY u.request_id LIMIT max_rows) r

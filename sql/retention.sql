@@ -57,14 +57,16 @@ BEGIN
     ELSIF max_rows NOT BETWEEN 1 AND 1000000 THEN
         PERFORM _taskex.bad_value('max_rows must be between 1 and 1000000');
     END IF;
+    -- whoever is being moved is passed by: what counts is where he lives, and copies are the mover's
     condition := CASE kind
         -- the executor must have passed it for good: it goes by what is on record
-        WHEN 'policy_action' THEN 'r.state <> ''pending'' AND r.finished_at < $1'
+        WHEN 'policy_action' THEN 'EXISTS (SELECT FROM _taskex.directory d WHERE d.user_id = r.requester_id AND d.partition_id = r.partition_id)'
+            ' AND r.state <> ''pending'' AND r.finished_at < $1'
             ' AND r.action_id <= (SELECT c.handled_until FROM _taskex.policy_cursor c)'
         WHEN 'policy_result' THEN 'r.scored_at < $1'
-            ' AND EXISTS (SELECT FROM _taskex.task_%1$s t WHERE t.task_id = r.task_id AND t.state = ''disposed'')'
-        WHEN 'budget_charge' THEN 'NOT EXISTS (SELECT FROM _taskex.task_%1$s t'
-            ' WHERE t.task_id BETWEEN r.first_task_id AND r.last_task_id AND (t.state <> ''disposed'' OR t.created_at >= $1))' END;
+            ' AND EXISTS (SELECT FROM _taskex.task_at_home t WHERE t.partition_id = %1$s AND t.task_id = r.task_id AND t.state = ''disposed'')'
+        WHEN 'budget_charge' THEN 'EXISTS (SELECT FROM _taskex.task_at_home t WHERE t.partition_id = %1$s AND t.task_id BETWEEN r.first_task_id AND r.last_task_id)'
+            ' AND NOT EXISTS (SELECT FROM _taskex.task_%1$s t WHERE t.task_id BETWEEN r.first_task_id AND r.last_task_id AND (t.state <> ''disposed'' OR t.created_at >= $1))' END;
     IF condition IS NULL THEN
         PERFORM _taskex.bad_value(format('there is nothing of the kind "%s" to prune', kind), NULL,
             'The kinds are policy_action, policy_result and budget_charge.');
@@ -72,8 +74,8 @@ BEGIN
     <<sources>>
     FOREACH source IN ARRAY CASE kind WHEN 'budget_charge' THEN '{budget_charge,budget_layer}' ELSE ARRAY[kind] END LOOP
         IF source = 'budget_layer' THEN
-            condition := 'NOT EXISTS (SELECT FROM _taskex.task_%1$s t'
-                ' WHERE t.task_id = r.task_id AND (t.state <> ''disposed'' OR t.created_at >= $1))';
+            condition := 'EXISTS (SELECT FROM _taskex.task_at_home t WHERE t.partition_id = %1$s AND t.task_id = r.task_id'
+                ' AND t.state = ''disposed'' AND t.created_at < $1)';
         END IF;
         FOR home IN SELECT p.partition_id FROM _taskex.partition p WHERE p.node_id = 0 ORDER BY 1 LOOP
             EXECUTE format('DELETE FROM _taskex.%2$I_%1$s d WHERE d.ctid = ANY (ARRAY(SELECT r.ctid FROM _taskex.%2$I_%1$s r WHERE '

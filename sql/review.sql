@@ -346,7 +346,7 @@ COMMENT ON VIEW taskex.ratings IS
 
 CREATE VIEW taskex.requester_ratings AS
     SELECT d.login AS requester, t.ratings, round(t.stars::numeric / t.ratings, 2) AS stars, t.last_at
-    FROM _taskex.rating_total t JOIN _taskex.directory d ON d.user_id = t.requester_id;
+    FROM _taskex.rating_total t JOIN _taskex.directory d ON d.partition_id = t.partition_id AND d.user_id = t.requester_id;
 COMMENT ON VIEW taskex.requester_ratings IS
     'How performers rate each requester on average, and how many have. What was rated moments ago follows.';
 

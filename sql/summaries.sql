@@ -159,12 +159,14 @@ CREATE FUNCTION _taskex.check_journal(OUT what text, OUT wrong bigint) RETURNS S
         SELECT performer_id, sum(submitted) AS submitted, sum(approved) AS approved, sum(rejected) AS rejected,
             sum(returned) AS returned, sum(abandoned) AS abandoned
         FROM (SELECT performer_id, submitted, approved, rejected, returned, abandoned FROM _taskex.standing
+                JOIN _taskex.directory USING (partition_id) WHERE user_id = performer_id
             UNION ALL SELECT performer_id, submitted, approved, rejected, returned, abandoned FROM counted
             WHERE performer_id IS NOT NULL) s
         GROUP BY 1
     ), earning AS (
         SELECT performer_id, sum(approved) AS approved, sum(reward) AS reward
         FROM (SELECT performer_id, approved, reward FROM _taskex.earning
+                JOIN _taskex.directory USING (partition_id) WHERE user_id = performer_id
             UNION ALL SELECT performer_id, approved, reward FROM counted
             WHERE performer_id IS NOT NULL) s
         GROUP BY 1
@@ -172,6 +174,7 @@ CREATE FUNCTION _taskex.check_journal(OUT what text, OUT wrong bigint) RETURNS S
         SELECT requester_id, sum(submitted) AS submitted, sum(approved) AS approved, sum(rejected) AS rejected,
             sum(tasks) AS tasks
         FROM (SELECT requester_id, submitted, approved, rejected, tasks FROM _taskex.progress
+                JOIN _taskex.directory USING (partition_id) WHERE user_id = requester_id
             UNION ALL SELECT requester_id, submitted, approved, rejected, tasks FROM counted
             WHERE requester_id IS NOT NULL) s
         GROUP BY 1
@@ -179,6 +182,7 @@ CREATE FUNCTION _taskex.check_journal(OUT what text, OUT wrong bigint) RETURNS S
         SELECT requester_id, performer_id, sum(submitted) AS submitted, sum(approved) AS approved, sum(rejected) AS rejected,
             sum(returned) AS returned, sum(abandoned) AS abandoned
         FROM (SELECT requester_id, performer_id, submitted, approved, rejected, returned, abandoned FROM _taskex.working
+                JOIN _taskex.directory USING (partition_id) WHERE user_id = requester_id
             UNION ALL SELECT requester_id, performer_id, submitted, approved, rejected, returned, abandoned FROM counted
             WHERE requester_id IS NOT NULL AND performer_id IS NOT NULL) s
         GROUP BY 1, 2
@@ -188,7 +192,7 @@ CREATE FUNCTION _taskex.check_journal(OUT what text, OUT wrong bigint) RETURNS S
             count(*) FILTER (WHERE state = 'approved') AS approved, count(*) FILTER (WHERE state = 'rejected') AS rejected,
             count(*) FILTER (WHERE state = 'returned') AS returned, count(*) FILTER (WHERE state = 'abandoned') AS abandoned,
             coalesce(sum(reward) FILTER (WHERE state = 'approved'), 0) AS reward
-        FROM _taskex.assignment GROUP BY 1, 2
+        FROM _taskex.assignment_at_home GROUP BY 1, 2
     ), by_performer AS (
         SELECT performer_id, sum(submitted) AS submitted, sum(approved) AS approved, sum(rejected) AS rejected,
             sum(returned) AS returned, sum(abandoned) AS abandoned, sum(reward) AS reward FROM assignments GROUP BY 1
@@ -196,7 +200,7 @@ CREATE FUNCTION _taskex.check_journal(OUT what text, OUT wrong bigint) RETURNS S
         SELECT requester_id, sum(submitted) AS submitted, sum(approved) AS approved, sum(rejected) AS rejected,
             sum(tasks) AS tasks
         FROM (SELECT requester_id, submitted, approved, rejected, 0 AS tasks FROM assignments
-            UNION ALL SELECT requester_id, 0, 0, 0, count(*) FROM _taskex.task GROUP BY 1) r
+            UNION ALL SELECT requester_id, 0, 0, 0, count(*) FROM _taskex.task_at_home GROUP BY 1) r
         GROUP BY 1
     )
     SELECT 'performers whose standing', count(*) FROM standing s FULL JOIN by_performer b USING (performer_id)

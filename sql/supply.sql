@@ -196,7 +196,8 @@ BEGIN
         AND (selector IS NULL OR NOT EXISTS (SELECT FROM _taskex.directory d JOIN _taskex.profile p USING (partition_id, user_id)
             WHERE d.user_id = m.user_id AND _taskex.selects(selector, p.profile)));
     IF selector IS NOT NULL THEN
-        INSERT INTO _taskex.group_member SELECT p.user_id, $1, 'selected' FROM _taskex.profile p
+        INSERT INTO _taskex.group_member SELECT user_id, $1, 'selected'
+            FROM _taskex.profile p JOIN _taskex.directory USING (partition_id, user_id)
             WHERE _taskex.selects(selector, p.profile) ON CONFLICT DO NOTHING;
     END IF;
 END $$;

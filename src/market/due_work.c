@@ -34,7 +34,7 @@
 typedef struct DueItem
 {
 	int64		id;				/* assignment or task */
-	int64		user_id;		/* requester; for leases unused */
+	int64		user_id;		/* whose row it is: performer of a lease, else requester */
 	TimestampTz due;
 } DueItem;
 
@@ -54,7 +54,7 @@ typedef struct DueBatch
 
 static Statement select_due[DUE_KINDS] = {
 	[DUE_LEASE] = {
-		"SELECT assignment_id, 0::bigint, lease_until FROM _taskex.assignment_%p"
+		"SELECT assignment_id, performer_id, lease_until FROM _taskex.assignment_%p"
 		" WHERE lease_until >= $1 AND (lease_until > $1 OR assignment_id > $2) AND lease_until <= $3"
 		" AND state = 'accepted' ORDER BY lease_until, assignment_id LIMIT 500",
 		3, {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID}
@@ -121,15 +121,18 @@ abandon(const DueBatch *batch, const DueItem *item)
 static bool
 handle(const DueBatch *batch, const DueItem *item)
 {
-	UserHome	requester;
+	UserHome	home;
 	Judgement	judgement = {.state = "approved", .automatic = true, .assignment_id = item->id};
 
+	/* what lies elsewhere than its user lives is a copy, of one who is being moved */
+	directory_home_by_id(item->user_id, &home);
+	if (home.partition != batch->partition)
+		return false;
 	if (batch->kind == DUE_LEASE)
 		return abandon(batch, item);
-	directory_home_by_id(item->user_id, &requester);
 	if (batch->kind == DUE_REVIEW)
-		return review_judge(&requester, &judgement);
-	return task_close(&requester, item->id, "expired", true);
+		return review_judge(&home, &judgement);
+	return task_close(&home, item->id, "expired", true);
 }
 
 /* ---- a batch ---- */

@@ -69,11 +69,14 @@ find_is_live(int64 task_type, int32 partition, int64 performer)
 
 PG_FUNCTION_INFO_V1(taskex_shelf_is_live);
 
-/* shelf_is_live(task_type_id, partition_id, performer_id) -> boolean */
+/* shelf_is_live(task_type_id, requester_id, performer_id) -> boolean */
 Datum
 taskex_shelf_is_live(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(find_is_live(PG_GETARG_INT64(0), PG_GETARG_INT32(1), PG_GETARG_INT64(2)));
+	UserHome	requester;
+
+	PG_RETURN_BOOL(directory_find_home_by_id(PG_GETARG_INT64(1), &requester) &&
+				   find_is_live(PG_GETARG_INT64(0), requester.partition, PG_GETARG_INT64(2)));
 }
 
 /* ---- a glance at a shelf ---- */
@@ -184,18 +187,22 @@ read_window(Glance *glance, int n)
 
 PG_FUNCTION_INFO_V1(taskex_glance);
 
-/* glance(task_type_id, partition_id, requester_id, last_task_id, performer_id) -> (task_id, slots, exact) */
+/* glance(task_type_id, requester_id, last_task_id, performer_id) -> (task_id, slots, exact) */
 Datum
 taskex_glance(PG_FUNCTION_ARGS)
 {
-	Glance		glance = {.task_type = PG_GETARG_INT64(0),.partition = PG_GETARG_INT32(1),
-	.requester = PG_GETARG_INT64(2),.now = clock_now(),.left = GLANCE_TASKS};
-	int64		last = PG_GETARG_INT64(3);
+	Glance		glance = {.task_type = PG_GETARG_INT64(0),.requester = PG_GETARG_INT64(1),
+	.now = clock_now(),.left = GLANCE_TASKS};
+	int64		last = PG_GETARG_INT64(2);
+	int64		performer = PG_GETARG_INT64(3);
+	UserHome	home;
 	TupleDesc	desc;
 	Datum		values[3];
 	bool		nulls[3] = {false, false, false};
 	SpiScope	scope;
 
+	directory_home_by_id(glance.requester, &home);
+	glance.partition = home.partition;
 	find_windows(&glance);
 	spi_begin(&scope);
 	for (int n = 0; n < glance.windows && glance.left > 0; n++)
@@ -209,9 +216,9 @@ taskex_glance(PG_FUNCTION_ARGS)
 			glance.first = last;
 	}
 	spi_end(&scope);
-	if (PG_GETARG_INT64(4) >= 0 && !RecoveryInProgress())
+	if (performer >= 0 && !RecoveryInProgress())
 	{
-		SourceGlance seen = glance_at_hand(PG_GETARG_INT64(4), glance.task_type, glance.partition, glance.requester);
+		SourceGlance seen = glance_at_hand(performer, glance.task_type, glance.partition, glance.requester);
 
 		if (seen.first != 0 && (glance.first == 0 || seen.first < glance.first))
 			glance.first = seen.first;

@@ -42,8 +42,8 @@ insert into _taskex.due_cursor as c (partition_id, kind, handled_until) select :
 	on conflict (partition_id, kind) do update set handled_until = greatest(c.handled_until, excluded.handled_until);
 insert into _taskex.offer (task_type_id, partition_id, low)
 	select task_type_id, :partition, :finished::bigint * 1024 + :partition from own;
-insert into _taskex.catalogue (task_type_id, requester_id, reward, tasks, slots, used, last_task_id, supplied_at, partition_id, magnitude)
-	select t.task_type_id, :requester, y.reward, t.tasks, t.tasks, t.tasks - t.open, t.last, now() - interval '1 day' * random(), :partition,
+insert into _taskex.catalogue (task_type_id, requester_id, reward, tasks, slots, used, last_task_id, supplied_at, magnitude)
+	select t.task_type_id, :requester, y.reward, t.tasks, t.tasks, t.tasks - t.open, t.last, now() - interval '1 day' * random(),
 		_taskex.magnitude(t.open)
 	from (select task_type_id, count(*) as tasks, count(*) filter (where state = 'open') as open, max(task_id) as last
 			from _taskex.task_:partition group by 1) t join _taskex.task_type y using (task_type_id);
