@@ -1,10 +1,10 @@
 /*
  * follower.h
- *	  What a module does when a user moves to another storage partition.
+ *	  Who must do something when a user's home changes.
  *
- * His rows are moved by src/migration.  A module that knows more of him than
- * his rows say, by their partition, gives the mover such a descriptor; they are
- * listed in taskex.c.
+ * Modules that keep more than rows of a user (what is due, what is offered)
+ * describe it in a const MoveFollower; the list stands in taskex.c.  Any of the
+ * functions may be NULL: nothing to do.
  */
 #ifndef TASKEX_FOLLOWER_H
 #define TASKEX_FOLLOWER_H
@@ -15,24 +15,27 @@
 
 typedef struct MoveFollower
 {
+	const char *name;			/* for messages */
+
 	/*
-	 * Prepares the change of the home, in a transaction of the mover's, when
-	 * all rows have been copied: true if that is done, else it is called again
-	 * in a further one.  What it notes is in this process's memory, and good
-	 * for any number of attempts to switch; another process begins anew.
+	 * Called when all rows are copied and before the home changes, each time
+	 * in a transaction of its own, until it returns true; the user goes on
+	 * working meanwhile.  What it finds out may stay in this process's memory:
+	 * another process, after a crash, calls it anew.  May be called again
+	 * after an attempt that came to nothing.
 	 */
 	bool		(*before_switch) (int64 user_id, int32 source, int32 target);
 
 	/*
-	 * A row of his that was written since then, as it is at the source now and
-	 * will be at the target.
+	 * Called for each row of his that was written at the source since
+	 * before_switch began, when it is copied anew: so the last calls come just
+	 * before at_switch, in its transaction.
 	 */
 	void		(*row_changed) (int64 user_id, const char *table, TupleTableSlot *row);
 
 	/*
-	 * In the transaction that changes the home, after the last change: nobody
-	 * else writes for the user until it ends.  To be quick, and to wait for
-	 * nobody.
+	 * Called in the transaction that changes the home, while nobody can write for
+	 * the user: short, and without waiting for anything.
 	 */
 	void		(*at_switch) (int64 user_id, int32 source, int32 target);
 } MoveFollower;
