@@ -13,7 +13,7 @@ CREATE TABLE _taskex.block (
 COMMENT ON TABLE _taskex.block IS 'Who has blocked which performers, on the performers'' partitions; until NULL: without end.';
 COMMENT ON COLUMN _taskex.block.requester_id IS 'Whose tasks he may not accept; 0: nobody''s, the exchange has suspended him.';
 INSERT INTO _taskex.child_table VALUES ('block', 230, 90, ARRAY['PRIMARY KEY (performer_id, requester_id)'],
-    ARRAY['(requester_id, performer_id)']);
+    ARRAY['(requester_id, performer_id)'], 'performer_id');
 
 CREATE FUNCTION _taskex.is_blocked(performer_id bigint, requester_id bigint)
     RETURNS boolean LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'taskex_is_blocked';

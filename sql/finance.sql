@@ -215,7 +215,7 @@ COMMENT ON TABLE _taskex.bonus IS
     'Bonuses, on their requesters'' partitions. bonus_id is the id of the transfer, that of the fee follows.';
 INSERT INTO _taskex.child_table VALUES ('bonus', 55, 100, ARRAY['PRIMARY KEY (bonus_id)'],
     ARRAY['UNIQUE (requester_id, idempotency_key) WHERE idempotency_key IS NOT NULL', '(requester_id)',
-        '(performer_id)', '(assignment_id)']);
+        '(performer_id)', '(assignment_id)'], 'requester_id');
 
 CREATE FUNCTION taskex.send_bonus(requester text, assignment_id bigint, amount numeric, reason text,
         idempotency_key text = NULL)
@@ -333,7 +333,7 @@ CREATE TABLE _taskex.payout_item (
 COMMENT ON TABLE _taskex.payout_item IS
     'What a payout withdrew for a performer, on his partition: pending, paid or failed (return_id: the money is back).';
 INSERT INTO _taskex.child_table VALUES ('payout_item', 56, 70, ARRAY['PRIMARY KEY (payout_id, performer_id)'],
-    ARRAY['(performer_id)']);
+    ARRAY['(performer_id)'], 'performer_id');
 
 SELECT pg_catalog.pg_extension_config_dump('_taskex.payout', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.payout_payout_id_seq', '');

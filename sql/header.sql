@@ -43,10 +43,20 @@ CREATE TABLE _taskex.child_table (
     position int NOT NULL UNIQUE,
     fillfactor int NOT NULL,
     constraints text[] NOT NULL,
-    indexes text[] NOT NULL
+    indexes text[] NOT NULL,
+    owner name NOT NULL,
+    owned text,
+    forwarded text,
+    bulk boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE _taskex.child_table IS
     'Tables that have a child on every storage partition. Filled by the install script alone.';
+COMMENT ON COLUMN _taskex.child_table.owner IS 'The column (bigint, not null) that names the user with whom a row moves.';
+COMMENT ON COLUMN _taskex.child_table.owned IS
+    'Which rows move with the user $1, as a condition on the child x; NULL: those of which he is the owner.';
+COMMENT ON COLUMN _taskex.child_table.forwarded IS
+    'Rows are found by an id that tells a partition: the kind of thing in _taskex.forward for those that have moved.';
+COMMENT ON COLUMN _taskex.child_table.bulk IS 'Many rows are inserted at once, by code in C that tells of them itself.';
 
 CREATE FUNCTION _taskex.now() RETURNS timestamptz
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_clock_now';

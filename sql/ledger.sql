@@ -73,6 +73,7 @@ ALTER TABLE _taskex.budget ENABLE ALWAYS TRIGGER table_changed;
 CREATE TABLE _taskex.budget_charge (
     first_task_id bigint NOT NULL,
     last_task_id bigint NOT NULL,
+    requester_id bigint NOT NULL,
     partition_id int NOT NULL,
     accounts bigint[] NOT NULL
 ) PARTITION BY LIST (partition_id);
@@ -81,6 +82,7 @@ COMMENT ON TABLE _taskex.budget_charge IS
 
 CREATE TABLE _taskex.budget_layer (
     task_id bigint NOT NULL,
+    requester_id bigint NOT NULL,
     layer int NOT NULL,
     partition_id int NOT NULL,
     amount bigint,
@@ -95,12 +97,23 @@ SELECT pg_catalog.pg_extension_config_dump('_taskex.fee_rule_rule_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.budget', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.budget_budget_id_seq', '');
 
-INSERT INTO _taskex.child_table (table_name, position, fillfactor, constraints, indexes) VALUES
+-- A budget's accounts move with its requester. The exchange and the outside live nowhere.
+CREATE FUNCTION _taskex.account_owner(partition_id int, account_id bigint) RETURNS bigint
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN account_id > 0 THEN account_id WHEN account_id < -1 THEN (SELECT e.counterparty FROM _taskex.entry e
+        WHERE e.partition_id = account_owner.partition_id AND e.account_id = account_owner.account_id LIMIT 1) END
+$$;
+COMMENT ON FUNCTION _taskex.account_owner(int, bigint) IS 'The user with whom an account on the partition moves, or NULL.';
+
+INSERT INTO _taskex.child_table (table_name, position, fillfactor, constraints, indexes, owner, owned) VALUES
     ('entry', 50, 100, ARRAY['PRIMARY KEY (account_id, transfer_id)'],
-        ARRAY['UNIQUE (account_id, kind, reference) WHERE reference IS NOT NULL']),
-    ('balance', 51, 70, ARRAY['PRIMARY KEY (account_id)'], ARRAY[]::text[]),
-    ('budget_charge', 52, 100, ARRAY['PRIMARY KEY (first_task_id)'], ARRAY[]::text[]),
-    ('budget_layer', 53, 100, ARRAY['PRIMARY KEY (task_id, layer)'], ARRAY[]::text[]);
+        ARRAY['UNIQUE (account_id, kind, reference) WHERE reference IS NOT NULL'], 'account_id',
+        'x.account_id = $1 OR (x.account_id < -1 AND x.counterparty = $1)'),
+    ('balance', 51, 70, ARRAY['PRIMARY KEY (account_id)'], ARRAY[]::text[], 'account_id',
+        'x.account_id = $1 OR (x.account_id < -1 AND EXISTS (SELECT FROM _taskex.entry e'
+        ' WHERE e.partition_id = x.partition_id AND e.account_id = x.account_id AND e.counterparty = $1))'),
+    ('budget_charge', 52, 100, ARRAY['PRIMARY KEY (first_task_id)'], ARRAY['(requester_id)'], 'requester_id', NULL),
+    ('budget_layer', 53, 100, ARRAY['PRIMARY KEY (task_id, layer)'], ARRAY['(requester_id)'], 'requester_id', NULL);
 
 -- Entries of the exchange and of the outside lie with the users concerned, and a
 -- withdrawal of the exchange's on the first partition. They are history and money:

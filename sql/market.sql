@@ -67,7 +67,7 @@ COMMENT ON COLUMN _taskex.task.reviewing IS 'The requester is looking at its res
 -- The mutable columns are in no index and pages have room for one more version
 -- of each row, so updates are HOT.
 INSERT INTO _taskex.child_table VALUES ('task', 110, 60, ARRAY['PRIMARY KEY (task_id)'],
-    ARRAY['(task_type_id, task_id)', '(expires_at)', '(requester_id, task_id)']);
+    ARRAY['(task_type_id, task_id)', '(expires_at)', '(requester_id, task_id)'], 'requester_id', NULL, 'task', true);
 
 CREATE TABLE _taskex.supply (
     partition_id int NOT NULL,
@@ -79,7 +79,7 @@ CREATE TABLE _taskex.supply (
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.supply IS 'Idempotency keys of supplied tasks: which tasks a key stands for.';
 INSERT INTO _taskex.child_table VALUES ('supply', 120, 100,
-    ARRAY['PRIMARY KEY (requester_id, idempotency_key)'], '{}');
+    ARRAY['PRIMARY KEY (requester_id, idempotency_key)'], '{}', 'requester_id');
 
 CREATE TABLE _taskex.assignment (
     partition_id int NOT NULL,
@@ -104,7 +104,7 @@ COMMENT ON COLUMN _taskex.assignment.counted IS
     'What is submitted goes into the answer of the task, or is compared with a known one, at once.';
 -- by performer and id: his history and his queue
 INSERT INTO _taskex.child_table VALUES ('assignment', 130, 60, ARRAY['PRIMARY KEY (assignment_id)'],
-    ARRAY['UNIQUE (performer_id, task_id)', '(performer_id, assignment_id)', '(lease_until)']);
+    ARRAY['UNIQUE (performer_id, task_id)', '(performer_id, assignment_id)', '(lease_until)'], 'performer_id');
 
 CREATE TABLE _taskex.result (
     partition_id int NOT NULL,
@@ -128,7 +128,7 @@ COMMENT ON COLUMN _taskex.result.judged_by IS 'NULL: the requester; 0: nobody in
 COMMENT ON COLUMN _taskex.result.reliability IS 'How reliable the performer was taken to be when he submitted.';
 COMMENT ON COLUMN _taskex.result.reopened IS 'Rejected, and its slot offered again.';
 INSERT INTO _taskex.child_table VALUES ('result', 140, 70, ARRAY['PRIMARY KEY (assignment_id)'],
-    ARRAY['(task_id, assignment_id)', '(auto_approve_at)', '(requester_id, auto_approve_at)']);
+    ARRAY['(task_id, assignment_id)', '(auto_approve_at)', '(requester_id, auto_approve_at)'], 'requester_id');
 
 -- agreed: sum of the probabilities that he was right, compared: in how many
 -- cases that is known. The mean of the Beta distribution that they make is how
@@ -146,7 +146,7 @@ CREATE TABLE _taskex.reliability (
 COMMENT ON TABLE _taskex.reliability IS
     'How performers agree with the answers of tasks, by type, on the performers'' partitions. Written by the dispatch alone.';
 INSERT INTO _taskex.child_table VALUES ('reliability', 145, 100,
-    ARRAY['PRIMARY KEY (performer_id, task_type_id, version)'], '{}');
+    ARRAY['PRIMARY KEY (performer_id, task_type_id, version)'], '{}', 'performer_id');
 
 INSERT INTO _taskex.event_kind VALUES
     ('compared', 135, false, false, false, 'performers were compared with the answer of a task, or with a known answer', NULL,

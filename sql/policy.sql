@@ -29,6 +29,7 @@ CREATE TABLE _taskex.policy_tally (
     version int NOT NULL,
     policy_id bigint NOT NULL,
     performer_id bigint NOT NULL,
+    requester_id bigint NOT NULL,
     turn bigint NOT NULL,
     counted bigint NOT NULL,
     period timestamptz,
@@ -43,7 +44,7 @@ COMMENT ON COLUMN _taskex.policy_tally.amount IS 'Sum within the present period,
 COMMENT ON COLUMN _taskex.policy_tally.history IS 'The last values, oldest first.';
 COMMENT ON COLUMN _taskex.policy_tally.fired IS 'Numbers of the thresholds that are passed now.';
 INSERT INTO _taskex.child_table VALUES ('policy_tally', 400, 100,
-    ARRAY['PRIMARY KEY (policy_id, performer_id, turn)'], '{}');
+    ARRAY['PRIMARY KEY (policy_id, performer_id, turn)'], ARRAY['(requester_id)'], 'requester_id');
 
 CREATE TABLE _taskex.policy_result (
     partition_id int NOT NULL,
@@ -60,7 +61,7 @@ COMMENT ON TABLE _taskex.policy_result IS
 COMMENT ON COLUMN _taskex.policy_result.subject IS
     'An assignment; or less than 0: the task as a whole, when its newest result was that of this assignment.';
 INSERT INTO _taskex.child_table VALUES ('policy_result', 401, 100, ARRAY['PRIMARY KEY (policy_id, subject)'],
-    ARRAY['(task_id)', '(requester_id)']);
+    ARRAY['(task_id)', '(requester_id)'], 'requester_id');
 
 CREATE TABLE _taskex.policy_action (
     partition_id int NOT NULL,
@@ -83,7 +84,7 @@ COMMENT ON TABLE _taskex.policy_action IS
 COMMENT ON COLUMN _taskex.policy_action.tries IS 'How often the server had not what it takes (out of memory, of space, ...), or others were in the way (a deadlock): error says what.';
 COMMENT ON COLUMN _taskex.policy_action.measure IS 'What passed the threshold.';
 INSERT INTO _taskex.child_table VALUES ('policy_action', 402, 70, ARRAY['PRIMARY KEY (action_id)'],
-    ARRAY['(task_id)', '(requester_id)']);
+    ARRAY['(task_id)', '(requester_id)'], 'requester_id');
 
 -- The executor goes along the ids; what it has passed is deleted behind it, so
 -- that finished actions are never searched.
@@ -650,7 +651,7 @@ BEGIN
                     + CASE WHEN run = 0 AND since IS NOT DISTINCT FROM old_since THEN coalesce(amount, 0) ELSE 0 END
             FROM run
         ), last AS MATERIALIZED (
-            SELECT DISTINCT ON (policy_id, performer_id) policy_id, performer_id, n, version, since, measure
+            SELECT DISTINCT ON (policy_id, performer_id) policy_id, performer_id, requester_id, n, version, since, measure
             FROM measured ORDER BY policy_id, performer_id, n DESC
         ), tested AS MATERIALIZED (
             SELECT m.*, h.i::int AS i, h.threshold -> 'action' AS action, h.threshold ->> 'of' = 'assignment' AS single,
@@ -692,7 +693,7 @@ BEGIN
             SELECT x.policy_id, x.performer_id, array_agg(x.i ORDER BY x.i) AS numbers
             FROM tested x JOIN last l USING (policy_id, performer_id, n) WHERE x.passed GROUP BY 1, 2
         )
-        SELECT array_agg(ROW(%1$s, l.version, l.policy_id, l.performer_id, o.turn, l.n, l.since, l.measure, l.measure,
+        SELECT array_agg(ROW(%1$s, l.version, l.policy_id, l.performer_id, l.requester_id, o.turn, l.n, l.since, l.measure, l.measure,
             k.history, coalesce(f.numbers, '{}'))::_taskex.policy_tally)
         FROM last l LEFT JOIN old o USING (policy_id, performer_id)
             LEFT JOIN kept k USING (policy_id, performer_id) LEFT JOIN fired f USING (policy_id, performer_id)
@@ -711,7 +712,7 @@ BEGIN
             ON t.policy_id = n.policy_id AND t.performer_id = n.performer_id AND t.turn = n.turn
         WHEN MATCHED THEN UPDATE SET turn = t.turn - 1, version = n.version, counted = t.counted + n.counted, period = n.period,
             amount = n.amount, measure = n.measure, history = n.history, fired = n.fired
-        WHEN NOT MATCHED THEN INSERT VALUES (n.partition_id, n.version, n.policy_id, n.performer_id, 0, n.counted, n.period,
+        WHEN NOT MATCHED THEN INSERT VALUES (n.partition_id, n.version, n.policy_id, n.performer_id, n.requester_id, 0, n.counted, n.period,
             n.amount, n.measure, n.history, n.fired)
         $sql$, home) USING tallies;
 END $$;

@@ -39,7 +39,7 @@ CREATE TABLE _taskex.qualification (
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.qualification IS 'What performers were granted, on their partitions; state: granted, revoked.';
 INSERT INTO _taskex.child_table VALUES ('qualification', 210, 80,
-    ARRAY['PRIMARY KEY (performer_id, qualification_type_id)'], ARRAY['(qualification_type_id, performer_id)']);
+    ARRAY['PRIMARY KEY (performer_id, qualification_type_id)'], ARRAY['(qualification_type_id, performer_id)'], 'performer_id');
 
 SELECT pg_catalog.pg_extension_config_dump('_taskex.qualification_type', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.qualification_type_qualification_type_id_seq', '');

@@ -21,7 +21,7 @@ COMMENT ON TABLE _taskex.qualification_request IS
 -- one that is not decided keeps others away
 INSERT INTO _taskex.child_table VALUES ('qualification_request', 220, 80, ARRAY['PRIMARY KEY (request_id)'],
     ARRAY['(performer_id, qualification_type_id, request_id)', '(qualification_type_id, request_id)',
-        'UNIQUE (performer_id, qualification_type_id) WHERE state IN (''started'', ''pending'')']);
+        'UNIQUE (performer_id, qualification_type_id) WHERE state IN (''started'', ''pending'')'], 'performer_id', NULL, 'request');
 
 SELECT pg_catalog.pg_extension_config_dump('_taskex.qualification_request_id_seq', '');
 

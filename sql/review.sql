@@ -27,7 +27,7 @@ CREATE TABLE _taskex.dispute (
 COMMENT ON TABLE _taskex.dispute IS
     'Objections of performers to rejections, on the requesters'' partitions: one for each assignment.';
 INSERT INTO _taskex.child_table VALUES ('dispute', 410, 80, ARRAY['PRIMARY KEY (dispute_id)'],
-    ARRAY['UNIQUE (assignment_id)', '(requester_id)', '(performer_id)']);
+    ARRAY['UNIQUE (assignment_id)', '(requester_id)', '(performer_id)'], 'requester_id', NULL, 'dispute');
 
 CREATE TABLE _taskex.rating (
     partition_id int NOT NULL,
@@ -41,7 +41,7 @@ CREATE TABLE _taskex.rating (
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.rating IS 'What performers think of requesters, on the requesters'' partitions. Only inserted.';
 INSERT INTO _taskex.child_table VALUES ('rating', 411, 100, ARRAY['PRIMARY KEY (assignment_id)'],
-    ARRAY['(requester_id)', '(performer_id)']);
+    ARRAY['(requester_id)', '(performer_id)'], 'requester_id');
 
 CREATE TABLE _taskex.message (
     partition_id int NOT NULL,
@@ -55,7 +55,7 @@ CREATE TABLE _taskex.message (
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.message IS 'Messages, on their recipients'' partitions.';
 COMMENT ON COLUMN _taskex.message.sender_id IS 'A user, or 0: the exchange.';
-INSERT INTO _taskex.child_table VALUES ('message', 412, 80, ARRAY['PRIMARY KEY (user_id, message_id)'], '{}');
+INSERT INTO _taskex.child_table VALUES ('message', 412, 80, ARRAY['PRIMARY KEY (user_id, message_id)'], '{}', 'user_id');
 
 INSERT INTO _taskex.event_kind VALUES
     ('rated', 460, true, false, true, 'a performer rated the requester', NULL, 'stars, comment');
@@ -70,7 +70,7 @@ CREATE TABLE _taskex.rating_total (
     last_at timestamptz NOT NULL
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.rating_total IS 'Number and sum of the ratings of a requester, on his partition.';
-INSERT INTO _taskex.child_table VALUES ('rating_total', 413, 100, ARRAY['PRIMARY KEY (requester_id, version)'], '{}');
+INSERT INTO _taskex.child_table VALUES ('rating_total', 413, 100, ARRAY['PRIMARY KEY (requester_id, version)'], '{}', 'requester_id');
 
 CREATE FUNCTION _taskex.fold_ratings(batch _taskex.journal_act[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -88,10 +88,10 @@ COMMENT ON TABLE _taskex.working IS
     'What a performer has done for a requester, on the requester''s partition; paid: rewards and bonuses, nano-units.';
 
 INSERT INTO _taskex.child_table VALUES
-    ('standing', 60, 100, ARRAY['PRIMARY KEY (performer_id, version)'], '{}'),
-    ('earning', 61, 100, ARRAY['PRIMARY KEY (performer_id, day, task_type_id, version)'], '{}'),
-    ('progress', 62, 100, ARRAY['PRIMARY KEY (requester_id, task_type_id, version)'], '{}'),
-    ('working', 63, 100, ARRAY['PRIMARY KEY (requester_id, performer_id, version)'], '{}');
+    ('standing', 60, 100, ARRAY['PRIMARY KEY (performer_id, version)'], '{}', 'performer_id'),
+    ('earning', 61, 100, ARRAY['PRIMARY KEY (performer_id, day, task_type_id, version)'], '{}', 'performer_id'),
+    ('progress', 62, 100, ARRAY['PRIMARY KEY (requester_id, task_type_id, version)'], '{}', 'requester_id'),
+    ('working', 63, 100, ARRAY['PRIMARY KEY (requester_id, performer_id, version)'], '{}', 'requester_id');
 
 -- An exponentially decayed counter: each event counts exp(-age / tau). Divided by
 -- tau it estimates the rate of events; the sum is kept up to date by decaying it

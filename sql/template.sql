@@ -223,7 +223,8 @@ CREATE TABLE _taskex.attachment (
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.attachment IS
     'Pointers to files: to a task from its requester, to an assignment from its performer, each on his own partition.';
-INSERT INTO _taskex.child_table VALUES ('attachment', 150, 100, ARRAY['PRIMARY KEY (subject_id, is_task, name)'], '{}');
+INSERT INTO _taskex.child_table VALUES ('attachment', 150, 100, ARRAY['PRIMARY KEY (subject_id, is_task, name)'],
+    ARRAY['(user_id)'], 'user_id');
 
 CREATE FUNCTION _taskex.check_attachment(name text, uri text, media_type text, size bigint, sha256 bytea)
     RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

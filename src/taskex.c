@@ -6,6 +6,7 @@
 
 #include "base/guc.h"
 #include "directory/directory.h"
+#include "directory/moves.h"
 #include "infra/ids.h"
 #include "infra/realm.h"
 #include "infra/shmem.h"
@@ -33,6 +34,7 @@ static const ShmemPart *const shmem_parts[] = {
 	&ids_shmem,
 	&directory_cache_shmem,
 	&partition_map_shmem,
+	&moves_shmem,
 	&purse_shmem,
 	&feed_shmem,
 	&due_shmem,
@@ -55,5 +57,6 @@ _PG_init(void)
 		return;
 	shmem_install(shmem_parts);
 	task_source = &supply_source;
+	child_watch = &moved_watch;
 	launcher_install();
 }

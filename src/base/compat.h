@@ -80,4 +80,18 @@ extern TU_UpdateIndexes update_heap_tuple(Relation rel, ItemPointer tid, HeapTup
 #define MyProcNumber (MyProc->pgprocno)
 #endif
 
+/* a deferrable primary key is none that others may refer to, since 18 */
+#if PG_VERSION_NUM < 180000
+#define primary_key_index(rel) RelationGetPrimaryKeyIndex(rel)
+#else
+#define primary_key_index(rel) RelationGetPrimaryKeyIndex(rel, false)
+#endif
+
+/* the number of this session's present transaction, within the session, since 17 there */
+#if PG_VERSION_NUM < 170000
+#define MyLocalXid (MyProc->lxid)
+#else
+#define MyLocalXid (MyProc->vxid.lxid)
+#endif
+
 #endif							/* TASKEX_COMPAT_H */

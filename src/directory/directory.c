@@ -111,25 +111,30 @@ select_home(Statement *statement, Datum value, SpiView view, UserHome *home)
  * the table answers.
  */
 static bool
-look_up(CacheKey *key, Statement *statement, Datum value, UserHome *home)
+look_up(CacheKey *key, Statement *statement, Datum value, bool writing, UserHome *home)
 {
 	uint32		version;
 
-	if (unlikely(xact_scan(&dirty_kind, dirty_matches, key) || RecoveryInProgress()))
-		return select_home(statement, value, SPI_VIEW_CURRENT, home);
-
-	if (likely(cache_find(key, home, &version)))
-		return true;
-	if (select_home(statement, value, SPI_VIEW_LATEST, home))
+	if (unlikely(RecoveryInProgress()))
+		return select_home(statement, value, writing ? SPI_VIEW_CURRENT : SPI_VIEW_SNAPSHOT, home);
+	if (unlikely(xact_scan(&dirty_kind, dirty_matches, key)))
 	{
-		cache_fill(key, home, version);
-		return true;
+		if (!select_home(statement, value, SPI_VIEW_CURRENT, home))
+			return false;
 	}
-	return select_home(statement, value, SPI_VIEW_CURRENT, home);
+	else if (unlikely(!cache_find(key, home, &version)))
+	{
+		if (select_home(statement, value, SPI_VIEW_LATEST, home))
+			cache_fill(key, home, version);
+		else if (!select_home(statement, value, SPI_VIEW_CURRENT, home))
+			return false;
+	}
+	moves_settle(home, writing);
+	return true;
 }
 
-void
-directory_home(const text *login, UserHome *home)
+static void
+look_up_login(const text *login, bool writing, UserHome *home)
 {
 	CacheKey	key;
 	Size		length = VARSIZE_ANY_EXHDR(login);
@@ -137,7 +142,7 @@ directory_home(const text *login, UserHome *home)
 	if (length > 0 && length <= LOGIN_MAX)
 	{
 		cache_key_login(&key, login);
-		if (look_up(&key, &select_by_login, PointerGetDatum(login), home))
+		if (look_up(&key, &select_by_login, PointerGetDatum(login), writing, home))
 			return;
 	}
 	ereport(ERROR,
@@ -146,22 +151,52 @@ directory_home(const text *login, UserHome *home)
 			 errhint("Use taskex.register_user() to register users.")));
 }
 
-bool
-directory_find_home_by_id(int64 user_id, UserHome *home)
+void
+directory_home(const text *login, UserHome *home)
+{
+	look_up_login(login, true, home);
+}
+
+void
+directory_seen_home(const text *login, UserHome *home)
+{
+	look_up_login(login, false, home);
+}
+
+static bool
+look_up_id(int64 user_id, bool writing, UserHome *home)
 {
 	CacheKey	key;
 
 	cache_key_id(&key, user_id);
-	return look_up(&key, &select_by_id, Int64GetDatum(user_id), home);
+	return look_up(&key, &select_by_id, Int64GetDatum(user_id), writing, home);
+}
+
+static void
+require_user(bool found, int64 user_id)
+{
+	if (!found)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_UNKNOWN_USER),
+				 errmsg("user with id %lld does not exist", (long long) user_id)));
+}
+
+bool
+directory_find_home_by_id(int64 user_id, UserHome *home)
+{
+	return look_up_id(user_id, true, home);
 }
 
 void
 directory_home_by_id(int64 user_id, UserHome *home)
 {
-	if (!directory_find_home_by_id(user_id, home))
-		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_USER),
-				 errmsg("user with id %lld does not exist", (long long) user_id)));
+	require_user(look_up_id(user_id, true, home), user_id);
+}
+
+void
+directory_seen_home_by_id(int64 user_id, UserHome *home)
+{
+	require_user(look_up_id(user_id, false, home), user_id);
 }
 
 /* ---- who may act ---- */
@@ -274,6 +309,14 @@ directory_actor(const text *login, UserHome *home)
 	partition_require_local(home->partition, login);
 }
 
+void
+directory_reader(const text *login, UserHome *home)
+{
+	directory_seen_home(login, home);
+	check_may_act(login, home);
+	partition_require_local(home->partition, login);
+}
+
 /* ---- SQL ---- */
 
 PG_FUNCTION_INFO_V1(taskex_route);
@@ -291,7 +334,7 @@ taskex_route(PG_FUNCTION_ARGS)
 
 	require_arg(fcinfo, 0, "login");
 	login = PG_GETARG_TEXT_PP(0);
-	directory_home(login, &home);
+	directory_seen_home(login, &home);
 	check_may_act(login, &home);
 	info = partition_info(home.partition);
 

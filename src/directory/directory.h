@@ -24,7 +24,12 @@ typedef struct UserHome
 extern const ShmemPart directory_cache_shmem;
 extern const ShmemPart partition_map_shmem;
 
-/* the home of a user; raises unknown_user */
+/*
+ * The home of a user, for who will write there, or for him; raises unknown_user.
+ * It is what is committed now, and stays what it is until the transaction ends:
+ * this waits for a change of it that is under way, and raises
+ * serialization_failure if the transaction's snapshot is older than the last one.
+ */
 extern void directory_home(const text *login, UserHome *home);
 extern void directory_home_by_id(int64 user_id, UserHome *home);
 
@@ -32,11 +37,20 @@ extern void directory_home_by_id(int64 user_id, UserHome *home);
 extern bool directory_find_home_by_id(int64 user_id, UserHome *home);
 
 /*
+ * The home of a user for who only reads, with the active snapshot: where his
+ * rows are in that snapshot.  Waits for nothing.
+ */
+extern void directory_seen_home(const text *login, UserHome *home);
+extern void directory_seen_home_by_id(int64 user_id, UserHome *home);
+
+/*
  * The home of a user on whose behalf the caller wants to act: raises
  * unknown_user, other_node, or insufficient_privilege unless the caller is
- * trusted or is the user's db_role.
+ * trusted or is the user's db_role.  The home is as directory_home has it, or
+ * as directory_seen_home.
  */
 extern void directory_actor(const text *login, UserHome *home);
+extern void directory_reader(const text *login, UserHome *home);
 
 /* may the caller act for anybody (superuser, taskex_admin, taskex_app)? */
 extern bool directory_caller_trusted(void);

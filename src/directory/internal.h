@@ -34,6 +34,30 @@ extern int32 partition_for_new_user(const text *name);
 /* directory.c: this transaction changed a user's directory row */
 extern void directory_changed(const text *login, int64 user_id);
 
+/* partition.c: a user counts on another partition now; cannot fail */
+extern void partition_user_moved(int slot, int32 source, int32 target);
+
+/*
+ * moves.c: the home that was looked up, as it is for who writes (fenced), or for
+ * the active snapshot of who reads.
+ */
+extern void moves_settle(UserHome *home, bool writing);
+
+/* does nobody move, and has nobody since this transaction looked up homes? */
+extern bool moves_quiet(void);
+
+/*
+ * A row of the user was written on the partition: the migration for which that
+ * is to be logged, or 0.  Raises serialization_failure if he does not live there.
+ */
+extern int64 moves_written(int64 user_id, int32 partition, bool deleted);
+
+/* the table on which plans depend that spell out homes on the partition */
+extern Oid	moves_anchor(int32 partition);
+
+/* to which partitions users of the partition are being moved; returns their number */
+extern int	moves_targets(int32 partition, int32 *targets, int size);
+
 /* visible.c: what is remembered of the caller's roles is out of date */
 extern void visible_roles_changed(void);
 

@@ -340,6 +340,13 @@ placed_abort(void *record)
 
 static const XactKind placed_kind = {placed_commit, placed_abort};
 
+void
+partition_user_moved(int slot, int32 source, int32 target)
+{
+	count_users(slot, source, -1);
+	count_users(slot, target, 1);
+}
+
 /* counts the users of all partitions into the map, unless it changed meanwhile */
 static void
 load_map(int slot)

@@ -28,6 +28,8 @@
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
+const ChildWatch *child_watch = NULL;
+
 /* ---- which table is which ---- */
 
 typedef struct KnownKey
@@ -324,6 +326,28 @@ child_scan_end(ChildScan *scan)
 
 /* ---- writing ---- */
 
+static inline void
+tell(Child *child, HeapTuple tuple)
+{
+	if (child_watch && !child_watch->quiet())
+		child_watch->touched(child->rel, tuple, true);
+}
+
+/* of the row in the slot */
+static inline void
+tell_locked(Child *child)
+{
+	if (child_watch && !child_watch->quiet())
+	{
+		bool		free_tuple;
+		HeapTuple	tuple = ExecFetchSlotHeapTuple(child->slot, false, &free_tuple);
+
+		child_watch->touched(child->rel, tuple, false);
+		if (free_tuple)
+			heap_freetuple(tuple);
+	}
+}
+
 RowLock
 child_lock_at(Child *child, ItemPointerData tid, bool wait)
 {
@@ -339,6 +363,7 @@ child_lock_at(Child *child, ItemPointerData tid, bool wait)
 	switch (result)
 	{
 		case TM_Ok:
+			tell_locked(child);
 			return ROW_LOCKED;
 		case TM_WouldBlock:
 			return ROW_BUSY;
@@ -521,6 +546,7 @@ child_update(Child *child, int ncolumns, const int *columns,
 	if (which != TU_None)
 		insert_index_entries(child, tuple, which, true);
 	CommandCounterIncrement();
+	tell(child, tuple);
 	ExecForceStoreHeapTuple(tuple, child->slot, false);
 	if (free_old)
 		heap_freetuple(old);
@@ -536,8 +562,9 @@ child_insert(Child *child, const Datum *values, const bool *nulls)
 	heap_insert(child->rel, tuple, GetCurrentCommandId(true), 0, NULL);
 	insert_index_entries(child, tuple, TU_All, false);
 	ExecClearTuple(child->slot);
-	heap_freetuple(tuple);
 	CommandCounterIncrement();
+	tell(child, tuple);
+	heap_freetuple(tuple);
 }
 
 /* ---- columns ---- */

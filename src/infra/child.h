@@ -118,6 +118,18 @@ extern void child_lookup_begin(ChildScan *scan, Child *child, int index, int nke
 extern bool child_lookup(ChildScan *scan, ScanKey keys);
 extern void child_scan_end(ChildScan *scan);
 
+/*
+ * Who wants to know which rows are locked and written; NULL: nobody.  He is
+ * told with the row, unless he is quiet.  He may raise errors.
+ */
+typedef struct ChildWatch
+{
+	bool		(*quiet) (void);
+	void		(*touched) (Relation rel, HeapTuple tuple, bool written);
+} ChildWatch;
+
+extern PGDLLIMPORT const ChildWatch *child_watch;
+
 /* columns of child->slot that are not null */
 extern int64 child_int64(Child *child, int column);
 extern int32 child_int32(Child *child, int column);

@@ -17,15 +17,15 @@
 #include "utils/array.h"
 
 static Statement insert_charge = {
-	"INSERT INTO _taskex.budget_charge_%p (partition_id, first_task_id, last_task_id, accounts)"
-	" VALUES ($1, $2, $3, $4)",
-	4, {INT4OID, INT8OID, INT8OID, INT8ARRAYOID}
+	"INSERT INTO _taskex.budget_charge_%p (partition_id, first_task_id, last_task_id, accounts, requester_id)"
+	" VALUES ($1, $2, $3, $4, $5)",
+	5, {INT4OID, INT8OID, INT8OID, INT8ARRAYOID, INT8OID}
 };
 
 static Statement insert_layer = {
-	"INSERT INTO _taskex.budget_layer_%p (partition_id, task_id, layer, amount, accounts)"
-	" VALUES ($1, $2, $3, $4, $5)",
-	5, {INT4OID, INT8OID, INT4OID, INT8OID, INT8ARRAYOID}
+	"INSERT INTO _taskex.budget_layer_%p (partition_id, task_id, layer, amount, accounts, requester_id)"
+	" VALUES ($1, $2, $3, $4, $5, $6)",
+	6, {INT4OID, INT8OID, INT4OID, INT8OID, INT8ARRAYOID, INT8OID}
 };
 
 static Statement change_layer = {
@@ -101,10 +101,10 @@ read_top(const UserHome *requester, int64 task, Layer *top)
 static void
 write_layer(const UserHome *requester, int64 task, int32 number, bool bounded, const Charge *charge)
 {
-	Datum		values[5] = {Int32GetDatum(requester->partition), Int64GetDatum(task), Int32GetDatum(number),
-	Int64GetDatum(charge->amount), account_array(charge)};
+	Datum		values[6] = {Int32GetDatum(requester->partition), Int64GetDatum(task), Int32GetDatum(number),
+	Int64GetDatum(charge->amount), account_array(charge), Int64GetDatum(requester->user_id)};
 
-	spi_run(&insert_layer, requester->partition, values, bounded ? NULL : "   n ", SPI_VIEW_CURRENT, 0);
+	spi_run(&insert_layer, requester->partition, values, bounded ? NULL : "   n  ", SPI_VIEW_CURRENT, 0);
 }
 
 static void
@@ -126,7 +126,8 @@ remove_layers(const UserHome *requester, int64 task, int32 lowest)
 void
 charge_supplied(const UserHome *requester, const Charge *charge, int64 first, int64 last)
 {
-	Datum		values[4] = {Int32GetDatum(requester->partition), Int64GetDatum(first), Int64GetDatum(last)};
+	Datum		values[5] = {Int32GetDatum(requester->partition), Int64GetDatum(first), Int64GetDatum(last),
+	0, Int64GetDatum(requester->user_id)};
 	SpiScope	scope;
 
 	spi_begin(&scope);

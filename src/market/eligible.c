@@ -7,6 +7,7 @@
 #include "market/eligible.h"
 #include "base/args.h"
 #include "base/clock.h"
+#include "base/compat.h"
 #include "market/market.h"
 
 #include "access/xact.h"
@@ -109,7 +110,7 @@ eligibility_of_statement(int64 performer_id)
 	UserHome	performer;
 	MemoryContext old;
 
-	if (transaction == MyProc->lxid && kept.performer.user_id == performer_id &&
+	if (transaction == MyLocalXid && kept.performer.user_id == performer_id &&
 		statement == GetCurrentStatementStartTimestamp() &&
 		command == GetCurrentCommandId(false) &&
 		(!clock_is_set() || kept.now == clock_now()))
@@ -125,7 +126,7 @@ eligibility_of_statement(int64 performer_id)
 	MemoryContextSwitchTo(old);
 	statement = GetCurrentStatementStartTimestamp();
 	command = GetCurrentCommandId(false);
-	transaction = MyProc->lxid;
+	transaction = MyLocalXid;
 	return &kept;
 }
 

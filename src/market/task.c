@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/errcodes.h"
 #include "base/guc.h"
+#include "directory/moves.h"
 #include "infra/ids.h"
 #include "infra/spi.h"
 #include "infra/waitpoint.h"
@@ -445,6 +446,8 @@ insert_rows(const Request *request, int64 first, int64 fee, TimestampTz now, Tim
 		child_insert(&tasks, row, nulls);
 		child_close(&tasks);
 	}
+	if (request->bulk)
+		moves_inserted(requester->user_id, requester->partition, "task", first, request->count, TASK_ID_STEP);
 }
 
 static void

@@ -374,8 +374,8 @@ SELECT * FROM pg_temp.left_over;
 SELECT count(*) FROM taskex.run_due();
 SELECT disposed > 0 AS disposed FROM taskex.dispose_tasks('p_req', '60 days', max_rows => 10000);
 -- (layers, as what is paid leaves them)
-INSERT INTO _taskex.budget_layer (partition_id, task_id, layer, amount, accounts)
-    SELECT t.partition_id, t.task_id, 1, 5, '{}' FROM _taskex.task t JOIN room USING (task_id);
+INSERT INTO _taskex.budget_layer (partition_id, task_id, requester_id, layer, amount, accounts)
+    SELECT t.partition_id, t.task_id, t.requester_id, 1, 5, '{}' FROM _taskex.task t JOIN room USING (task_id);
 SELECT taskex.prune('budget_charge', '60 days', 1) AS one, taskex.prune('budget_charge', '60 days') > 2 AS charges;
 SELECT * FROM pg_temp.left_over;
 SELECT * FROM taskex.check_ledger() WHERE NOT ok;

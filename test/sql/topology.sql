@@ -59,6 +59,14 @@ SELECT bool_and(indexes = wanted) AS all_indexes, bool_and(valid) AS valid
         FROM _taskex.child_table ct LEFT JOIN pg_index x
             ON x.indrelid = format('_taskex.%I', ct.table_name || '_' || :topo_1)::regclass
         GROUP BY ct.table_name, ct.constraints, ct.indexes) t;
+-- every child table says whose its rows are, and every child tells of what is written
+SELECT bool_and(a.atttypid = 'bigint'::regtype AND a.attnotnull) AS owners, count(*) = count(g.tgname) AS triggers,
+        bool_and(pg_get_triggerdef(g.oid) LIKE format('%% moved_row AFTER %s ON _taskex.%s_%s FOR EACH ROW EXECUTE FUNCTION _taskex.moved_row(''%s'', ''%s'')',
+            CASE WHEN ct.bulk THEN 'DELETE OR UPDATE' ELSE 'INSERT OR DELETE OR UPDATE' END, ct.table_name, :topo_1, ct.owner, ct.position)
+            AND g.tgenabled = 'A') AS right
+    FROM _taskex.child_table ct
+        LEFT JOIN pg_attribute a ON a.attrelid = format('_taskex.%I', ct.table_name)::regclass AND a.attname = ct.owner
+        LEFT JOIN pg_trigger g ON g.tgrelid = format('_taskex.%I', ct.table_name || '_' || :topo_1)::regclass AND g.tgname = 'moved_row';
 -- of the first, the unique index of idempotency references is unique and partial
 SELECT count(*) FROM pg_index WHERE indrelid = ('_taskex.entry_' || :topo_1)::regclass
     AND indisunique AND indpred IS NOT NULL;

@@ -91,8 +91,8 @@ $node->safe_psql('postgres', qq{
 			select rp, policy, assignment, task, requester, performer, at, 100 from work;
 		insert into _taskex.policy_action (partition_id, action_id, policy_id, requester_id, performer_id, task_id, assignment_id, created_at, state, measure, action)
 			select rp, i, policy, requester, performer, task, assignment, at, 'done', 1, '{"do": "approve"}' from work where i % 10 < 3;
-		insert into _taskex.policy_tally (partition_id, version, policy_id, performer_id, turn, counted, fired)
-			select rp, 0, policy, performer, -max(i), 1, '{}' from work group by rp, policy, performer;
+		insert into _taskex.policy_tally (partition_id, version, policy_id, performer_id, requester_id, turn, counted, fired)
+			select rp, 0, policy, performer, requester, -max(i), 1, '{}' from work group by rp, policy, performer, requester;
 		insert into _taskex.payout_item (payout_id, performer_id, amount, transfer_id, partition_id)
 			select p.payout_id, performer, 1, max(transfer) + 7, pp from work, _taskex.payout p group by p.payout_id, pp, performer
 			on conflict do nothing;
