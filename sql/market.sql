@@ -152,6 +152,12 @@ INSERT INTO _taskex.event_kind VALUES
     ('compared', 135, false, false, false, 'performers were compared with the answer of a task, or with a known answer', NULL,
         'agreed: by performer''s id, how probably he was right, 0 to 1');
 
+CREATE FUNCTION _taskex.lives(user_id bigint, partition_id int) RETURNS boolean
+    LANGUAGE C STABLE STRICT COST 10 AS 'MODULE_PATHNAME', 'taskex_lives';
+COMMENT ON FUNCTION _taskex.lives(bigint, int) IS
+'Does a row of the user on the partition count, or is it a copy of one who is being moved? Answered from shared memory, for
+those who come upon rows by scanning a partition.';
+
 -- A user's rows count where he lives; copies of one who is being moved do not.
 CREATE VIEW _taskex.task_at_home AS
     SELECT t.* FROM _taskex.task t JOIN _taskex.directory d ON d.partition_id = t.partition_id AND d.user_id = t.requester_id;

@@ -65,7 +65,7 @@ BEGIN
             ' AND r.action_id <= (SELECT c.handled_until FROM _taskex.policy_cursor c)'
         WHEN 'policy_result' THEN 'r.scored_at < $1'
             ' AND EXISTS (SELECT FROM _taskex.task_at_home t WHERE t.partition_id = %1$s AND t.task_id = r.task_id AND t.state = ''disposed'')'
-        WHEN 'budget_charge' THEN 'EXISTS (SELECT FROM _taskex.task_at_home t WHERE t.partition_id = %1$s AND t.task_id BETWEEN r.first_task_id AND r.last_task_id)'
+        WHEN 'budget_charge' THEN 'EXISTS (SELECT FROM _taskex.directory d WHERE d.user_id = r.requester_id AND d.partition_id = r.partition_id)'
             ' AND NOT EXISTS (SELECT FROM _taskex.task_%1$s t WHERE t.task_id BETWEEN r.first_task_id AND r.last_task_id AND (t.state <> ''disposed'' OR t.created_at >= $1))' END;
     IF condition IS NULL THEN
         PERFORM _taskex.bad_value(format('there is nothing of the kind "%s" to prune', kind), NULL,

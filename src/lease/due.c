@@ -179,6 +179,32 @@ due_note(int32 partition, DueKind kind, TimestampTz due)
 		note->due = Min(note->due, due);
 }
 
+/*
+ * Whatever is due of his before the source's cursor is handled.  Where that lags
+ * behind, the target's stored position may be further on.
+ */
+void
+due_follow(int32 source, int32 target, DueKind kind)
+{
+	DueCursor  *cursor = cursor_of(source, kind);
+	TimestampTz due;
+	bool		known;
+
+	SpinLockAcquire(&cursor->mutex);
+	due = Min(cursor->next, cursor->retry);
+	if (cursor->scanner != 0)
+		due = Min(due, cursor->late);
+	known = cursor->known;
+	SpinLockRelease(&cursor->mutex);
+	if (!known)
+		due = Min(due, due_stored(source, kind));
+	if (due == DT_NOEND)
+		return;
+	due_note(target, kind, due);
+	if (!clock_is_set() && due < TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -DUE_MARGIN_MS))
+		due_lower_stored(target, kind, due);
+}
+
 /* ---- scanning ---- */
 
 bool

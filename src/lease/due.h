@@ -19,10 +19,19 @@ typedef enum DueKind
 	DUE_KINDS
 } DueKind;
 
+/* a call may look at the clock this long before its transaction has an xid */
+#define DUE_MARGIN_MS 60000
+
 extern const ShmemPart due_shmem;
 
 /* at commit: something on the partition becomes due then */
 extern void due_note(int32 partition, DueKind kind, TimestampTz due);
+
+/*
+ * At commit: somebody has moved from one partition to the other, and what becomes due
+ * of his there was not handled here.
+ */
+extern void due_follow(int32 source, int32 target, DueKind kind);
 
 /* due_store.c: the position stored for the start, DT_NOBEGIN if there is none */
 extern TimestampTz due_stored(int32 partition, DueKind kind);

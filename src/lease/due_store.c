@@ -24,9 +24,6 @@
 
 #define STORE_MS 60000
 
-/* a call may look at the clock this long before its transaction has an xid */
-#define MARGIN_MS 60000
-
 static Statement select_position = {
 	"SELECT handled_until FROM _taskex.due_cursor WHERE partition_id = $1 AND kind = $2",
 	2, {INT4OID, INT4OID}
@@ -95,7 +92,7 @@ static TimestampTz last_step = 0;
 static void
 note_all(const int32 *partitions, int count)
 {
-	TimestampTz limit = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -MARGIN_MS);
+	TimestampTz limit = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -DUE_MARGIN_MS);
 
 	noted = MemoryContextAlloc(TopMemoryContext, sizeof(Noted) * Max(count, 1) * DUE_KINDS);
 	noted_count = 0;

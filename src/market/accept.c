@@ -10,6 +10,7 @@
 
 #include "market/market.h"
 #include "market/choice.h"
+#include "directory/moves.h"
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/errcodes.h"
@@ -248,6 +249,17 @@ take(Taker *taker, Child *tasks, Accepted *accepted)
 	return left;
 }
 
+/* is the row of a task that is at hand there for the caller's snapshot? */
+static bool
+open_at_hand(const SourceTask *task, Child *tasks)
+{
+	UserHome	home;
+
+	directory_home_by_id(task->requester, &home);
+	child_open_mode(tasks, &task_table, home.partition, AccessShareLock);
+	return child_find(tasks, TASK_BY_ID, 1, &task->task_id);
+}
+
 /* the same for a slot that is at hand: it is counted in the task's row already */
 static void
 take_at_hand(Taker *taker, const SourceTask *task, Accepted *accepted)
@@ -267,8 +279,7 @@ take_at_hand(Taker *taker, const SourceTask *task, Accepted *accepted)
 	{
 		bool		isnull;
 
-		child_open_mode(&tasks, &task_table, task->partition, AccessShareLock);
-		if (!child_find(&tasks, TASK_BY_ID, 1, &task->task_id))
+		if (!open_at_hand(task, &tasks))
 			elog(ERROR, "task %lld is missing", (long long) task->task_id);
 		slot.input = slot_getattr(tasks.slot, TASK_INPUT, &isnull);
 	}
@@ -432,6 +443,7 @@ claim_candidate(Taker *taker, FeedScan *scan, Child *tasks)
 	int64		first = 0;
 	int64		after = scan->after;
 	int64		step = LOOK_TASKS * TASK_ID_STEP;
+	bool		ghosts = moves_ghosts(scan->partition);
 
 	while (candidate == 0 && after < scan->upto)
 	{
@@ -442,7 +454,8 @@ claim_candidate(Taker *taker, FeedScan *scan, Child *tasks)
 		while (candidate == 0 && child_scan_next(&rows))
 		{
 			CHECK_FOR_INTERRUPTS();
-			if (has_free_slot(tasks))
+			if (has_free_slot(tasks) &&
+				likely(!ghosts || moves_lives(child_int64(tasks, TASK_REQUESTER_ID), scan->partition, rows.snapshot)))
 			{
 				int64		task_id = child_int64(tasks, TASK_TASK_ID);
 				bool		suitable = suits(taker, scan, tasks, task_id);
@@ -475,13 +488,17 @@ take_claimed(Taker *taker, FeedScan *scan, Child *tasks, int64 task_id, Accepted
 
 	wait_point("claimed");
 
+	/* its requester may be moving away: then it is on another shelf, or will be */
+	moves_fence(taker->candidate_of);
+
 	/*
 	 * Assignments of a task are made under its row lock, so this look at what
 	 * other sessions of the performer did is the last word; if the row is still
 	 * as it was, so was the look before the claim.  The task may have got another
 	 * type meanwhile: then it is on another shelf.
 	 */
-	if (child_lock_at(tasks, taker->candidate_at, false) != ROW_LOCKED ||
+	if (!moves_lives(taker->candidate_of, scan->partition, NULL) ||
+		child_lock_at(tasks, taker->candidate_at, false) != ROW_LOCKED ||
 		child_int64(tasks, TASK_TASK_TYPE_ID) != scan->task_type ||
 		!available(tasks, taker->now) ||
 		(!(taker->candidate_new && ItemPointerEquals(&taker->candidate_at, &tasks->slot->tts_tid)) &&
@@ -592,9 +609,12 @@ static bool
 take_golden_instead(Taker *taker, const SourceTask *task, Accepted *accepted)
 {
 	bool		idle;
-	FeedScan	scan = {.partition = task->partition,.task_type = task->task_type};
+	UserHome	home;
+	FeedScan	scan = {.task_type = task->task_type};
 
-	scan.shelf = feed_known_shelf(task->task_type, task->partition, &idle);
+	directory_home_by_id(task->requester, &home);
+	scan.partition = home.partition;
+	scan.shelf = feed_known_shelf(task->task_type, home.partition, &idle);
 	return scan.shelf != NULL && golden_turn(&scan, task->requester) &&
 		take_golden(taker, &scan, task->requester, accepted);
 }
@@ -611,8 +631,7 @@ too_new(const SourceTask *task)
 
 	if (!IsolationUsesXactSnapshot())
 		return false;
-	child_open_mode(&tasks, &task_table, task->partition, AccessShareLock);
-	found = child_find(&tasks, TASK_BY_ID, 1, &task->task_id);
+	found = open_at_hand(task, &tasks);
 	child_close(&tasks);
 	return !found;
 }

@@ -15,10 +15,16 @@
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 
 static Statement insert_note = {
 	"INSERT INTO _taskex.offer_note (task_type_id, partition_id, low) VALUES ($1, $2, $3)",
 	3, {INT8OID, INT4OID, INT8OID}
+};
+
+static Statement insert_notes = {
+	"INSERT INTO _taskex.offer_note (task_type_id, partition_id, low) SELECT n.task_type_id, $2, n.low FROM unnest($1, $3) n (task_type_id, low)",
+	3, {INT8ARRAYOID, INT4OID, INT8ARRAYOID}
 };
 
 /* who waits for tasks is told */
@@ -240,7 +246,8 @@ feed_reoffer_some(int64 task_type, int32 partition, int64 first, int64 last)
 typedef struct Reopening
 {
 	Shelf	   *shelf;			/* pinned: nobody would make it, to look there */
-	int64		task_id;
+	int64		first;
+	int64		last;			/* they are between the two */
 } Reopening;
 
 static void
@@ -251,16 +258,16 @@ reopening_commit(void *record)
 
 	SpinLockAcquire(&shelf->mutex);
 	shelf->retired = false;
-	shelf_lower_durable(shelf, reopening->task_id - 1);
+	shelf_lower_durable(shelf, reopening->first - 1);
 
-	/* as if it were supplied: on this shelf it may be the last one */
-	if (reopening->task_id <= shelf->high)
-		shelf_add_range(shelf, reopening->task_id, reopening->task_id);
-	shelf->high = Max(shelf->high, reopening->task_id);
+	/* as if they were supplied: on this shelf it may be the last one */
+	if (reopening->first <= shelf->high)
+		shelf_add_range(shelf, reopening->first, reopening->last);
+	shelf->high = Max(shelf->high, reopening->last);
 	shelf_changed(shelf);
 	shelf->pins--;
 	SpinLockRelease(&shelf->mutex);
-	appeared(1);
+	appeared((reopening->last - reopening->first) / TASK_ID_STEP + 1);
 }
 
 static void
@@ -274,6 +281,16 @@ reopening_abort(void *record)
 
 static const XactKind reopening_kind = {reopening_commit, reopening_abort};
 
+static void
+reopen(int64 task_type, int32 partition, int64 first, int64 last)
+{
+	Reopening  *reopening = xact_add(&reopening_kind, sizeof(Reopening));
+
+	reopening->first = first;
+	reopening->last = last;
+	reopening->shelf = shelf_get(task_type, partition);
+}
+
 /*
  * The stored low may be past the task.  The offer itself is not written: who
  * holds his transaction open would hold up the conductor and others who
@@ -282,12 +299,42 @@ static const XactKind reopening_kind = {reopening_commit, reopening_abort};
 void
 feed_reopen(int64 task_type, int32 partition, int64 task_id)
 {
-	Reopening  *reopening;
-
 	note_offer(task_type, partition, task_id - 1);
-	reopening = xact_add(&reopening_kind, sizeof(Reopening));
-	reopening->task_id = task_id;
-	reopening->shelf = shelf_get(task_type, partition);
+	reopen(task_type, partition, task_id, task_id);
+}
+
+void
+feed_move_begin(FeedMove *move, int32 partition, int max_types)
+{
+	move->partition = partition;
+	move->count = 0;
+	move->types = palloc(sizeof(Datum) * Max(max_types, 1));
+	move->lows = palloc(sizeof(Datum) * Max(max_types, 1));
+}
+
+void
+feed_move_add(FeedMove *move, int64 task_type, int64 first, int64 last)
+{
+	move->types[move->count] = Int64GetDatum(task_type);
+	move->lows[move->count++] = Int64GetDatum(first - 1);
+	reopen(task_type, move->partition, first, last);
+}
+
+/* all notes at once: somebody waits for the end of the transaction */
+void
+feed_move_end(FeedMove *move)
+{
+	Datum		values[3];
+	SpiScope	scope;
+
+	if (move->count == 0)
+		return;
+	values[0] = PointerGetDatum(construct_array(move->types, move->count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[1] = Int32GetDatum(move->partition);
+	values[2] = PointerGetDatum(construct_array(move->lows, move->count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	spi_begin(&scope);
+	spi_run(&insert_notes, 0, values, NULL, SPI_VIEW_CURRENT, 0);
+	spi_end(&scope);
 }
 
 /* ---- claiming ---- */

@@ -61,6 +61,22 @@ extern void feed_reoffer(int64 task_type, int32 partition, int64 task_id);
 extern void feed_reopen(int64 task_type, int32 partition, int64 task_id);
 
 /*
+ * The same for tasks of one user who moves to the partition: at commit, what is
+ * open of a type between two ids can be had there.
+ */
+typedef struct FeedMove
+{
+	int32		partition;
+	int			count;
+	Datum	   *types;
+	Datum	   *lows;
+} FeedMove;
+
+extern void feed_move_begin(FeedMove *move, int32 partition, int max_types);
+extern void feed_move_add(FeedMove *move, int64 task_type, int64 first, int64 last);
+extern void feed_move_end(FeedMove *move);
+
+/*
  * The shelves of a task type (0: of all types, golden ones left out) that are
  * not idle, each once, beginning anywhere; returns their number and a palloc'd
  * array.

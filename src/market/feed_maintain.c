@@ -24,14 +24,14 @@
 static Statement first_available = {
 	"SELECT task_id FROM _taskex.task_%p WHERE task_type_id = $1"
 	" AND task_id > $2 AND task_id <= $3 AND state = 'open' AND live < coalesce(wanted, performers)"
-	" ORDER BY task_id LIMIT 1",
+	" AND _taskex.lives(requester_id, partition_id) ORDER BY task_id LIMIT 1",
 	3, {INT8OID, INT8OID, INT8OID}
 };
 
 static Statement first_open = {
 	"SELECT task_id FROM _taskex.task_%p WHERE task_type_id = $1"
 	" AND task_id > $2 AND task_id <= $3 AND state = 'open'"
-	" ORDER BY task_id LIMIT 1",
+	" AND _taskex.lives(requester_id, partition_id) ORDER BY task_id LIMIT 1",
 	3, {INT8OID, INT8OID, INT8OID}
 };
 

@@ -45,26 +45,28 @@
 
 /* what is at hand, apart from the shelves */
 static SourceGlance
-glance_at_hand(int64 performer, int64 task_type, int32 partition, int64 requester)
+glance_at_hand(int64 performer, int64 task_type, int64 requester)
 {
 	SourceGlance seen = {.whole = true};
 
 	if (task_source)
-		task_source->glance(performer, task_type, partition, requester, &seen);
+		task_source->glance(performer, task_type, requester, &seen);
 	return seen;
 }
 
 bool
-find_is_live(int64 task_type, int32 partition, int64 performer)
+find_is_live(int64 task_type, int64 requester, int64 performer)
 {
+	UserHome	home;
 	bool		idle;
 
 	/* the feed of a standby hears of nothing */
 	if (RecoveryInProgress())
 		return true;
-	if (feed_known_shelf(task_type, partition, &idle) == NULL)
+	directory_seen_home_by_id(requester, &home);
+	if (feed_known_shelf(task_type, home.partition, &idle) == NULL)
 		return feed_crowded();
-	return !idle || glance_at_hand(performer, task_type, partition, 0).slots > 0;
+	return !idle || glance_at_hand(performer, task_type, requester).slots > 0;
 }
 
 PG_FUNCTION_INFO_V1(taskex_shelf_is_live);
@@ -73,10 +75,7 @@ PG_FUNCTION_INFO_V1(taskex_shelf_is_live);
 Datum
 taskex_shelf_is_live(PG_FUNCTION_ARGS)
 {
-	UserHome	requester;
-
-	PG_RETURN_BOOL(directory_find_home_by_id(PG_GETARG_INT64(1), &requester) &&
-				   find_is_live(PG_GETARG_INT64(0), requester.partition, PG_GETARG_INT64(2)));
+	PG_RETURN_BOOL(find_is_live(PG_GETARG_INT64(0), PG_GETARG_INT64(1), PG_GETARG_INT64(2)));
 }
 
 /* ---- a glance at a shelf ---- */
@@ -201,7 +200,7 @@ taskex_glance(PG_FUNCTION_ARGS)
 	bool		nulls[3] = {false, false, false};
 	SpiScope	scope;
 
-	directory_home_by_id(glance.requester, &home);
+	directory_seen_home_by_id(glance.requester, &home);
 	glance.partition = home.partition;
 	find_windows(&glance);
 	spi_begin(&scope);
@@ -218,7 +217,7 @@ taskex_glance(PG_FUNCTION_ARGS)
 	spi_end(&scope);
 	if (performer >= 0 && !RecoveryInProgress())
 	{
-		SourceGlance seen = glance_at_hand(performer, glance.task_type, glance.partition, glance.requester);
+		SourceGlance seen = glance_at_hand(performer, glance.task_type, glance.requester);
 
 		if (seen.first != 0 && (glance.first == 0 || seen.first < glance.first))
 			glance.first = seen.first;

@@ -24,7 +24,6 @@ typedef struct SourceTask
 	int64		requester;
 	int64		reward;
 	int64		lease_id;		/* of the lease that it is from */
-	int32		partition;
 	bool		counted;		/* as in the assignment */
 	Jsonb	   *input;			/* palloc'd; NULL: it is in the task's row */
 } SourceTask;
@@ -76,10 +75,10 @@ typedef struct TaskSource
 	int32		(*recall) (int64 task_id);
 
 	/*
-	 * Looks at what is at hand of the type on the partition, for the performer (0:
-	 * for anybody) and of the requester (0: of any).
+	 * Looks at what is at hand of the type and requester, for the performer (0: for
+	 * anybody).
 	 */
-	void		(*glance) (int64 performer, int64 task_type, int32 partition, int64 requester, SourceGlance *seen);
+	void		(*glance) (int64 performer, int64 task_type, int64 requester, SourceGlance *seen);
 
 	/* at the end of a transaction: so many tasks may be had on a shelf; cannot fail */
 	void		(*appeared) (int64 tasks);

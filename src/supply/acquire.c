@@ -35,6 +35,7 @@
 	"WITH l AS MATERIALIZED (SELECT task_id, coalesce(wanted, performers) - live AS n FROM _taskex.task_%p" \
 	" WHERE task_id > $2 AND task_id <= $3 AND " condition \
 	" AND state = 'open' AND live < coalesce(wanted, performers) AND expires_at > $4" \
+	" AND _taskex.lives(requester_id, partition_id)" \
 	" ORDER BY task_id LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED)," \
 	" c AS MATERIALIZED (SELECT task_id, least(n, $6 - before)::int AS n FROM" \
 	"  (SELECT task_id, n, sum(n) OVER (ORDER BY task_id) - n AS before FROM l) s WHERE before < $6)" \
@@ -53,9 +54,9 @@ static Statement take_of_requester = {
 };
 
 static Statement insert_lease = {
-	"INSERT INTO _taskex.group_lease (group_id, task_type_id, partition_id, watermark, task_ids, slots, taken_at, lease_until)"
+	"INSERT INTO _taskex.group_lease (group_id, task_type_id, watermark, task_ids, requester_ids, slots, taken_at, lease_until)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING lease_id",
-	8, {INT4OID, INT8OID, INT4OID, INT8OID, INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	8, {INT4OID, INT8OID, INT8OID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
 static Statement select_group = {
@@ -118,23 +119,25 @@ read_task(uint64 row, NewTask *task, MemoryContext context, bool *left)
 }
 
 static int64
-record_lease(const Acquisition *a, int32 partition, const NewTask *tasks, int count)
+record_lease(const Acquisition *a, const NewTask *tasks, int count)
 {
 	Datum	   *ids = palloc(sizeof(Datum) * count);
 	Datum	   *slots = palloc(sizeof(Datum) * count);
+	Datum	   *requesters = palloc(sizeof(Datum) * count);
 	Datum		values[8];
 
 	for (int i = 0; i < count; i++)
 	{
 		ids[i] = Int64GetDatum(tasks[i].task_id);
+		requesters[i] = Int64GetDatum(tasks[i].requester);
 		slots[i] = Int32GetDatum(tasks[i].slots);
 	}
 	values[0] = Int32GetDatum(a->group);
 	values[1] = Int64GetDatum(a->task_type);
-	values[2] = Int32GetDatum(partition);
 	/* assignments from this lease have higher ids */
-	values[3] = Int64GetDatum(ids_next(ID_ASSIGNMENT, 1));
-	values[4] = PointerGetDatum(construct_array(ids, count, INT8OID, 8, true, TYPALIGN_DOUBLE));
+	values[2] = Int64GetDatum(ids_next(ID_ASSIGNMENT, 1));
+	values[3] = PointerGetDatum(construct_array(ids, count, INT8OID, 8, true, TYPALIGN_DOUBLE));
+	values[4] = PointerGetDatum(construct_array(requesters, count, INT8OID, 8, true, TYPALIGN_DOUBLE));
 	values[5] = PointerGetDatum(construct_array(slots, count, INT4OID, 4, true, TYPALIGN_INT));
 	values[6] = TimestampTzGetDatum(a->now);
 	values[7] = TimestampTzGetDatum(a->lease_until);
@@ -149,7 +152,7 @@ take_on(Acquisition *a, int32 partition, int64 requester, int32 wanted)
 	MemoryContext context = CurrentMemoryContext;
 	Datum		values[7];
 	NewTask    *tasks;
-	NewBatch	batch = {.group = a->group,.task_type = a->task_type,.partition = partition,
+	NewBatch	batch = {.group = a->group,.task_type = a->task_type,
 	.exclusive = a->exclusive,.lease_until = a->lease_until};
 	SpiScope	scope;
 	int64		after;
@@ -181,7 +184,7 @@ take_on(Acquisition *a, int32 partition, int64 requester, int32 wanted)
 		qsort(tasks, batch.count, sizeof(NewTask), by_task);
 		batch.tasks = tasks;
 		feed_took_some(a->task_type, partition, tasks[0].task_id, tasks[batch.count - 1].task_id, batch.count, left);
-		batch.lease_id = record_lease(a, partition, tasks, batch.count);
+		batch.lease_id = record_lease(a, tasks, batch.count);
 		wait_point("group_lease");
 		if (!stock_add(&batch, false))
 			ereport(ERROR,
@@ -450,6 +453,13 @@ taskex_supply_give_back(PG_FUNCTION_ARGS)
 
 	supply_require_loaded();
 	count = stock_withdraw(PG_GETARG_INT32(0), PG_GETARG_INT64(1), PG_GETARG_INT32(2), clock_now(), returns, GIVE_BACK_MAX);
+	for (int i = 0; i < count; i++)
+	{
+		UserHome	requester;
+
+		directory_home_by_id(returns[i].requester, &requester);
+		returns[i].partition = requester.partition;
+	}
 	for (int i = 0; i < count; i++)
 		if (!seen[i])
 		{

@@ -119,7 +119,6 @@ stock_add(const NewBatch *new, bool committed)
 		stock.header->free_batch = batch->next;
 		batch->lease_id = new->lease_id;
 		batch->supply = (int32) (supply - stock.supplies);
-		batch->partition = new->partition;
 		batch->entries = new->count;
 		batch->published = false;
 		batch->previous = -1;

@@ -25,8 +25,8 @@
 #include "utils/memutils.h"
 
 static Statement select_leases = {
-	"SELECT l.lease_id, l.group_id, l.task_type_id, l.partition_id, l.watermark, l.lease_until,"
-	" coalesce(g.sharing = 'exclusive', false), l.task_ids, l.slots"
+	"SELECT l.lease_id, l.group_id, l.task_type_id, l.watermark, l.lease_until,"
+	" coalesce(g.sharing = 'exclusive', false), l.task_ids, l.requester_ids, l.slots"
 	" FROM _taskex.group_lease l LEFT JOIN _taskex.performer_group g USING (group_id) ORDER BY l.lease_id",
 	0, {0}
 };
@@ -37,8 +37,9 @@ static Statement select_recalled = {
 	0, {0}
 };
 
+/* of all partitions in one snapshot: a performer may be moved from one to another meanwhile */
 static Statement select_assigned = {
-	"SELECT group_lease_id, task_id, count(*) FROM _taskex.assignment_%p"
+	"SELECT group_lease_id, task_id, count(*) FROM _taskex.assignment_at_home"
 	" WHERE assignment_id > $1 AND group_lease_id IS NOT NULL GROUP BY 1, 2",
 	1, {INT8OID}
 };
@@ -53,8 +54,10 @@ typedef struct Lease
 {
 	NewBatch	batch;
 	int64		watermark;
-	ArrayType  *task_ids;
-	ArrayType  *slots;
+	int			count;			/* of tasks that it had */
+	Datum	   *task_ids;
+	Datum	   *slots;
+	int32	   *homes;			/* partitions on which the tasks are */
 } Lease;
 
 typedef struct UsedKey
@@ -96,6 +99,34 @@ unlock_leases(void)
 	LockRelease(&tag, ExclusiveLock, false);
 }
 
+/* which tasks the lease in the row has, in the current memory context; their requesters stay where they are */
+static void
+read_arrays(Lease *lease, uint64 row)
+{
+	Datum	   *requesters;
+	bool		isnull;
+	int			requester_count;
+	int			slot_count;
+
+	deconstruct_array(DatumGetArrayTypePCopy(spi_value(row, 7, &isnull)), INT8OID, 8, true, TYPALIGN_DOUBLE,
+					  &lease->task_ids, NULL, &lease->count);
+	deconstruct_array(DatumGetArrayTypePCopy(spi_value(row, 8, &isnull)), INT8OID, 8, true, TYPALIGN_DOUBLE,
+					  &requesters, NULL, &requester_count);
+	deconstruct_array(DatumGetArrayTypePCopy(spi_value(row, 9, &isnull)), INT4OID, 4, true, TYPALIGN_INT,
+					  &lease->slots, NULL, &slot_count);
+	if (lease->count != slot_count || lease->count != requester_count)
+		elog(ERROR, "lease %lld has %d tasks, %d requesters and %d counts", (long long) lease->batch.lease_id,
+			 lease->count, requester_count, slot_count);
+	lease->homes = palloc(sizeof(int32) * Max(lease->count, 1));
+	for (int i = 0; i < lease->count; i++)
+	{
+		UserHome	home;
+
+		directory_home_by_id(DatumGetInt64(requesters[i]), &home);
+		lease->homes[i] = home.partition;
+	}
+}
+
 static int
 read_leases(Lease **result, MemoryContext context)
 {
@@ -118,12 +149,10 @@ read_leases(Lease **result, MemoryContext context)
 			continue;
 		lease->batch.group = spi_int32(i, 2);
 		lease->batch.task_type = spi_int64(i, 3);
-		lease->batch.partition = spi_int32(i, 4);
-		lease->watermark = spi_int64(i, 5);
-		lease->batch.lease_until = DatumGetTimestampTz(spi_value(i, 6, &isnull));
-		lease->batch.exclusive = DatumGetBool(spi_value(i, 7, &isnull));
-		lease->task_ids = DatumGetArrayTypePCopy(spi_value(i, 8, &isnull));
-		lease->slots = DatumGetArrayTypePCopy(spi_value(i, 9, &isnull));
+		lease->watermark = spi_int64(i, 4);
+		lease->batch.lease_until = DatumGetTimestampTz(spi_value(i, 5, &isnull));
+		lease->batch.exclusive = DatumGetBool(spi_value(i, 6, &isnull));
+		read_arrays(lease, i);
 		kept++;
 	}
 	MemoryContextSwitchTo(old);
@@ -151,17 +180,11 @@ read_used(int64 watermark, MemoryContext context)
 	HASHCTL		ctl = {.keysize = sizeof(UsedKey),.entrysize = sizeof(Used),.hcxt = context};
 	HTAB	   *used = hash_create("taskex used slots", 1024, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	Datum		value = Int64GetDatum(watermark);
-	int32	   *partitions;
-	int			count = directory_partitions(&partitions);
 	SpiScope	scope;
 
 	spi_begin(&scope);
 	add_used(used, spi_run(&select_recalled, 0, NULL, NULL, SPI_VIEW_LATEST, 0));
-	for (int i = 0; i < count; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		add_used(used, spi_run(&select_assigned, partitions[i], &value, NULL, SPI_VIEW_LATEST, 0));
-	}
+	add_used(used, spi_run(&select_assigned, 0, &value, NULL, SPI_VIEW_LATEST, 0));
 	spi_end(&scope);
 	return used;
 }
@@ -175,27 +198,24 @@ slots_left(const Lease *lease, HTAB *used, int64 task_id, int32 slots)
 	return slots - (entry ? entry->slots : 0);
 }
 
-/* the lease's tasks that have slots left, as they are now */
+/* those of the lease's tasks on the partition that have slots left, as they are now */
 static void
-read_tasks(Lease *lease, HTAB *used, MemoryContext context)
+read_tasks_on(Lease *lease, int32 partition, HTAB *used, MemoryContext context)
 {
-	Datum	   *ids;
-	Datum	   *slots;
-	int			count;
-	int			slot_count;
-	Datum		value = PointerGetDatum(lease->task_ids);
+	Datum	   *ids = palloc(sizeof(Datum) * lease->count);
+	int			n = 0;
+	Datum		value;
 	SpiScope	scope;
 	uint64		found;
 	bool		isnull;
 	MemoryContext old;
 
-	deconstruct_array(lease->task_ids, INT8OID, 8, true, TYPALIGN_DOUBLE, &ids, NULL, &count);
-	deconstruct_array(lease->slots, INT4OID, 4, true, TYPALIGN_INT, &slots, NULL, &slot_count);
-	if (count != slot_count)
-		elog(ERROR, "lease %lld has %d tasks and %d counts", (long long) lease->batch.lease_id, count, slot_count);
-	lease->batch.tasks = MemoryContextAllocZero(context, sizeof(NewTask) * Max(count, 1));
+	for (int k = 0; k < lease->count; k++)
+		if (lease->homes[k] == partition)
+			ids[n++] = lease->task_ids[k];
+	value = PointerGetDatum(construct_array(ids, n, INT8OID, 8, true, TYPALIGN_DOUBLE));
 	spi_begin(&scope);
-	found = spi_run(&select_tasks, lease->batch.partition, &value, NULL, SPI_VIEW_LATEST, 0);
+	found = spi_run(&select_tasks, partition, &value, NULL, SPI_VIEW_LATEST, 0);
 	old = MemoryContextSwitchTo(context);
 	for (uint64 i = 0; i < found; i++)
 	{
@@ -203,9 +223,9 @@ read_tasks(Lease *lease, HTAB *used, MemoryContext context)
 		Datum		input = spi_value(i, 8, &isnull);
 
 		task->task_id = spi_int64(i, 1);
-		for (int k = 0; k < count; k++)
-			if (DatumGetInt64(ids[k]) == task->task_id)
-				task->slots = (int32) slots_left(lease, used, task->task_id, DatumGetInt32(slots[k]));
+		for (int k = 0; k < lease->count; k++)
+			if (DatumGetInt64(lease->task_ids[k]) == task->task_id)
+				task->slots = (int32) slots_left(lease, used, task->task_id, DatumGetInt32(lease->slots[k]));
 		if (task->slots <= 0)
 			continue;
 		task->requester = spi_int64(i, 2);
@@ -219,6 +239,21 @@ read_tasks(Lease *lease, HTAB *used, MemoryContext context)
 	}
 	MemoryContextSwitchTo(old);
 	spi_end(&scope);
+}
+
+static void
+read_tasks(Lease *lease, HTAB *used, MemoryContext context)
+{
+	lease->batch.tasks = MemoryContextAllocZero(context, sizeof(NewTask) * Max(lease->count, 1));
+	for (int i = 0; i < lease->count; i++)
+	{
+		bool		seen = false;
+
+		for (int k = 0; k < i && !seen; k++)
+			seen = lease->homes[k] == lease->homes[i];
+		if (!seen)
+			read_tasks_on(lease, lease->homes[i], used, context);
+	}
 }
 
 /* loads what is not loaded yet; is that all? */

@@ -96,7 +96,7 @@ is_over(const StockEntry *entry, TimestampTz now)
 #define GLANCE_ENTRIES 256
 
 void
-stock_glance(const Groups *groups, int64 task_type, int32 partition, int64 requester,
+stock_glance(const Groups *groups, int64 task_type, int64 requester,
 			 TimestampTz now, SourceGlance *seen)
 {
 	uint32		realm = realm_current()->serial;
@@ -118,8 +118,7 @@ stock_glance(const Groups *groups, int64 task_type, int32 partition, int64 reque
 				continue;
 			left--;
 			entry = entry_at(i);
-			if (entry->ready == 0 || stock.batches[entry->batch].partition != partition ||
-				(requester != 0 && entry->requester != requester) || is_over(entry, now))
+			if (entry->ready == 0 || entry->requester != requester || is_over(entry, now))
 				continue;
 			seen->slots += entry->ready;
 			if (seen->first == 0 || entry->task_id < seen->first)

@@ -144,7 +144,6 @@ describe(const StockEntry *entry, SourceTask *task)
 	task->requester = entry->requester;
 	task->reward = entry->reward;
 	task->lease_id = batch->lease_id;
-	task->partition = batch->partition;
 	task->counted = entry->counted;
 	task->input = NULL;
 	if (entry->input_size > 0)

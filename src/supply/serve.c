@@ -255,11 +255,11 @@ groups_of_id(int64 performer)
 }
 
 static void
-glance(int64 performer, int64 task_type, int32 partition, int64 requester, SourceGlance *seen)
+glance(int64 performer, int64 task_type, int64 requester, SourceGlance *seen)
 {
 	supply_require_loaded();
 	if (stock_any())
-		stock_glance(groups_of_id(performer), task_type, partition, requester, clock_now(), seen);
+		stock_glance(groups_of_id(performer), task_type, requester, clock_now(), seen);
 }
 
 PG_FUNCTION_INFO_V1(taskex_offered);

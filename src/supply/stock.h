@@ -50,7 +50,6 @@ typedef struct StockBatch
 	int32		supply;			/* -1: free */
 	int32		next;			/* of its supply, or free list */
 	int32		previous;
-	int32		partition;
 	int32		entries;		/* that are left */
 	bool		published;
 	TransactionId xid;			/* whose it is until it is published */

@@ -49,7 +49,8 @@ typedef struct SupplyReturn
 {
 	int64		task_id;
 	int64		lease_id;
-	int32		partition;
+	int64		requester;
+	int32		partition;		/* where he lives, for who has looked it up */
 	int32		slots;
 	int32		item;			/* in the withdrawal */
 } SupplyReturn;
@@ -72,7 +73,6 @@ typedef struct NewBatch
 	int64		lease_id;
 	int32		group;
 	int64		task_type;
-	int32		partition;
 	bool		exclusive;
 	TimestampTz lease_until;
 	int			count;
@@ -139,11 +139,10 @@ extern bool stock_pop(StockLook *look, SourceTask *task);
 extern bool stock_has(StockLook *look);
 
 /*
- * Looks at what of the type is ready on the partition, of the requester (0: of
- * any), for members of the groups or, if it is shared, for everybody; no groups
- * (NULL): for whoever.
+ * Looks at what of the type is ready of the requester, for members of the groups or,
+ * if it is shared, for everybody; no groups (NULL): for whoever.
  */
-extern void stock_glance(const Groups *groups, int64 task_type, int32 partition, int64 requester,
+extern void stock_glance(const Groups *groups, int64 task_type, int64 requester,
 						 TimestampTz now, SourceGlance *seen);
 
 /* slots of the task that the members of the groups may have */

@@ -83,7 +83,7 @@ withdraw(Withdrawal *withdrawal, StockEntry *entry, SupplyReturn *back)
 	item->slots = entry->ready;
 	back->task_id = entry->task_id;
 	back->lease_id = stock.batches[entry->batch].lease_id;
-	back->partition = stock.batches[entry->batch].partition;
+	back->requester = entry->requester;
 	back->slots = entry->ready;
 	back->item = withdrawal->count++;
 	if (withdrawal->recall)

@@ -41,8 +41,8 @@ ok($node->poll_query_until('shop', q{select ok and detail like 'none is to run%'
 	'nor does it miss one that is not to run');
 ok($node->poll_query_until('shop', q{select count(*) = 0 from taskex.activity where worker = 'taskex supplier'}), 'it ends when none is to run');
 $node->safe_psql('shop', q{
-	insert into _taskex.group_lease (group_id, task_type_id, partition_id, watermark, task_ids, slots, taken_at, lease_until)
-	select -1, 1, 1, 0, '{}', '{}', now() - interval '1 hour', now() - interval '2 minutes'});
+	insert into _taskex.group_lease (group_id, task_type_id, watermark, task_ids, requester_ids, slots, taken_at, lease_until)
+	select -1, 1, 0, '{}', '{}', '{}', now() - interval '1 hour', now() - interval '2 minutes'});
 is($node->safe_psql('shop', q{select ok, detail from taskex.health where check_name = 'supplier'}),
 	'f|1 leases of groups are over since a minute and have not gone back', 'health tells of leases that should be gone');
 $node->safe_psql('shop', 'delete from _taskex.group_lease');

@@ -45,8 +45,8 @@ for my $supply ('off', 'on')
 	{
 		$looks++;
 		my $look = $node->safe_psql('postgres', q{
-			select a.task_id, count(*), t.performers from _taskex.assignment a join _taskex.task t using (task_id)
-				left join _taskex.result r using (assignment_id)
+			select a.task_id, count(*), t.performers from here.assignment a join here.task t using (task_id)
+				left join here.result r using (assignment_id)
 			where a.state in ('accepted', 'submitted', 'approved')
 				or a.state = 'rejected' and r.feedback is distinct from 'again'
 			group by a.task_id, t.performers having count(*) > t.performers
@@ -60,7 +60,7 @@ for my $supply ('off', 'on')
 	is(hammer_errors(1, @clients), '', 'only errors that a client must expect');
 	note(join(', ', map { scalar(keys %{ $acts->{$_} }) . " $_" } sort keys %$acts));
 	note('errors: ' . hammer_errors(0, @clients));
-	my $hits = $node->safe_psql('postgres', 'select count(*) from _taskex.assignment where group_lease_id is not null');
+	my $hits = $node->safe_psql('postgres', 'select count(*) from here.assignment where group_lease_id is not null');
 	note("$hits accepts from supplies");
 	cmp_ok($hits, $supply eq 'on' ? '>' : '==', $supply eq 'on' ? 2 * $seconds : 0, 'supplies were used, or not');
 	cmp_ok(scalar keys %{ $acts->{submitted} // {} }, '>', 20 * $seconds, 'much was done');
@@ -72,13 +72,13 @@ for my $supply ('off', 'on')
 	# judge all: nothing stays in escrow
 	$node->safe_psql('postgres', q{
 		do $$ declare r record; begin
-			for r in select login, assignment_id from _taskex.result join _taskex.directory on user_id = requester_id
+			for r in select login, assignment_id from here.result join _taskex.directory on user_id = requester_id
 				where result.state = 'submitted' loop
 				perform taskex.approve_assignment(r.login, r.assignment_id);
 			end loop;
 		end $$;
 	});
-	is($node->safe_psql('postgres', q{select count(*) from _taskex.task where state = 'open'}), '0', 'all tasks are closed');
+	is($node->safe_psql('postgres', q{select count(*) from here.task where state = 'open'}), '0', 'all tasks are closed');
 	is($node->safe_psql('postgres', q{select sum(b.held) from taskex.users u, taskex.balance(u.login) b}) + 0, 0,
 		'nothing stays in escrow');
 	ok_hammered($node, 'at the end', drained => 1);

@@ -45,6 +45,7 @@ taskex.conductor_interval = 50ms
 autovacuum = off
 });
 make_partitions($node, 2, in_place => 1);
+hammer_here($node);
 my $type = make_market($node);
 my $short = $node->safe_psql('postgres', q{select taskex.create_task_type('req', 'Short', 0.5, lease => '100 ms')});
 my $users = join ' ', map { "perform taskex.register_user('p$_');" } 1 .. 9;
@@ -151,6 +152,7 @@ taskex.conductor_interval = 100ms
 max_locks_per_transaction = 512
 });
 make_partitions($tiny, $partitions, in_place => 1);
+hammer_here($tiny);
 $tiny->safe_psql('postgres', qq{
 	do \$\$ begin
 		for i in 1 .. $requesters loop

@@ -45,7 +45,7 @@ while (time < $until)
 {
 	$looks++;
 	my $look = $node->safe_psql('postgres', qq{
-		select 'task ' || task_id || ' has ' || h.n || ' of ' || t.performers from _taskex.task t join ($holding) h using (task_id) where h.n > t.performers
+		select 'task ' || task_id || ' has ' || h.n || ' of ' || t.performers from here.task t join ($holding) h using (task_id) where h.n > t.performers
 		union all select c::text from taskex.check_ledger() c where not ok
 		union all select c::text from taskex.check_market() c where not ok});
 	$wrong .= "$look\n" if $look ne '';

@@ -115,7 +115,7 @@ sub everything_market
 				perform pg_sleep(random() * 0.04);
 				commit;
 				insert into violation select who, how, lost, a.accepted_at, a.assignment_id
-					from _taskex.assignment a join _taskex.directory d on d.user_id = a.performer_id
+					from here.assignment a join _taskex.directory d on d.user_id = a.performer_id
 						join _taskex.directory q on q.user_id = a.requester_id
 					where d.login = who and a.accepted_at > lost and case how when 'suspend' then true
 						when 'block' then q.login = g.requester else a.task_type_id = g.task_type end;
@@ -178,10 +178,10 @@ sub everything_turns
 	my (%o) = @_;
 	my $key = $o{key};
 	my $skip = int rand 10;
-	my $task = sub { my ($where) = @_; return "select task_id as t, login as q from _taskex.task join _taskex.directory on user_id = requester_id"
+	my $task = sub { my ($where) = @_; return "select task_id as t, login as q from here.task join _taskex.directory on user_id = requester_id"
 		  . " where task_type_id > 0 and $where offset $skip limit 1 \\gset\n"; };
 	my $result = sub { my ($where) = @_; return "select r.assignment_id as r, q.login as q, p.login as p, coalesce(r.feedback, 'fine') as f"
-		  . " from _taskex.result r join _taskex.directory q on q.user_id = r.requester_id join _taskex.directory p on p.user_id = r.performer_id"
+		  . " from here.result r join _taskex.directory q on q.user_id = r.requester_id join _taskex.directory p on p.user_id = r.performer_id"
 		  . " where $where offset $skip limit 1 \\gset\n"; };
 	my $if = sub { my ($var, @acts) = @_; return "\\if :{?$var}\n" . join('', @acts) . "\\endif\n" };
 	my $block = "begin;\nselect set_config('hammer.block', 'yes', true) as x \\gset\n";
@@ -189,7 +189,7 @@ sub everything_turns
 	my $more = 1 + int rand 2;
 	my $addable = $task->("state in ('open', 'complete', 'decided') and performers < 12");
 	my $add = "insert into added select '$key', :t, $more from (select taskex.add_performers(:'q', :t, $more, '$key')) x on conflict do nothing;\n";
-	my $dispute = "select d.dispute_id as r, q.login as q, p.login as p from _taskex.dispute d join _taskex.directory q on q.user_id = d.requester_id"
+	my $dispute = "select d.dispute_id as r, q.login as q, p.login as p from here.dispute d join _taskex.directory q on q.user_id = d.requester_id"
 	  . " join _taskex.directory p on p.user_id = d.performer_id where d.state in ('open', 'answered') offset " . int(rand 3) . " limit 1 \\gset\n";
 	my $bonus = "taskex.send_bonus(:'q', :r, 0.013000007, 'good', '$key')";
 	return (
@@ -217,7 +217,7 @@ sub everything_turns
 		dispute_withdraw => $dispute . $if->('r', "select taskex.withdraw_dispute(:'p', :r) is null as x \\gset\n"),
 		# the words of the rejection go on
 		dispute_resolve => $dispute . $if->('r', "select taskex.resolve_dispute(:r, @{[ pick('true', 'true', 'false') ]}, r.feedback || ' override') is null as x"
-			  . " from _taskex.dispute d join _taskex.result r using (assignment_id) where d.dispute_id = :r \\gset\n"),
+			  . " from here.dispute d join here.result r using (assignment_id) where d.dispute_id = :r \\gset\n"),
 		bonus => $result->('true') . $if->('r', "select 'bonus $key' from (select $bonus) x;\n", "select 'bonus $key' from (select $bonus) x;\n"),
 		bonus_undone => $result->('true') . $if->('r', $block, "select $bonus as x where $inside \\gset\n", "rollback;\n"),
 		rate => $result->('true') . $if->('r', "select taskex.rate_requester(:'p', :r, @{[ 1 + int rand 5 ]}) is null as x \\gset\n"));
@@ -248,7 +248,7 @@ sub everything_rest
 	my ($node, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my $quiet = q{select acts = 0 and failing = 0 from _taskex.journal_lag()};
-	my $done = q{select not exists (select from _taskex.policy_action where state = 'pending')};
+	my $done = q{select not exists (select from here.policy_action where state = 'pending')};
 	for (1 .. 2)	# what policies do can be what others look at
 	{
 		await($node, 'postgres', $quiet, "$name: all acts are dispatched");
@@ -259,7 +259,7 @@ sub everything_rest
 			perform taskex.pause_policy(requester, policy_id) from taskex.policies where state = 'active' and kind <> 'known_answer' and kind <> 'submitted_count'
 				and not (kind = 'income_cap');
 			for r in select b.performer_id, b.requester_id, d.login as performer, q.login as requester
-					from _taskex.block b join _taskex.directory d on d.user_id = performer_id left join _taskex.directory q on q.user_id = requester_id loop
+					from here.block b join _taskex.directory d on d.user_id = performer_id left join _taskex.directory q on q.user_id = requester_id loop
 				if r.requester is null then
 					perform taskex.resume_performer(r.performer);
 				else
@@ -285,50 +285,50 @@ sub ok_everything
 	my $done = "a.state = 'done'";
 	my @wrong = (
 		'an accept by one who was not qualified, or blocked' => q{select v::text from violation v},
-		'an action that is not done' => q{select a::text from _taskex.policy_action a where state = 'pending'},
+		'an action that is not done' => q{select a::text from here.policy_action a where state = 'pending'},
 		'an action that failed' => q{
-			select a::text from _taskex.policy_action a where state = 'failed' and error !~ '^(TX109|TX104|TX201|TX203)'},
+			select a::text from here.policy_action a where state = 'failed' and error !~ '^(TX109|TX104|TX201|TX203)'},
 		'a judgement that was decided twice' => q{
-			select min(a::text) from _taskex.policy_action a where assignment_id is not null and action ->> 'do' in ('approve', 'reject')
+			select min(a::text) from here.policy_action a where assignment_id is not null and action ->> 'do' in ('approve', 'reject')
 			group by policy_id, assignment_id having count(*) > 1},
 		'a judgement of a policy without its action' => qq{
-			select r::text from _taskex.result r where r.judged_by > 0 and (select count(*) from _taskex.policy_action a where a.assignment_id = r.assignment_id
+			select r::text from here.result r where r.judged_by > 0 and (select count(*) from here.policy_action a where a.assignment_id = r.assignment_id
 				and a.policy_id = r.judged_by and $done and a.action ->> 'do' = case r.state when 'approved' then 'approve' else 'reject' end) <> 1},
 		'a judgement that was done without a trace' => qq{
-			select a::text from _taskex.policy_action a join _taskex.result r using (assignment_id)
+			select a::text from here.policy_action a join here.result r using (assignment_id)
 			where $done and a.action ->> 'do' in ('approve', 'reject')
 				and not (r.judged_by is not distinct from a.policy_id or r.feedback ~ 'override')},
 		'an assignment judged by two policies' => qq{
-			select min(a::text) from _taskex.policy_action a where $done and a.action ->> 'do' in ('approve', 'reject') group by assignment_id having count(*) > 1},
+			select min(a::text) from here.policy_action a where $done and a.action ->> 'do' in ('approve', 'reject') group by assignment_id having count(*) > 1},
 		'messages of a policy that are not its actions' => q{
-			select m.subject || ' ' || d.login || ' ' || m.n from (select user_id, subject, count(*) as n from _taskex.message group by 1, 2) m
+			select m.subject || ' ' || d.login || ' ' || m.n from (select user_id, subject, count(*) as n from here.message group by 1, 2) m
 				full join (select case action ->> 'to' when 'performer' then performer_id else requester_id end as user_id, action ->> 'subject' as subject,
-					count(*) as n from _taskex.policy_action where action ->> 'do' = 'notify' and state = 'done' group by 1, 2) a using (user_id, subject)
+					count(*) as n from here.policy_action where action ->> 'do' = 'notify' and state = 'done' group by 1, 2) a using (user_id, subject)
 				left join _taskex.directory d using (user_id)
 			where m.n is distinct from a.n},
 		'a third result that was not noticed once' => q{
-			select r.requester_id || ' ' || r.performer_id from (select requester_id, performer_id, count(*) as n from _taskex.result group by 1, 2) r
-				full join (select a.requester_id, a.performer_id, count(*) as n from _taskex.policy_action a join _taskex.review_policy p using (policy_id)
+			select r.requester_id || ' ' || r.performer_id from (select requester_id, performer_id, count(*) as n from here.result group by 1, 2) r
+				full join (select a.requester_id, a.performer_id, count(*) as n from here.policy_action a join _taskex.review_policy p using (policy_id)
 					where p.kind = 'submitted_count' group by 1, 2) a using (requester_id, performer_id)
 			where coalesce(a.n, 0) <> (r.n >= 3)::int or r.n is null},
 		'an income that was not capped once' => q{
-			select r.requester_id || ' ' || r.performer_id from (select r.requester_id, r.performer_id, sum(y.reward) as income from _taskex.result r
+			select r.requester_id || ' ' || r.performer_id from (select r.requester_id, r.performer_id, sum(y.reward) as income from here.result r
 					join _taskex.task_type y on y.task_type_id = r.task_type_id group by 1, 2) r
-				full join (select a.requester_id, a.performer_id, count(*) as n from _taskex.policy_action a join _taskex.review_policy p using (policy_id)
+				full join (select a.requester_id, a.performer_id, count(*) as n from here.policy_action a join _taskex.review_policy p using (policy_id)
 					where p.kind = 'income_cap' group by 1, 2) a using (requester_id, performer_id)
 			where coalesce(a.n, 0) <> case when r.income >= 2000000000 then 2 else 0 end},
 		'a tally that is not what was submitted' => q{
-			select t::text from (select requester_id, performer_id, count(*) as n from _taskex.result group by 1, 2) r
-				full join (select p.requester_id, t.performer_id, t.counted from _taskex.policy_tally t join _taskex.review_policy p using (policy_id)
+			select t::text from (select requester_id, performer_id, count(*) as n from here.result group by 1, 2) r
+				full join (select p.requester_id, t.performer_id, t.counted from here.policy_tally t join _taskex.review_policy p using (policy_id)
 					where p.kind = 'submitted_count') t using (requester_id, performer_id)
 			where r.n is distinct from t.counted},
 		'a golden result without its score' => q{
-			select r::text from _taskex.result r join _taskex.task t using (task_id)
+			select r::text from here.result r join here.task t using (task_id)
 				join _taskex.review_policy p on p.requester_id = r.requester_id and p.kind = 'known_answer'
-				left join _taskex.policy_result s on s.policy_id = p.policy_id and s.subject = r.assignment_id
+				left join here.policy_result s on s.policy_id = p.policy_id and s.subject = r.assignment_id
 			where t.known_answer is not null and s.score is distinct from case when r.result = t.known_answer then 100 else 0 end},
 		'a score of something else' => q{
-			select s::text from _taskex.policy_result s join _taskex.review_policy p using (policy_id) left join _taskex.task t using (task_id)
+			select s::text from here.policy_result s join _taskex.review_policy p using (policy_id) left join here.task t using (task_id)
 			where p.kind = 'known_answer' and t.known_answer is null},
 		'performers that nobody added, or not once' => q{
 			select q.login || ' ' || h.n || '|' || h.performers || ', by himself ' || a.n || '|' || a.performers || ', by policies ' || x.n
@@ -336,22 +336,22 @@ sub ok_everything
 				cross join lateral (select count(*) as n, coalesce(sum((detail ->> 'performers')::int), 0) as performers from heard h
 					where h.login = q.login and h.requester = q.login and kind = 'extended' and detail ? 'performers'
 						and not detail ? 'expires_at') h	-- those that are wanted again
-				cross join lateral (select count(*) as n, coalesce(sum(a.performers), 0) as performers from added a join _taskex.task t using (task_id)
+				cross join lateral (select count(*) as n, coalesce(sum(a.performers), 0) as performers from added a join here.task t using (task_id)
 					where t.requester_id = q.user_id) a
-				cross join lateral (select count(*) as n from _taskex.policy_action a where a.requester_id = q.user_id
+				cross join lateral (select count(*) as n from here.policy_action a where a.requester_id = q.user_id
 					and action ->> 'do' = 'extend' and state = 'done') x
 			where (h.n, h.performers) is distinct from (a.n + x.n, a.performers + x.n)},
-		'a key of two bonuses' => q{select idempotency_key from _taskex.bonus group by requester_id, idempotency_key having count(*) > 1},
+		'a key of two bonuses' => q{select idempotency_key from here.bonus group by requester_id, idempotency_key having count(*) > 1},
 		'a bonus that is not paid once' => q{
-			select b::text from _taskex.bonus b full join (select transfer_id as bonus_id, account_id as performer_id, available as paid from _taskex.entry
+			select b::text from here.bonus b full join (select transfer_id as bonus_id, account_id as performer_id, available as paid from here.entry
 				where kind = 'bonus' and available > 0) e using (bonus_id) where b.amount is distinct from e.paid or b.performer_id is distinct from e.performer_id},
 		'a performer with another balance than he earned' => q{
 			select d.login || ' has ' || b.available || ', earned ' || e.earned from _taskex.directory d cross join lateral taskex.balance(d.login) b
-				cross join lateral (select (coalesce((select sum(reward) from _taskex.assignment a where a.performer_id = d.user_id and a.state = 'approved'), 0)
-					+ coalesce((select sum(amount) from _taskex.bonus a where a.performer_id = d.user_id), 0)) / 1000000000.0 as earned) e
+				cross join lateral (select (coalesce((select sum(reward) from here.assignment a where a.performer_id = d.user_id and a.state = 'approved'), 0)
+					+ coalesce((select sum(amount) from here.bonus a where a.performer_id = d.user_id), 0)) / 1000000000.0 as earned) e
 			where d.login ^@ 'perf' and (b.available <> e.earned or b.held <> 0)},
 		'a budget that is overspent, or does not say what was spent' => q{
-			select b::text || s.spent from taskex.budgets b cross join lateral (select -sum(available) / 1000000000.0 as spent from _taskex.entry join _taskex.directory d
+			select b::text || s.spent from taskex.budgets b cross join lateral (select -sum(available) / 1000000000.0 as spent from here.entry join _taskex.directory d
 				on d.user_id = account_id where d.login = b.requester and (kind in ('hold', 'release') or kind in ('bonus', 'bonus_fee', 'reward', 'fee') and available < 0)) s
 			where b.spent > b.amount or b.spent is distinct from s.spent},
 		# events
@@ -367,45 +367,45 @@ sub ok_everything
 					when 'abandoned' then 'accepted abandoned' else 'accepted submitted'
 					|| case when a.state = 'rejected' then ' rejected' when a.state = 'submitted' then ''
 						when r.feedback ~ 'override' then ' rejected overridden' else ' approved' end end as life
-				from _taskex.assignment a left join _taskex.result r using (assignment_id)
+				from here.assignment a left join here.result r using (assignment_id)
 					join _taskex.directory d on d.user_id in (a.requester_id, a.performer_id)) l
 			full join (select login, assignment_id, string_agg(kind, ' ' order by event) as life from heard
 				where kind in ('accepted', 'returned', 'abandoned', 'submitted', 'approved', 'rejected', 'overridden') group by 1, 2) h using (login, assignment_id)
 			where l.life is distinct from h.life},
 		'tasks that were not announced once' => q{
-			select q.login || ' ' || t.n || ' ' || h.n from (select requester_id, count(*) as n from _taskex.task group by 1) t
+			select q.login || ' ' || t.n || ' ' || h.n from (select requester_id, count(*) as n from here.task group by 1) t
 				join _taskex.directory q on q.user_id = t.requester_id
 				left join (select login, sum((detail ->> 'count')::int) as n from heard where kind = 'created' group by 1) h using (login)
 			where t.n is distinct from h.n},
 		'a cancelled task without its event' => q{
-			select t.task_id::text from (select task_id from _taskex.task where state = 'cancelled') t full join
+			select t.task_id::text from (select task_id from here.task where state = 'cancelled') t full join
 				(select task_id, count(*) as n from heard where kind = 'cancelled' group by 1) h using (task_id) where t.task_id is null or h.n is distinct from 1},
 		'bonuses that were not announced once to both' => q{
-			select coalesce(b.assignment_id, h.assignment_id)::text from (select assignment_id, 2 * count(*) as n from _taskex.bonus group by 1) b
+			select coalesce(b.assignment_id, h.assignment_id)::text from (select assignment_id, 2 * count(*) as n from here.bonus group by 1) b
 				full join (select assignment_id, count(*) as n from heard where kind = 'bonus' group by 1) h using (assignment_id) where b.n is distinct from h.n},
 		'disputes that were not announced once to both' => q{
-			select d.dispute_id || ' ' || d.state || ' ' || h.opened || ' ' || h.closed from _taskex.dispute d
+			select d.dispute_id || ' ' || d.state || ' ' || h.opened || ' ' || h.closed from here.dispute d
 				full join (select (detail ->> 'dispute')::bigint as dispute_id, count(*) filter (where kind = 'dispute_opened') as opened,
 					count(*) filter (where kind = 'dispute_closed') as closed from heard where kind ~ '^dispute_' group by 1) h using (dispute_id)
 			where (h.opened, h.closed) is distinct from (2, case when d.state in ('upheld', 'denied', 'withdrawn') then 2 else 0 end)},
 		'an upheld dispute over what is not paid' => q{
-			select d.dispute_id::text from _taskex.dispute d join _taskex.result r using (assignment_id) where d.state = 'upheld' and r.state <> 'approved'},
+			select d.dispute_id::text from here.dispute d join here.result r using (assignment_id) where d.state = 'upheld' and r.state <> 'approved'},
 		'ratings that are not announced, or not summed' => q{
-			select 'ratings' where (select count(*) from _taskex.rating) is distinct from (select count(*) from heard where kind = 'rated')
-				or (select count(*) from _taskex.rating) is distinct from (select coalesce(sum(ratings), 0) from _taskex.rating_total)},
+			select 'ratings' where (select count(*) from here.rating) is distinct from (select count(*) from heard where kind = 'rated')
+				or (select count(*) from here.rating) is distinct from (select coalesce(sum(ratings), 0) from here.rating_total)},
 		'grants, revocations and blocks that a performer did not hear of once' => q{
 			select d.kind || ' ' || d.performer || ' ' || coalesce(d.n, 0) || ' heard ' || coalesce(h.n, 0) from (
 				select kind, performer, count(*) as n from (
 					select kind, performer from did
 					union all select 'qualification_granted', login from taskex.users, generate_series(1, 2) where login ^@ 'perf'
 					union all select case a.action ->> 'do' when 'grant' then 'qualification_granted' when 'revoke' then 'qualification_revoked' else 'blocked' end, d.login
-					from _taskex.policy_action a join _taskex.directory d on d.user_id = a.performer_id
+					from here.policy_action a join _taskex.directory d on d.user_id = a.performer_id
 					where a.action ->> 'do' in ('grant', 'revoke', 'suspend') and a.state = 'done') x group by 1, 2) d
 				full join (select kind, login as performer, count(*) as n from heard
 					where kind in ('qualification_granted', 'qualification_revoked', 'blocked', 'unblocked') and (login ^@ 'perf' or login = performer) group by 1, 2) h using (kind, performer)
 			where d.n is distinct from h.n},
 		'actions of policies that were not announced once' => q{
-			select q.login from (select requester_id, count(*) as n from _taskex.policy_action where state <> 'pending' group by 1) a
+			select q.login from (select requester_id, count(*) as n from here.policy_action where state <> 'pending' group by 1) a
 				join _taskex.directory q on q.user_id = a.requester_id
 				left join (select login, count(*) as n from heard where kind = 'policy_acted' group by 1) h using (login) where a.n is distinct from h.n});
 	my $sql = '';

@@ -15,11 +15,28 @@ use TaskexTest;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-our @EXPORT = qw(hammer_market hammer_holding hammer_script hammer_start hammer_finish
+our @EXPORT = qw(hammer_here hammer_market hammer_holding hammer_script hammer_start hammer_finish
 	hammer_drain hammer_errors ok_hammered);
 
 my $requesters = 8;
 my $performers = 64;	# three times as many as the highest plurality can use up
+
+# hammer_here(NODE): makes a schema "here" with the child tables' rows that count: those
+# of users where they live, not the copies of who is being moved.
+sub hammer_here
+{
+	my ($node) = @_;
+	$node->safe_psql('postgres', q{
+		create schema here;
+		create view here.entry as select * from _taskex.entry_at_home;
+		do $$ declare t record; begin
+			for t in select * from _taskex.child_table where table_name not in ('entry', 'balance') loop
+				execute format('create view here.%1$I as select x.* from _taskex.%1$I x join _taskex.directory d'
+					' on d.user_id = x.%2$I and d.partition_id = x.partition_id', t.table_name, t.owner);
+			end loop;
+		end $$});
+	return;
+}
 
 # hammer_market(NODE, PARTITIONS): users req1 .. req8 and perf1 .. perf64 on all
 # partitions, four task types; returns the ids of the types.
@@ -27,6 +44,7 @@ sub hammer_market
 {
 	my ($node, $partitions) = @_;
 	make_partitions($node, $partitions, in_place => 1);
+	hammer_here($node);
 	$node->safe_psql('postgres', qq{
 		do \$\$ begin
 			for i in 1 .. $requesters loop
@@ -120,10 +138,10 @@ sub turn
 	my $never = "select taskex.submit_assignment('$perf', :a, '{\"never\": 1}') is null as x where $inside \\gset\n";
 	my $if_a = sub { "\\if :{?a}\n" . join('', @_) . "\\endif\n" };
 	my $begin = 'begin' . pick('', '', '', ' isolation level repeatable read', ' isolation level serializable') . ";\n$block";
-	my $some_task = "select task_id as t from _taskex.task where state = 'open' and live < performers"
+	my $some_task = "select task_id as t from here.task where state = 'open' and live < performers"
 	  . " and task_type_id = $type offset " . int(rand 20) . " limit 1 \\gset\n";
-	my $some_result = "select assignment_id as r, login as q from _taskex.result join _taskex.directory on user_id = requester_id"
-	  . " where _taskex.result.state = 'submitted' offset " . int(rand 20) . " limit 1 \\gset\n";
+	my $some_result = "select assignment_id as r, login as q from here.result join _taskex.directory on user_id = requester_id"
+	  . " where here.result.state = 'submitted' offset " . int(rand 20) . " limit 1 \\gset\n";
 
 	# acts of one transaction each
 	my %turns = (
@@ -159,7 +177,7 @@ sub turn
 		undone_named => "begin;\n" . $some_task . "\\if :{?t}\nselect assignment_id as a from taskex.accept_task('$perf', :t) \\gset\n\\endif\n"
 		  . "select count(*) as x from taskex.accept_next('$perf', null, 3) \\gset\nrollback;\n",
 		undone_expiry => "begin;\n" . $some_task . "\\if :{?t}\nselect taskex.expire_task(login, task_id) is null as x"
-		  . " from _taskex.task join _taskex.directory on user_id = requester_id where task_id = :t \\gset\n\\endif\n"
+		  . " from here.task join _taskex.directory on user_id = requester_id where task_id = :t \\gset\n\\endif\n"
 		  . "select count(*) as x from taskex.accept_next('$perf', $type, 3) \\gset\nrollback;\n",
 		undone_return => "begin;\n" . $accept . "savepoint s;\n"
 		  . $if_a->("select taskex.return_assignment('$perf', :a) is null as x \\gset\n") . "rollback to s;\n"
@@ -175,7 +193,7 @@ sub turn
 		judge_undone => $some_result . "begin;\n$block\\if :{?r}\nselect taskex.@{[ pick(q{approve_assignment(:'q', :r)}, q{reject_assignment(:'q', :r, 'never', true)}) ]}"
 		  . " is null as x where $inside \\gset\n\\endif\nrollback;\n",
 		expire => $some_task . "\\if :{?t}\nselect 'expired ' || :t from (select taskex.expire_task(login, task_id)"
-		  . " from _taskex.task join _taskex.directory on user_id = requester_id where task_id = :t) x;\n\\endif\n",
+		  . " from here.task join _taskex.directory on user_id = requester_id where task_id = :t) x;\n\\endif\n",
 		deposit => "select 'deposited ' || '$key' from (select taskex.deposit('$req', 1, '$key')) x;\n",
 		$o{more} ? $o{more}->(%o, key => $key) : (),
 	);
@@ -254,12 +272,12 @@ sub hammer_errors
 # Tasks that somebody could have now, counted from the assignments alone. A
 # slot that was offered again at a rejection stays so, whatever becomes of the result.
 my $holding = q{
-	select a.task_id, count(*) as n from _taskex.assignment a left join _taskex.result r using (assignment_id)
+	select a.task_id, count(*) as n from here.assignment a left join here.result r using (assignment_id)
 	where a.state in ('accepted', 'submitted', 'approved', 'rejected') and not coalesce(r.reopened, false)
 	group by a.task_id};
 sub hammer_holding { return $holding }
 my $free = qq{
-	select t.task_id, t.performers - coalesce(h.n, 0) as free from _taskex.task t left join ($holding) h using (task_id)
+	select t.task_id, t.performers - coalesce(h.n, 0) as free from here.task t left join ($holding) h using (task_id)
 	where t.state = 'open' and t.task_type_id > 0 and coalesce(h.n, 0) < t.performers};
 
 # Lets enough performers do all that is left, and waits until all is done. Golden
@@ -270,7 +288,7 @@ sub hammer_drain
 	my $left;
 	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
 	$node->safe_psql('postgres', q{
-		select taskex.expire_task(login, task_id) from _taskex.task join _taskex.directory on user_id = requester_id
+		select taskex.expire_task(login, task_id) from here.task join _taskex.directory on user_id = requester_id
 		where task_type_id < 0 and state = 'open'});
 	while (time < $end)
 	{
@@ -279,12 +297,12 @@ sub hammer_drain
 		my $errors = hammer_errors(1, @clients);
 		return fail("$name: $errors") if $errors ne '';
 		$left = $node->safe_psql('postgres', qq{
-			select (select count(*) from ($free) f), (select count(*) from _taskex.assignment where state = 'accepted') });
+			select (select count(*) from ($free) f), (select count(*) from here.assignment where state = 'accepted') });
 		last if $left eq '0|0';
 		usleep(50_000);
 	}
 	return is($left, '0|0', "$name: no task with a free slot and no lease is left") || diag($node->safe_psql('postgres',
-		qq{select 'stuck: ' || t::text from ($free) f join _taskex.task t using (task_id) limit 10}));
+		qq{select 'stuck: ' || t::text from ($free) f join here.task t using (task_id) limit 10}));
 }
 
 # Independent counts, at rest or not (one snapshot).
@@ -294,52 +312,52 @@ sub ok_hammered
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my @wrong = (
 		'more assignments than wanted' => qq{
-			select t.task_id::text from _taskex.task t join ($holding) h using (task_id) where h.n > t.performers},
+			select t.task_id::text from here.task t join ($holding) h using (task_id) where h.n > t.performers},
 		'a performer with a task twice' => q{
-			select task_id::text from _taskex.assignment group by task_id, performer_id having count(*) > 1},
+			select task_id::text from here.assignment group by task_id, performer_id having count(*) > 1},
 		'a performer with his own task' => q{
-			select a.task_id::text from _taskex.assignment a join _taskex.task t using (task_id) where a.performer_id = t.requester_id},
+			select a.task_id::text from here.assignment a join here.task t using (task_id) where a.performer_id = t.requester_id},
 		'something that was rolled back' => q{
-			select task_id::text from _taskex.result where result @> '{"never": 1}' or feedback = 'never'
-			union all select task_id::text from _taskex.task where input @> '{"never": 1}'},
+			select task_id::text from here.result where result @> '{"never": 1}' or feedback = 'never'
+			union all select task_id::text from here.task where input @> '{"never": 1}'},
 		'a submission without a result, or the other way round' => q{
-			select assignment_id::text from _taskex.assignment a full join _taskex.result r using (assignment_id)
+			select assignment_id::text from here.assignment a full join here.result r using (assignment_id)
 			where (coalesce(a.state, '') in ('submitted', 'approved', 'rejected')) <> (r.assignment_id is not null)},
 		'a reward that is not paid exactly once' => q{
-			select assignment_id::text from (select assignment_id, reward from _taskex.assignment where state = 'approved') a
-				full join (select subject_id as assignment_id, sum(available) as paid, count(*) as n from _taskex.entry
+			select assignment_id::text from (select assignment_id, reward from here.assignment where state = 'approved') a
+				full join (select subject_id as assignment_id, sum(available) as paid, count(*) as n from here.entry
 					where kind = 'reward' and available > 0 group by 1) e using (assignment_id)
 			where n is distinct from 1 or paid is distinct from reward},
 		'an assignment that tells of a golden task' => q{
-			select task_id::text from _taskex.assignment where task_type_id < 0 union all select task_id::text from _taskex.result where task_type_id < 0},
+			select task_id::text from here.assignment where task_type_id < 0 union all select task_id::text from here.result where task_type_id < 0},
 		'an answer that is not what the results say' => q{
-			select t.task_id::text from _taskex.task t cross join lateral (
+			select t.task_id::text from here.task t cross join lateral (
 				select count(*) as n, (array_agg(v.result order by v.n desc))[1] as leader, max(v.n) as most,
 					sum(v.n) as votes, count(*) filter (where v.n = v.top) as leaders
-				from (select result, count(*) as n, max(count(*)) over () as top from _taskex.result r
+				from (select result, count(*) as n, max(count(*)) over () as top from here.result r
 					where r.task_id = t.task_id and r.state <> 'rejected' group by result) v) v
 			where t.consensus = 'majority' and t.answer is distinct from
 				case when leaders = 1 and (target is null and most * 2 > votes or most >= target * votes - 1e-9) then leader end},
 		'a mean that is not that of the results' => q{
-			select t.task_id::text from _taskex.task t cross join lateral (
-				select to_jsonb(trim_scale(avg((result #>> '{}')::numeric))) as mean from _taskex.result r
+			select t.task_id::text from here.task t cross join lateral (
+				select to_jsonb(trim_scale(avg((result #>> '{}')::numeric))) as mean from here.result r
 				where r.task_id = t.task_id and r.state <> 'rejected' and jsonb_typeof(r.result) = 'number') v
 			where t.consensus = 'mean' and t.answer is distinct from v.mean},
 		'a task that was decided too early' => q{
-			select t.task_id::text from _taskex.task t
+			select t.task_id::text from here.task t
 			where (t.state = 'decided' or t.state = 'complete' and t.released > 0) and t.min_performers is distinct from null
-				and t.min_performers > (select count(*) from _taskex.result r where r.task_id = t.task_id and not (r.reopened and r.state = 'rejected'))},
+				and t.min_performers > (select count(*) from here.result r where r.task_id = t.task_id and not (r.reopened and r.state = 'rejected'))},
 		'a slot that nobody wanted to offer again' => q{
-			select assignment_id::text from _taskex.result where reopened and not coalesce(feedback, '') ^@ 'again'},
+			select assignment_id::text from here.result where reopened and not coalesce(feedback, '') ^@ 'again'},
 		'a task that was decided without being asked to' => q{
-			select task_id::text from _taskex.task where (state = 'decided' or state = 'complete' and released > 0) and min_performers is null},
+			select task_id::text from here.task where (state = 'decided' or state = 'complete' and released > 0) and min_performers is null},
 		'a ledger that does not balance' => q{
-			select sum(available)::text || ' ' || sum(held) from _taskex.entry having sum(available::numeric + held) <> 0},
+			select sum(available)::text || ' ' || sum(held) from here.entry having sum(available::numeric + held) <> 0},
 		'a transfer that does not balance' => q{
-			select transfer_id::text from _taskex.entry group by 1 having sum(available::numeric + held) <> 0});
+			select transfer_id::text from here.entry group by 1 having sum(available::numeric + held) <> 0});
 	push @wrong, 'an open or complete task without all its assignments' => qq{
 		select t.task_id || ' has ' || coalesce(h.n, 0) || ' of ' || t.performers
-		from _taskex.task t left join ($holding) h using (task_id)
+		from here.task t left join ($holding) h using (task_id)
 		where t.task_type_id > 0 and coalesce(h.n, 0) <> t.performers
 			and (t.state = 'open' or t.state = 'complete' and t.min_performers is null)} if $o{drained};
 	my $sql = '';
@@ -350,13 +368,13 @@ sub ok_hammered
 	}
 	is($node->safe_psql('postgres', $sql), '', "$name: counted independently")
 	  || diag($node->safe_psql('postgres', qq{
-		with t as (select t.* from _taskex.task t left join ($holding) h using (task_id)
+		with t as (select t.* from here.task t left join ($holding) h using (task_id)
 			where h.n > t.performers or t.live not between 0 and t.performers
 				or @{[ $o{drained} ? 1 : 0 ]} = 1 and t.state in ('open', 'complete') and coalesce(h.n, 0) <> t.performers
 			limit 3)
 		select t::text from t
 		union all (select concat_ws(' ', a, 'result', r.state, r.feedback, r.judged_at)
-			from t join _taskex.assignment a using (task_id) left join _taskex.result r using (assignment_id)
+			from t join here.assignment a using (task_id) left join here.result r using (assignment_id)
 			order by a.task_id, a.assignment_id)}));
 	return ok_checks($node, 'postgres', "$name: the exchange's own checks");
 }
