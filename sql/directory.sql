@@ -505,6 +505,26 @@ CREATE FUNCTION _taskex.home(user_id bigint) RETURNS int
 COMMENT ON FUNCTION _taskex.home(bigint) IS
     'The storage partition of this node on which a user lives, or the errors unknown_user and other_node.';
 
+-- First where the id says, then what has moved from there: the mover writes the latter before he takes away the former.
+CREATE FUNCTION _taskex.place_of(kind text, id bigint) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+    t record;
+    p int;
+    owner bigint;
+BEGIN
+    SELECT c.table_name, c.owner INTO STRICT t FROM _taskex.child_table c WHERE c.forwarded = kind;
+    FOR p IN SELECT s.partition_id FROM _taskex.partition s WHERE s.node_id = 0 AND s.partition_id % 1024 = id % 1024 LOOP
+        EXECUTE format('SELECT %I FROM _taskex.%I WHERE %I = $1', t.owner, t.table_name || '_' || p, kind || '_id') INTO owner USING id;
+        EXIT WHEN owner IS NOT NULL;
+    END LOOP;
+    IF owner IS NULL THEN
+        owner := (SELECT f.owner_id FROM _taskex.forward f WHERE f.id = place_of.id AND f.kind = place_of.kind);
+    END IF;
+    RETURN CASE WHEN owner IS NOT NULL THEN _taskex.home(owner) END;
+END $$;
+COMMENT ON FUNCTION _taskex.place_of(text, bigint) IS
+    'The storage partition of a thing with an id of its own (task, dispute, request): its owner''s home, or NULL if there is none.';
+
 CREATE VIEW taskex.nodes AS
     SELECT name::text, conninfo IS NOT NULL AS remote, location, tier, capacity, state
     FROM _taskex.node;

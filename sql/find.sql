@@ -77,9 +77,8 @@ DECLARE
     these bigint[];
     golden bigint[] := '{}';
 BEGIN
-    FOR home, ids IN SELECT p.partition_id, array_agg(DISTINCT a.task_id)
+    FOR home, ids IN SELECT _taskex.home(a.requester_id), array_agg(DISTINCT a.task_id)
             FROM unnest(batch) a JOIN _taskex.catalogue c USING (task_type_id, requester_id)
-                JOIN _taskex.partition p ON p.node_id = 0 AND p.partition_id % 1024 = a.task_id % 1024
             WHERE c.golden AND a.kind <> 'created' GROUP BY 1 LOOP
         EXECUTE format('SELECT array_agg(task_id) FROM _taskex.task_%s WHERE task_id = ANY ($1) AND task_type_id < 0', home)
             INTO these USING ids;
@@ -353,16 +352,14 @@ DECLARE
     t record;
     had timestamptz;
     shown timestamptz;
-    home int;
+    home int := _taskex.place_of('task', preview.task_id);
 BEGIN
-    FOR home IN SELECT p.partition_id FROM _taskex.partition p
-            WHERE p.node_id = 0 AND preview.task_id > 0 AND p.partition_id % 1024 = preview.task_id % 1024 LOOP
+    IF home IS NOT NULL THEN
         EXECUTE format('SELECT task_id, abs(task_type_id) AS type, task_type_id < 0 AS golden, requester_id, reward, expires_at, input,'
             ' performers - live + _taskex.at_hand(task_id) AS free, state = ''open'' AND expires_at > _taskex.now()'
             ' AND (live < coalesce(wanted, performers) OR _taskex.offered(task_id, $2) > 0) AS available'
             ' FROM _taskex.task_%s WHERE task_id = $1', home) INTO t USING preview.task_id, performer;
-        EXIT WHEN t.task_id IS NOT NULL;
-    END LOOP;
+    END IF;
     IF t IS NULL OR t.task_id IS NULL THEN
         PERFORM _taskex.fail('unknown_task', format('task %s does not exist', preview.task_id));
     END IF;

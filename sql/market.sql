@@ -177,7 +177,7 @@ DECLARE
 BEGIN
     FOR home, deltas IN
         SELECT n.partition_id, array_agg(n::_taskex.reliability) FROM (
-            SELECT d.partition_id, d.user_id, b.task_type_id, 0::bigint AS version,
+            SELECT _taskex.home(d.user_id) AS partition_id, d.user_id, b.task_type_id, 0::bigint AS version,
                 sum(a.value::float8), count(*)::float8, max(b.at)
             FROM unnest(batch) b CROSS JOIN LATERAL jsonb_each_text(b.detail -> 'agreed') a
                 JOIN _taskex.directory d ON d.user_id = a.key::bigint

@@ -736,7 +736,7 @@ BEGIN
             FROM (SELECT DISTINCT (b).requester_id FROM relevant) r
                 CROSS JOIN LATERAL (SELECT array_agg(p) AS policies FROM _taskex.review_policy p
                     WHERE p.requester_id = r.requester_id AND p.state = 'active') p
-                CROSS JOIN LATERAL (SELECT d.partition_id FROM _taskex.directory d WHERE d.user_id = r.requester_id LIMIT 1) d
+                CROSS JOIN LATERAL (SELECT _taskex.home(d.user_id) AS partition_id FROM _taskex.directory d WHERE d.user_id = r.requester_id LIMIT 1) d
             WHERE p.policies IS NOT NULL
         )
         SELECT a.partition_id, a.acts, q.policies

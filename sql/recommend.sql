@@ -233,7 +233,7 @@ DECLARE
     home int;
     acts _taskex.journal_act[];
 BEGIN
-    FOR home, acts IN SELECT d.partition_id, array_agg(b::_taskex.journal_act)
+    FOR home, acts IN SELECT _taskex.home(d.user_id), array_agg(b::_taskex.journal_act)
             FROM unnest(batch) b JOIN _taskex.directory d ON d.user_id = b.performer_id
             WHERE b.kind IN ('submitted', 'returned', 'abandoned')
                 AND EXISTS (SELECT FROM _taskex.shown s WHERE s.performer_id = b.performer_id AND NOT s.learned)

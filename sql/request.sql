@@ -300,20 +300,20 @@ END $$;
 COMMENT ON FUNCTION _taskex.request_qualification(bigint, bigint, jsonb) IS 'Body of taskex.request_qualification.';
 
 -- the partition of a request of one of the requester's qualifications
-CREATE FUNCTION _taskex.request_home(owner_id bigint, request bigint) RETURNS int LANGUAGE plpgsql STABLE AS $$
+CREATE FUNCTION _taskex.request_home(owner_id bigint, request bigint) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
-    p int;
+    home int := _taskex.place_of('request', request);
     found_it boolean;
 BEGIN
-    FOR p IN SELECT partition_id FROM _taskex.partition WHERE partition_id % 1024 = request % 1024 AND node_id = 0 LOOP
+    IF home IS NOT NULL THEN
         EXECUTE format('SELECT EXISTS (SELECT FROM _taskex.qualification_request_%s r'
                 ' JOIN _taskex.qualification_type t USING (qualification_type_id)'
-                ' WHERE r.request_id = $1 AND t.requester_id = $2)', p)
+                ' WHERE r.request_id = $1 AND t.requester_id = $2)', home)
             INTO found_it USING request, owner_id;
         IF found_it THEN
-            RETURN p;
+            RETURN home;
         END IF;
-    END LOOP;
+    END IF;
     PERFORM _taskex.fail('unknown_qualification', format('there is no request %s of a qualification of user "%s"',
         request, _taskex.login(owner_id)), NULL, 'taskex.qualification_requests() lists them.');
 END $$;

@@ -80,7 +80,7 @@ DECLARE
 BEGIN
     FOR home, deltas IN
         SELECT n.partition_id, array_agg(n::_taskex.rating_total) FROM (
-            SELECT d.partition_id, b.requester_id, 0::bigint AS version, count(*) AS ratings,
+            SELECT _taskex.home(d.user_id) AS partition_id, b.requester_id, 0::bigint AS version, count(*) AS ratings,
                 sum((b.detail ->> 'stars')::bigint)::bigint AS stars, max(b.at) AS last_at
             FROM unnest(batch) b JOIN _taskex.directory d ON d.user_id = b.requester_id
             WHERE b.kind = 'rated' GROUP BY 1, 2) n
@@ -191,21 +191,19 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _taskex.open_dispute(bigint, bigint, text) IS 'Body of taskex.open_dispute.';
 
--- Moves a dispute on. Several partitions may have the same residue.
+-- Moves a dispute on.
 CREATE FUNCTION _taskex.move_dispute(dispute_id bigint, requester bigint, performer bigint,
         from_states text[], to_state text, note text)
     RETURNS _taskex.dispute LANGUAGE plpgsql AS $$
 DECLARE
-    home int;
+    home int := _taskex.place_of('dispute', dispute_id);
     d _taskex.dispute;
 BEGIN
-    FOR home IN SELECT p.partition_id FROM _taskex.partition p
-            WHERE p.node_id = 0 AND p.partition_id % 1024 = move_dispute.dispute_id % 1024 LOOP
+    IF home IS NOT NULL THEN
         EXECUTE format('SELECT * FROM _taskex.dispute_%s WHERE dispute_id = $1'
             ' AND requester_id = coalesce($2, requester_id) AND performer_id = coalesce($3, performer_id)'
             ' FOR NO KEY UPDATE', home) INTO d USING dispute_id, requester, performer;
-        EXIT WHEN d.dispute_id IS NOT NULL;
-    END LOOP;
+    END IF;
     IF d.dispute_id IS NULL THEN
         PERFORM _taskex.fail('unknown_dispute', CASE WHEN requester IS NULL AND performer IS NULL
             THEN format('there is no dispute %s', dispute_id)

@@ -17,6 +17,7 @@
 #include "infra/realm.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -39,6 +40,7 @@ typedef struct Face
 	FmgrInfo	body;
 	char	  **names;			/* of the arguments */
 	bool		nullable[FUNC_MAX_ARGS];
+	bool		reading;		/* the body has the caller's snapshot, and writes nothing */
 } Face;
 
 /* who called, while we are the extension's owner */
@@ -109,6 +111,7 @@ find_body(Face *face, HeapTuple proc, MemoryContext context)
 	body = LookupFuncName(list_make2(makeString("_taskex"), makeString(pstrdup(NameStr(form->proname)))),
 						  form->pronargs, types, false);
 	fmgr_info_cxt(body, &face->body, context);
+	face->reading = func_volatile(body) != PROVOLATILE_VOLATILE;
 	become_caller(&owner);
 }
 
@@ -127,6 +130,28 @@ find_face(FmgrInfo *flinfo)
 	ReleaseSysCache(proc);
 	MemoryContextSwitchTo(old);
 	return face;
+}
+
+/* the innermost body that runs only reads */
+static bool reading = false;
+
+static Datum
+call_body(Face *face, FunctionCallInfo inner)
+{
+	bool		outer = reading;
+	Datum		result;
+
+	PG_TRY();
+	{
+		reading = face->reading;
+		result = FunctionCallInvoke(inner);
+	}
+	PG_FINALLY();
+	{
+		reading = outer;
+	}
+	PG_END_TRY();
+	return result;
 }
 
 PG_FUNCTION_INFO_V1(taskex_act);
@@ -150,7 +175,10 @@ taskex_act(PG_FUNCTION_ARGS)
 	for (int i = 0; i < PG_NARGS(); i++)
 		if (!face->nullable[i])
 			require_arg(fcinfo, i, face->names[i]);
-	directory_actor(PG_GETARG_TEXT_PP(0), &home);
+	if (face->reading)
+		directory_reader(PG_GETARG_TEXT_PP(0), &home);
+	else
+		directory_actor(PG_GETARG_TEXT_PP(0), &home);
 
 	become_owner(&owner);
 
@@ -162,7 +190,7 @@ taskex_act(PG_FUNCTION_ARGS)
 							 fcinfo->context, fcinfo->resultinfo);
 	memcpy(inner->args, fcinfo->args, sizeof(NullableDatum) * PG_NARGS());
 	inner->args[0].value = Int64GetDatum(home.user_id);
-	result = FunctionCallInvoke(inner);
+	result = call_body(face, inner);
 	fcinfo->isnull = inner->isnull;
 
 	AtEOXact_GUC(true, settings);
@@ -181,19 +209,25 @@ taskex_user_id(PG_FUNCTION_ARGS)
 	UserHome	home;
 
 	require_arg(fcinfo, 0, "login");
-	directory_home(PG_GETARG_TEXT_PP(0), &home);
+	directory_seen_home(PG_GETARG_TEXT_PP(0), &home);
 	PG_RETURN_INT64(home.user_id);
 }
 
 PG_FUNCTION_INFO_V1(taskex_home);
 
-/* home(user_id) -> partition id on this node */
+/*
+ * home(user_id) -> partition id on this node, for a body that writes: to stay
+ * until the transaction ends.  A STABLE one gets that of the caller's snapshot.
+ */
 Datum
 taskex_home(PG_FUNCTION_ARGS)
 {
 	UserHome	home;
 
-	directory_home_by_id(PG_GETARG_INT64(0), &home);
+	if (reading || XactReadOnly)
+		directory_seen_home_by_id(PG_GETARG_INT64(0), &home);
+	else
+		directory_home_by_id(PG_GETARG_INT64(0), &home);
 	partition_require_local(home.partition, cstring_to_text(psprintf("%lld", (long long) home.user_id)));
 	PG_RETURN_INT32(home.partition);
 }

@@ -16,6 +16,7 @@
 #include "infra/spi.h"
 #include "infra/xact.h"
 
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -111,12 +112,12 @@ select_home(Statement *statement, Datum value, SpiView view, UserHome *home)
  * the table answers.
  */
 static bool
-look_up(CacheKey *key, Statement *statement, Datum value, bool writing, UserHome *home)
+look_up(CacheKey *key, Statement *statement, Datum value, HomeView view, UserHome *home)
 {
 	uint32		version;
 
 	if (unlikely(RecoveryInProgress()))
-		return select_home(statement, value, writing ? SPI_VIEW_CURRENT : SPI_VIEW_SNAPSHOT, home);
+		return select_home(statement, value, view == HOME_SEEN ? SPI_VIEW_SNAPSHOT : SPI_VIEW_CURRENT, home);
 	if (unlikely(xact_scan(&dirty_kind, dirty_matches, key)))
 	{
 		if (!select_home(statement, value, SPI_VIEW_CURRENT, home))
@@ -129,12 +130,12 @@ look_up(CacheKey *key, Statement *statement, Datum value, bool writing, UserHome
 		else if (!select_home(statement, value, SPI_VIEW_CURRENT, home))
 			return false;
 	}
-	moves_settle(home, writing);
+	moves_settle(home, view);
 	return true;
 }
 
 static void
-look_up_login(const text *login, bool writing, UserHome *home)
+look_up_login(const text *login, HomeView view, UserHome *home)
 {
 	CacheKey	key;
 	Size		length = VARSIZE_ANY_EXHDR(login);
@@ -142,7 +143,7 @@ look_up_login(const text *login, bool writing, UserHome *home)
 	if (length > 0 && length <= LOGIN_MAX)
 	{
 		cache_key_login(&key, login);
-		if (look_up(&key, &select_by_login, PointerGetDatum(login), writing, home))
+		if (look_up(&key, &select_by_login, PointerGetDatum(login), view, home))
 			return;
 	}
 	ereport(ERROR,
@@ -154,22 +155,22 @@ look_up_login(const text *login, bool writing, UserHome *home)
 void
 directory_home(const text *login, UserHome *home)
 {
-	look_up_login(login, true, home);
+	look_up_login(login, HOME_KEPT, home);
 }
 
 void
 directory_seen_home(const text *login, UserHome *home)
 {
-	look_up_login(login, false, home);
+	look_up_login(login, HOME_SEEN, home);
 }
 
 static bool
-look_up_id(int64 user_id, bool writing, UserHome *home)
+look_up_id(int64 user_id, HomeView view, UserHome *home)
 {
 	CacheKey	key;
 
 	cache_key_id(&key, user_id);
-	return look_up(&key, &select_by_id, Int64GetDatum(user_id), writing, home);
+	return look_up(&key, &select_by_id, Int64GetDatum(user_id), view, home);
 }
 
 static void
@@ -184,19 +185,37 @@ require_user(bool found, int64 user_id)
 bool
 directory_find_home_by_id(int64 user_id, UserHome *home)
 {
-	return look_up_id(user_id, true, home);
+	return look_up_id(user_id, HOME_KEPT, home);
 }
 
 void
 directory_home_by_id(int64 user_id, UserHome *home)
 {
-	require_user(look_up_id(user_id, true, home), user_id);
+	require_user(look_up_id(user_id, HOME_KEPT, home), user_id);
 }
 
 void
 directory_seen_home_by_id(int64 user_id, UserHome *home)
 {
-	require_user(look_up_id(user_id, false, home), user_id);
+	require_user(look_up_id(user_id, HOME_SEEN, home), user_id);
+}
+
+static HomeView
+steady_view(void)
+{
+	return IsolationUsesXactSnapshot() ? HOME_SEEN : HOME_KEPT;
+}
+
+void
+directory_steady_home_by_id(int64 user_id, UserHome *home)
+{
+	require_user(look_up_id(user_id, steady_view(), home), user_id);
+}
+
+void
+directory_present_home_by_id(int64 user_id, UserHome *home)
+{
+	require_user(look_up_id(user_id, HOME_PRESENT, home), user_id);
 }
 
 /* ---- who may act ---- */
@@ -301,20 +320,30 @@ check_may_act(const text *login, const UserHome *home)
 			 errdetail("A database role acts for the users whose profile names it as db_role; members of taskex_app act for any user.")));
 }
 
-void
-directory_actor(const text *login, UserHome *home)
+static void
+look_up_actor(const text *login, HomeView view, UserHome *home)
 {
-	directory_home(login, home);
+	look_up_login(login, view, home);
 	check_may_act(login, home);
 	partition_require_local(home->partition, login);
 }
 
 void
+directory_actor(const text *login, UserHome *home)
+{
+	look_up_actor(login, HOME_KEPT, home);
+}
+
+void
 directory_reader(const text *login, UserHome *home)
 {
-	directory_seen_home(login, home);
-	check_may_act(login, home);
-	partition_require_local(home->partition, login);
+	look_up_actor(login, HOME_SEEN, home);
+}
+
+void
+directory_steady_reader(const text *login, UserHome *home)
+{
+	look_up_actor(login, steady_view(), home);
 }
 
 /* ---- SQL ---- */

@@ -44,13 +44,24 @@ extern void directory_seen_home(const text *login, UserHome *home);
 extern void directory_seen_home_by_id(int64 user_id, UserHome *home);
 
 /*
+ * The same for who reads with one snapshot after the other: in READ COMMITTED
+ * that of directory_home, so that it stays the same; else that of the
+ * transaction's snapshot.
+ */
+extern void directory_steady_home_by_id(int64 user_id, UserHome *home);
+
+/* the home as committed now, which may be another the next moment */
+extern void directory_present_home_by_id(int64 user_id, UserHome *home);
+
+/*
  * The home of a user on whose behalf the caller wants to act: raises
  * unknown_user, other_node, or insufficient_privilege unless the caller is
- * trusted or is the user's db_role.  The home is as directory_home has it, or
- * as directory_seen_home.
+ * trusted or is the user's db_role.  The home is as directory_home has it, as
+ * directory_seen_home, or as directory_steady_home_by_id.
  */
 extern void directory_actor(const text *login, UserHome *home);
 extern void directory_reader(const text *login, UserHome *home);
+extern void directory_steady_reader(const text *login, UserHome *home);
 
 /* may the caller act for anybody (superuser, taskex_admin, taskex_app)? */
 extern bool directory_caller_trusted(void);

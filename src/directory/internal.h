@@ -37,11 +37,16 @@ extern void directory_changed(const text *login, int64 user_id);
 /* partition.c: a user counts on another partition now; cannot fail */
 extern void partition_user_moved(int slot, int32 source, int32 target);
 
-/*
- * moves.c: the home that was looked up, as it is for who writes (fenced), or for
- * the active snapshot of who reads.
- */
-extern void moves_settle(UserHome *home, bool writing);
+/* for whom a home is looked up: see directory.h */
+typedef enum HomeView
+{
+	HOME_KEPT,					/* who writes: as committed now, and fenced */
+	HOME_PRESENT,				/* as committed now */
+	HOME_SEEN,					/* as the active snapshot has it */
+} HomeView;
+
+/* moves.c: makes the home that was looked up what it is in that view */
+extern void moves_settle(UserHome *home, HomeView view);
 
 /* does nobody move, and has nobody since this transaction looked up homes? */
 extern bool moves_quiet(void);
@@ -54,9 +59,6 @@ extern int64 moves_written(int64 user_id, int32 partition, bool deleted);
 
 /* the table on which plans depend that spell out homes on the partition */
 extern Oid	moves_anchor(int32 partition);
-
-/* to which partitions users of the partition are being moved; returns their number */
-extern int	moves_targets(int32 partition, int32 *targets, int size);
 
 /* visible.c: what is remembered of the caller's roles is out of date */
 extern void visible_roles_changed(void);

@@ -230,6 +230,18 @@ taskex_moved_row(PG_FUNCTION_ARGS)
 }
 
 void
+moves_require_home(int64 owner, int32 partition)
+{
+	int64		user;
+
+	if (moves_quiet())
+		return;
+	user = user_of(owner, partition);
+	if (user != 0)
+		(void) moves_written(user, partition, false);
+}
+
+void
 moves_inserted(int64 user_id, int32 partition, const char *table, int64 first, int32 count, int64 step)
 {
 	SpiScope	scope;

@@ -358,19 +358,6 @@ moves_ghosts(int32 partition)
 	return false;
 }
 
-/* the partitions to which users of the partition are being moved; returns their number */
-int
-moves_targets(int32 partition, int32 *targets, int size)
-{
-	int			count = 0;
-
-	look();
-	for (int i = 0; i < known.count && count < size; i++)
-		if (known.moves[i].source == partition)
-			targets[count++] = known.moves[i].target;
-	return count;
-}
-
 /* ---- who writes ---- */
 
 static void
@@ -431,22 +418,22 @@ rely(void)
 }
 
 void
-moves_settle(UserHome *home, bool writing)
+moves_settle(UserHome *home, HomeView view)
 {
 	Snapshot	snapshot = NULL;
 
 	look();
-	if (writing)
+	if (view == HOME_KEPT)
 		rely();
 	if (likely(known.count == 0))
 		return;
-	if (writing)
+	if (view == HOME_KEPT)
 	{
 		moves_fence(home->user_id);
 		if (IsolationUsesXactSnapshot())
 			require_seen(home->user_id);
 	}
-	else if (ActiveSnapshotSet())
+	else if (view == HOME_SEEN && ActiveSnapshotSet())
 		snapshot = GetActiveSnapshot();
 	(void) moved_home(home->user_id, snapshot, &home->partition, &home->epoch);
 }
@@ -459,14 +446,17 @@ moves_quiet(void)
 }
 
 /*
- * A row of the user was written on the partition, of which the table is locked.
- * Returns the migration for which that is to be logged, or 0.  The home may
- * have been looked up before anybody knew of the move: then it is verified now.
+ * A row of the user was written, or locked, on the partition, of which the table
+ * is locked.  Returns the migration for which that is to be logged, or 0.  The
+ * home may have been looked up before anybody knew of the move, or the row come
+ * upon by a scan: so it is verified now, and kept.
  */
 int64
 moves_written(int64 user_id, int32 partition, bool deleted)
 {
 	const Move *move;
+	int32		home_partition;
+	uint32		epoch;
 
 	if (mover_in == MyLocalXid)
 		return 0;
@@ -485,6 +475,9 @@ moves_written(int64 user_id, int32 partition, bool deleted)
 	}
 	if (known.count == 0)
 		return 0;
+	moves_fence(user_id);
+	if (moved_home(user_id, NULL, &home_partition, &epoch) && home_partition != partition)
+		fail_moved(user_id);
 	move = present_move(user_id);
 	if (move == NULL)
 		return 0;

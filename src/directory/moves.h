@@ -47,6 +47,13 @@ extern bool moves_lives(int64 user_id, int32 partition, Snapshot snapshot);
 extern bool moves_ghosts(int32 partition);
 
 /*
+ * Raises serialization_failure if what was just read on the partition for the
+ * user, or for an account of his (less than -1), lies elsewhere by now.  For
+ * whoever publishes it, or cannot undo what he makes of it.
+ */
+extern void moves_require_home(int64 owner, int32 partition);
+
+/*
  * This transaction inserted "count" rows of the user into a child table that is
  * marked as bulk, so that inserts have no trigger: their keys are first, first
  * + step, ...  All other writes are noticed, by the triggers moved_row and by

@@ -352,77 +352,128 @@ wanted_value(PlannerInfo *root, Node *target)
 	return IsA(value, Const) && !((Const *) value)->constisnull ? (Const *) value : NULL;
 }
 
-static bool
-find_user(Const *login, int64 *user_id, int32 *partition)
+/* the home of the user with the login in that view, 0: there is none; and whether he is being moved */
+static int32
+home_in(Datum login, SpiView view, int64 *user_id, bool *moving)
 {
 	static Statement select_home = {
-		"SELECT user_id, partition_id FROM _taskex.directory WHERE login = $1",
+		"SELECT d.user_id, d.partition_id, EXISTS (SELECT FROM _taskex.migration m WHERE m.user_id = d.user_id"
+		" AND m.finished_at IS NULL AND m.switched_at IS NULL AND m.state <> 'queued')"
+		" FROM _taskex.directory d WHERE d.login = $1",
 		1, {TEXTOID}
 	};
 	SpiScope	scope;
-	bool		found;
+	int32		home = 0;
+	bool		isnull;
 
-	if (login == NULL || (login->consttype != TEXTOID && login->consttype != VARCHAROID))
-		return false;
 	spi_begin(&scope);
-	found = spi_run(&select_home, 0, &login->constvalue, NULL, SPI_VIEW_SNAPSHOT, 1) == 1;
-	if (found)
+	if (spi_run(&select_home, 0, &login, NULL, view, 1) == 1)
 	{
 		*user_id = spi_int64(0, 1);
-		*partition = spi_int32(0, 2);
+		home = spi_int32(0, 2);
+		*moving = DatumGetBool(spi_value(0, 3, &isnull));
 	}
 	spi_end(&scope);
-	return found;
+	return home;
 }
 
-/* the partitions on which what has an id can be: int[], or NULL */
-static ArrayType *
-find_homes(Const *id)
+/*
+ * The user whose login is wanted, and his home if that may be put into a plan,
+ * else 0.  The snapshot may be older than what the plan will be used with.
+ */
+static bool
+find_user(const Const *login, int64 *user_id, int32 *partition)
 {
-	static Statement select_partitions = {
-		"SELECT array_agg(partition_id) FROM _taskex.partition WHERE partition_id % 1024 = $1",
-		1, {INT4OID}
-	};
-	MemoryContext context = CurrentMemoryContext;
-	SpiScope	scope;
-	ArrayType  *homes = NULL;
-	Datum		residue;
-	Datum		array;
-	bool		isnull;
-	int64		value;
+	bool		moving = false;
 
-	StaticAssertStmt(ID_STEP == 1024, "select_partitions spells out ID_STEP");
+	*user_id = 0;
+	if (login == NULL || (login->consttype != TEXTOID && login->consttype != VARCHAROID))
+		return false;
+	*partition = home_in(login->constvalue, SPI_VIEW_SNAPSHOT, user_id, &moving);
+	if (home_in(login->constvalue, SPI_VIEW_LATEST, user_id, &moving) != *partition || moving)
+		*partition = 0;
+	return *user_id != 0;
+}
+
+/* an id, as a type of integer */
+static bool
+find_id(const Const *id, int64 *value)
+{
 	if (id == NULL)
-		return NULL;
+		return false;
 	switch (id->consttype)
 	{
 		case INT8OID:
-			value = DatumGetInt64(id->constvalue);
+			*value = DatumGetInt64(id->constvalue);
 			break;
 		case INT4OID:
-			value = DatumGetInt32(id->constvalue);
+			*value = DatumGetInt32(id->constvalue);
 			break;
 		case INT2OID:
-			value = DatumGetInt16(id->constvalue);
+			*value = DatumGetInt16(id->constvalue);
 			break;
 		default:
-			return NULL;
+			return false;
 	}
-	if (value < 0)
-		return NULL;
-	residue = Int32GetDatum((int32) (value % ID_STEP));
-	spi_begin(&scope);
-	spi_run(&select_partitions, 0, &residue, NULL, SPI_VIEW_SNAPSHOT, 1);
-	array = spi_value(0, 1, &isnull);
-	if (!isnull)
-	{
-		MemoryContext old = MemoryContextSwitchTo(context);
+	return *value >= 0;
+}
 
-		homes = DatumGetArrayTypePCopy(array);
-		MemoryContextSwitchTo(old);
+/*
+ * The partitions on which what has an id can be: those that the id tells and,
+ * if it has moved, its owner's home; and where owners of things on these are
+ * being moved to.  int[], or NULL.
+ */
+static ArrayType *
+find_homes(const Const *id)
+{
+	static Statement select_partitions = {
+		"WITH told AS (SELECT partition_id FROM _taskex.partition WHERE partition_id % 1024 = $1::bigint % 1024"
+		" UNION SELECT d.partition_id FROM _taskex.forward f JOIN _taskex.directory d ON d.user_id = f.owner_id WHERE f.id = $1)"
+		" SELECT array_agg(partition_id) FROM (SELECT partition_id FROM told UNION SELECT m.target FROM _taskex.migration m"
+		" JOIN told ON told.partition_id = m.source"
+		" WHERE m.finished_at IS NULL AND m.switched_at IS NULL AND m.state <> 'queued'"
+		" UNION SELECT unnest($2)) p",
+		2, {INT8OID, INT4ARRAYOID}
+	};
+	MemoryContext context = CurrentMemoryContext;
+	ArrayType  *homes = NULL;
+	int64		value;
+
+	StaticAssertStmt(ID_STEP == 1024, "select_partitions spells out ID_STEP");
+	if (!find_id(id, &value))
+		return NULL;
+
+	/* the snapshot may be older than what the plan will be used with */
+	for (int now = 0; now <= 1; now++)
+	{
+		Datum		values[2] = {Int64GetDatum(value), PointerGetDatum(homes)};
+		SpiScope	scope;
+		Datum		array;
+		bool		isnull;
+
+		spi_begin(&scope);
+		spi_run(&select_partitions, 0, values, homes ? NULL : " n", now ? SPI_VIEW_LATEST : SPI_VIEW_SNAPSHOT, 1);
+		array = spi_value(0, 1, &isnull);
+		if (!isnull)
+		{
+			MemoryContext old = MemoryContextSwitchTo(context);
+
+			homes = DatumGetArrayTypePCopy(array);
+			MemoryContextSwitchTo(old);
+		}
+		spi_end(&scope);
 	}
-	spi_end(&scope);
 	return homes;
+}
+
+/* the plan is made anew when users begin to move from the partition, or have moved */
+static void
+depend_on_partition(PlannerInfo *root, int32 partition)
+{
+	Oid			anchor = moves_anchor(partition);
+
+	if (OidIsValid(anchor))
+		root->glob->relationOids = lappend_oid(root->glob->relationOids, anchor);
 }
 
 /*
@@ -432,7 +483,8 @@ find_homes(Const *id)
  *
  * What is put into the plan is committed and stays true as long as the plan is
  * used: users are not deleted, partitions come and go with an invalidation of the
- * parents, and whoever moves a user must invalidate the directory (README.md).
+ * parents, and the plan depends on the partitions whose users' homes it spells out
+ * (moves_publish).  A user who is being moved has no home that can be put there.
  */
 static Node *
 narrowed(PlannerInfo *root, List *args)
@@ -452,17 +504,26 @@ narrowed(PlannerInfo *root, List *args)
 	{
 		if (given(user))
 			clauses = lappend(clauses, equals(user, INT8_EQUAL, INT8OID, Int64GetDatum(user_id)));
-		if (given(partition))
+		if (given(partition) && home != 0)
+		{
 			clauses = lappend(clauses, equals(partition, INT4_EQUAL, INT4OID, Int32GetDatum(home)));
+			depend_on_partition(root, home);
+		}
 	}
 	if (given(partition))
 	{
 		ArrayType  *homes = find_homes(wanted_value(root, id));
 
 		if (homes != NULL)
+		{
+			int32	   *partitions = (int32 *) ARR_DATA_PTR(homes);
+
 			clauses = lappend(clauses,
 							  any_of(partition, INT4_EQUAL,
 									 (Expr *) makeConst(INT4ARRAYOID, -1, InvalidOid, -1, PointerGetDatum(homes), false, false)));
+			for (int i = 0; i < ArrayGetNItems(ARR_NDIM(homes), ARR_DIMS(homes)); i++)
+				depend_on_partition(root, partitions[i]);
+		}
 	}
 	if (clauses == NIL)
 		return makeBoolConst(true, false);

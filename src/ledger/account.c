@@ -85,7 +85,7 @@ account_for_reading(const text *login, UserHome *home)
 
 	if (!exchange && !named(login, "outside"))
 	{
-		directory_actor(login, home);
+		directory_reader(login, home);
 		return false;
 	}
 	directory_require_admin("read the exchange's own accounts");

@@ -20,6 +20,7 @@
 #include "ledger/ledger.h"
 #include "ledger/purse.h"
 #include "base/errcodes.h"
+#include "directory/moves.h"
 #include "infra/realm.h"
 #include "infra/spi.h"
 #include "infra/waitpoint.h"
@@ -231,6 +232,7 @@ load_and_reserve(LocalPurse *local, int32 partition, int64 amount, int64 floor, 
 	purse_load_begin(load, local->purse);
 	wait_point("purse_read");
 	funds = read_funds(local->account, partition, &xmax);
+	moves_require_home(local->account, partition);
 	wait_point("purse_publish");
 	return purse_load_end(load, funds, xmax, amount, floor, state);
 }

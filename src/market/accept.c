@@ -370,6 +370,45 @@ take_named(Taker *taker, int32 partition, int64 task_id, Accepted *accepted)
 	return found;
 }
 
+/* is a task that is found on the partition there for good, or a copy of one that lives elsewhere? */
+static bool
+lives_there(int32 partition, int64 task_id)
+{
+	Child		tasks;
+	UserHome	home;
+	bool		lives = true;
+
+	if (likely(!moves_ghosts(partition)))
+		return true;
+	child_open_mode(&tasks, &task_table, partition, AccessShareLock);
+	if (child_find(&tasks, TASK_BY_ID, 1, &task_id))
+	{
+		directory_home_by_id(child_int64(&tasks, TASK_REQUESTER_ID), &home);
+		lives = home.partition == partition;
+	}
+	child_close(&tasks);
+	return lives;
+}
+
+/* finds the task by its id, also where its requester has moved to; false: there is none */
+static bool
+take_wherever(Taker *taker, int64 task_id, Accepted *accepted)
+{
+	int32	   *partitions;
+	int			count = task_id <= 0 ? 0 : directory_partitions_like(task_id % TASK_ID_STEP, TASK_ID_STEP, &partitions);
+	UserHome	home;
+	int64		requester;
+
+	for (int i = 0; i < count; i++)
+		if (lives_there(partitions[i], task_id) && take_named(taker, partitions[i], task_id, accepted))
+			return true;
+	requester = directory_forwarded("task", task_id);
+	if (requester == 0)
+		return false;
+	directory_home_by_id(requester, &home);
+	return take_named(taker, home.partition, task_id, accepted);
+}
+
 PG_FUNCTION_INFO_V1(taskex_accept_task);
 
 /* accept_task(performer, task_id) -> assignment */
@@ -381,18 +420,11 @@ taskex_accept_task(PG_FUNCTION_ARGS)
 	int64		task_id;
 	Accepted	accepted;
 	TupleDesc	desc;
-	int32	   *partitions;
-	int			count;
-	bool		taken = false;
 
 	require_args(fcinfo, names);
 	taker_begin(&taker, PG_GETARG_TEXT_PP(0), "accept_task()");
 	task_id = PG_GETARG_INT64(1);
-	count = task_id <= 0 ? 0 :
-		directory_partitions_like(task_id % TASK_ID_STEP, TASK_ID_STEP, &partitions);
-	for (int i = 0; i < count && !taken; i++)
-		taken = take_named(&taker, partitions[i], task_id, &accepted);
-	if (!taken)
+	if (!take_wherever(&taker, task_id, &accepted))
 		ereport(ERROR,
 				(errcode(ERRCODE_TX_UNKNOWN_TASK),
 				 errmsg("task %lld does not exist", (long long) task_id)));

@@ -76,7 +76,7 @@ taskex_check_qualifications(PG_FUNCTION_ARGS)
 	Eligibility eligibility;
 
 	require_args(fcinfo, names);
-	directory_actor(PG_GETARG_TEXT_PP(0), &performer);
+	directory_steady_reader(PG_GETARG_TEXT_PP(0), &performer);
 	requirements = task_type_get(PG_GETARG_INT64(1))->requirements;
 	InitMaterializedSRF(fcinfo, 0);
 	eligibility_begin(&eligibility, &performer, clock_now());
@@ -117,7 +117,7 @@ eligibility_of_statement(int64 performer_id)
 		return &kept;
 
 	transaction = InvalidLocalTransactionId;
-	directory_home_by_id(performer_id, &performer);
+	directory_steady_home_by_id(performer_id, &performer);
 	if (context == NULL)
 		context = AllocSetContextCreate(TopMemoryContext, "taskex eligibility", ALLOCSET_SMALL_SIZES);
 	MemoryContextReset(context);

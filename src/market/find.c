@@ -411,7 +411,7 @@ finder_for(FunctionCallInfo fcinfo, int64 performer_id, text *location, text *de
 	if (finder && finder->eligibility.performer.user_id == performer_id &&
 		same_text(finder->location, location) && same_text(finder->device, device))
 		return finder;
-	directory_home_by_id(performer_id, &performer);
+	directory_steady_home_by_id(performer_id, &performer);
 	if (finder == NULL)
 	{
 		finder = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Finder));
@@ -506,7 +506,7 @@ taskex_require_preview(PG_FUNCTION_ARGS)
 	UserHome	performer;
 	Eligibility eligibility;
 
-	directory_home_by_id(PG_GETARG_INT64(0), &performer);
+	directory_steady_home_by_id(PG_GETARG_INT64(0), &performer);
 	eligibility_begin(&eligibility, &performer, clock_now());
 	eligibility_require_unblocked(&eligibility, PG_GETARG_INT64(1));
 	if (type->requirements && !eligibility_meets(&eligibility, type->requirements, GUARD_PREVIEW))

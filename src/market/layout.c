@@ -176,7 +176,7 @@ taskex_laid_out(PG_FUNCTION_ARGS)
 
 	if (!layout_is_used(PG_GETARG_INT64(1), PG_GETARG_INT64(2)))
 		PG_RETURN_DATUM(PG_GETARG_DATUM(3));
-	directory_home_by_id(PG_GETARG_INT64(0), &performer);
+	directory_steady_home_by_id(PG_GETARG_INT64(0), &performer);
 	PG_RETURN_DATUM(layout_fill(&performer, PG_GETARG_INT64(1), PG_GETARG_INT64(2), PG_GETARG_DATUM(3),
 								PG_GETARG_TIMESTAMPTZ(4), PG_GETARG_DATUM(5), PG_GETARG_BOOL(6)));
 }

@@ -52,7 +52,7 @@ taskex_task_results(PG_FUNCTION_ARGS)
 	uint64		count;
 
 	require_args(fcinfo, names);
-	directory_actor(PG_GETARG_TEXT_PP(0), &requester);
+	directory_steady_reader(PG_GETARG_TEXT_PP(0), &requester);
 	task_id = PG_GETARG_DATUM(1);
 	InitMaterializedSRF(fcinfo, 0);
 
@@ -85,7 +85,7 @@ taskex_task_consensus(PG_FUNCTION_ARGS)
 	bool		isnull = true;
 
 	require_args(fcinfo, names);
-	directory_actor(PG_GETARG_TEXT_PP(0), &requester);
+	directory_steady_reader(PG_GETARG_TEXT_PP(0), &requester);
 	task_id = PG_GETARG_DATUM(1);
 
 	spi_begin(&scope);

@@ -145,7 +145,7 @@ taskex_groups_of(PG_FUNCTION_ARGS)
 	const Groups *groups;
 	Datum		ids[GROUPS_MAX];
 
-	directory_home_by_id(PG_GETARG_INT64(0), &performer);
+	directory_steady_home_by_id(PG_GETARG_INT64(0), &performer);
 	groups = groups_of(&performer);
 	for (int i = 0; i < groups->count; i++)
 		ids[i] = Int32GetDatum(groups->ids[i]);

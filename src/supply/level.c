@@ -50,7 +50,7 @@ look(int64 performer)
 	if (levels)
 		hash_destroy(levels);
 	levels = NULL;
-	directory_home_by_id(performer, &home);
+	directory_steady_home_by_id(performer, &home);
 	groups = *groups_of(&home);
 	count = stock_list(&infos);
 	/* what others have and share */

@@ -250,7 +250,7 @@ groups_of_id(int64 performer)
 
 	if (performer == 0)
 		return NULL;
-	directory_home_by_id(performer, &home);
+	directory_steady_home_by_id(performer, &home);
 	return groups_of(&home);
 }
 

@@ -155,9 +155,12 @@ something(const UserHome *performer, int64 task_type, MemoryContext context)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Eligibility eligibility;
+	UserHome	home;
 	bool		found;
 
-	eligibility_begin(&eligibility, performer, clock_now());
+	/* he may have moved while he waited */
+	directory_present_home_by_id(performer->user_id, &home);
+	eligibility_begin(&eligibility, &home, clock_now());
 	found = eligibility_block(&eligibility, 0) == NULL &&
 		(at_hand(&eligibility, task_type) || on_shelves(&eligibility, task_type));
 	MemoryContextSwitchTo(old);
@@ -218,7 +221,7 @@ taskex_wait_for_task(PG_FUNCTION_ARGS)
 	Interval   *timeout;
 
 	require_args(fcinfo, names);
-	directory_actor(PG_GETARG_TEXT_PP(0), &performer);
+	directory_reader(PG_GETARG_TEXT_PP(0), &performer);
 	timeout = PG_GETARG_INTERVAL_P(1);
 	check_interval(timeout, "timeout", 0, 1);
 	if (task_type != 0)
