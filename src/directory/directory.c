@@ -14,6 +14,7 @@
 #include "base/errcodes.h"
 #include "infra/realm.h"
 #include "infra/spi.h"
+#include "infra/waitpoint.h"
 #include "infra/xact.h"
 
 #include "access/xact.h"
@@ -326,6 +327,7 @@ look_up_actor(const text *login, HomeView view, UserHome *home)
 	look_up_login(login, view, home);
 	check_may_act(login, home);
 	partition_require_local(home->partition, login);
+	wait_point("home_found");
 }
 
 void

@@ -36,6 +36,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
+#include "storage/latch.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
@@ -46,12 +47,16 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/wait_event.h"
 
 /* moves that are under way or remembered for old snapshots, in one exchange */
 #define MOVES_MAX 256
 
 /* distinguishes the lock of a user from advisory locks, which have 1 and 2 there */
 #define FENCE_CLASS 7412
+
+/* how often to look whether statements have ended, in ms */
+#define STATEMENTS_POLL 2
 
 /* least time between two looks whether ended moves can be forgotten, in ms */
 #define PRUNE_INTERVAL 1000
@@ -720,6 +725,49 @@ moves_publish(int64 migration, int64 user_id, int32 source, int32 target)
 	forget_plans(target);
 }
 
+/* is the transaction still there, with a snapshot that it may have had before? */
+static bool
+still_there(VirtualTransactionId vxid, const VirtualTransactionId *now, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (VirtualTransactionIdEquals(vxid, now[i]))
+			return true;
+	return false;
+}
+
+bool
+moves_wait_for_statements(int timeout_ms)
+{
+	TransactionId limit = ReadNextTransactionId();
+	TimestampTz begin = GetCurrentTimestamp();
+	VirtualTransactionId *vxids;
+	int			count;
+
+	vxids = GetCurrentVirtualXIDs(limit, true, false, PROC_IS_AUTOVACUUM | PROC_IN_VACUUM, &count);
+	while (count > 0)
+	{
+		VirtualTransactionId *now;
+		int			now_count;
+		int			kept = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		now = GetCurrentVirtualXIDs(limit, true, false, PROC_IS_AUTOVACUUM | PROC_IN_VACUUM, &now_count);
+		for (int i = 0; i < count; i++)
+			if (still_there(vxids[i], now, now_count))
+				vxids[kept++] = vxids[i];
+		count = kept;
+		pfree(now);
+		if (count == 0)
+			break;
+		if (TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), timeout_ms))
+			return false;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 STATEMENTS_POLL, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+	return true;
+}
+
 bool
 moves_fence_exclusive(int64 user_id, int timeout_ms)
 {
@@ -730,6 +778,8 @@ moves_fence_exclusive(int64 user_id, int timeout_ms)
 	volatile bool got = false;
 
 	set_fence(&tag, user_id);
+	if (timeout_ms == 0)
+		return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 	BeginInternalSubTransaction(NULL);
 	PG_TRY();
 	{
@@ -772,22 +822,24 @@ moves_switch(int64 migration, int64 user_id, int32 source, int32 target)
 	bool		isnull;
 
 	look();
-	change = add_change(&switch_kind, slot, migration);
+	change = add_change(&switch_kind, slot, 0);
 	change->source = source;
 	change->target = target;
 
 	/* from here on it counts when this transaction is seen to have committed */
 	LWLockAcquire(&move_locks[slot].lock, LW_EXCLUSIVE);
 	move = find_move(slot, migration);
-	if (move)
+	if (move && move->state == MOVE_UNDER_WAY && !move->ended && move->user_id == user_id &&
+		move->source == source && move->target == target)
 	{
 		move->switched = xid;
 		move->state = MOVE_SWITCHING;
 		pg_atomic_fetch_add_u64(&moves_of(slot)->generation, 1);
+		change->migration = migration;
 	}
 	LWLockRelease(&move_locks[slot].lock);
-	if (move == NULL)
-		elog(ERROR, "migration %lld is not under way", (long long) migration);
+	if (change->migration == 0)
+		elog(ERROR, "migration %lld is not one that can be switched", (long long) migration);
 
 	spi_begin(&scope);
 	if (spi_run(&update_home, 0, values, NULL, SPI_VIEW_CURRENT, 0) != 1)

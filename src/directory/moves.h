@@ -83,8 +83,15 @@ extern const ChildWatch moved_watch;
 extern void moves_publish(int64 migration, int64 user_id, int32 source, int32 target);
 
 /*
+ * After the commit of moves_publish, in a transaction without a snapshot of its
+ * own: waits until the statements that run now are over, so that none goes on
+ * with a home, or a plan, from before.  False: not all are, within the time.
+ */
+extern bool moves_wait_for_statements(int timeout_ms);
+
+/*
  * Waits until nobody writes for the user, and keeps all from it until the
- * transaction ends.  False: not within the time.
+ * transaction ends.  False: not within the time (0: not without waiting).
  */
 extern bool moves_fence_exclusive(int64 user_id, int timeout_ms);
 
