@@ -353,14 +353,16 @@ DECLARE
     had timestamptz;
     shown timestamptz;
     home int := _taskex.place_of('task', preview.task_id);
+    seen boolean := false;
 BEGIN
     IF home IS NOT NULL THEN
         EXECUTE format('SELECT task_id, abs(task_type_id) AS type, task_type_id < 0 AS golden, requester_id, reward, expires_at, input,'
             ' performers - live + _taskex.at_hand(task_id) AS free, state = ''open'' AND expires_at > _taskex.now()'
             ' AND (live < coalesce(wanted, performers) OR _taskex.offered(task_id, $2) > 0) AS available'
             ' FROM _taskex.task_%s WHERE task_id = $1', home) INTO t USING preview.task_id, performer;
+        seen := t.task_id IS NOT NULL;
     END IF;
-    IF t IS NULL OR t.task_id IS NULL THEN
+    IF NOT seen THEN
         PERFORM _taskex.fail('unknown_task', format('task %s does not exist', preview.task_id));
     END IF;
     EXECUTE format('SELECT accepted_at FROM _taskex.assignment_%s WHERE performer_id = $1 AND task_id = $2',

@@ -241,6 +241,15 @@ moves_require_home(int64 owner, int32 partition)
 		(void) moves_written(user, partition, false);
 }
 
+bool
+moves_at_home(int64 owner, int32 partition)
+{
+	int64		user = user_of(owner, partition);
+	UserHome	home;
+
+	return user == 0 || (directory_find_home_by_id(user, &home) && home.partition == partition);
+}
+
 void
 moves_inserted(int64 user_id, int32 partition, const char *table, int64 first, int32 count, int64 step)
 {

@@ -54,6 +54,12 @@ extern bool moves_ghosts(int32 partition);
 extern void moves_require_home(int64 owner, int32 partition);
 
 /*
+ * Do rows of the user, or of the account, on the partition count?  If so they
+ * do until the transaction ends.  System accounts live nowhere: true.
+ */
+extern bool moves_at_home(int64 owner, int32 partition);
+
+/*
  * This transaction inserted "count" rows of the user into a child table that is
  * marked as bulk, so that inserts have no trigger: their keys are first, first
  * + step, ...  All other writes are noticed, by the triggers moved_row and by

@@ -18,6 +18,7 @@
 
 #include "ledger/ledger.h"
 #include "ledger/purse.h"
+#include "directory/moves.h"
 #include "infra/ids.h"
 #include "infra/realm.h"
 #include "infra/spi.h"
@@ -184,7 +185,7 @@ wants_fold(Fold *fold, int64 last, bool eager)
 
 /* ---- folding ---- */
 
-/* the accounts of the partition that are worth folding */
+/* the accounts of the partition that are worth folding; who was noted may have moved since */
 static ArrayType *
 accounts_of(int32 partition)
 {
@@ -195,7 +196,8 @@ accounts_of(int32 partition)
 	accounts[count++] = Int64GetDatum(ACCOUNT_EXCHANGE);
 	for (int i = 0; i < long_count; i++)
 		if (longs[i].partition == partition &&
-			longs[i].account != ACCOUNT_OUTSIDE && longs[i].account != ACCOUNT_EXCHANGE)
+			longs[i].account != ACCOUNT_OUTSIDE && longs[i].account != ACCOUNT_EXCHANGE &&
+			moves_at_home(longs[i].account, partition))
 			accounts[count++] = Int64GetDatum(longs[i].account);
 	return construct_array(accounts, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
 }
