@@ -183,6 +183,15 @@ GRANT SELECT ON
     taskex.policies, taskex.policy_actions, taskex.policy_results, taskex.policy_tallies, taskex.requester_ratings
     TO taskex_user;
 
+-- load
+GRANT EXECUTE ON FUNCTION
+    _taskex.load_faded(float8, bigint, bigint, boolean),
+    _taskex.load_means(real[], timestamptz, timestamptz, timestamptz)
+    TO taskex_user;
+GRANT SELECT ON taskex.user_load TO taskex_user;
+GRANT EXECUTE ON FUNCTION taskex.measure_load() TO taskex_admin;
+GRANT SELECT ON taskex.node_load, taskex.partition_load TO taskex_admin;
+
 -- recommendations
 GRANT EXECUTE ON FUNCTION taskex.recommend_tasks(text, int) TO taskex_user;
 GRANT EXECUTE ON FUNCTION taskex.send_recommendations(interval, int, int) TO taskex_admin;
@@ -254,6 +263,7 @@ GRANT EXECUTE ON FUNCTION
     _taskex.journal_lag(),
     _taskex.loaded(),
     _taskex.proficiency_score(float8, float8, float8, float8, float8),
+    _taskex.load_lag(),
     _taskex.supplier_state(),
     _taskex.workers()
     TO taskex_admin;

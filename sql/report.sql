@@ -226,6 +226,14 @@ CREATE VIEW taskex.health AS
             WHEN s.enabled THEN 'none is to run: taskex.supply_interval is 0' ELSE 'supplies are off' END
     FROM _taskex.supplier_state() s
     UNION ALL
+    SELECT 'load', NOT coalesce(l.late OR l.lost > 0, false),
+        CASE WHEN l.late THEN format('%s calls were counted and not stored since %s', l.calls, l.since)
+            WHEN l.lost > 0 THEN format('%s calls were not counted; raise taskex.max_partitions', l.lost)
+            WHEN NOT current_setting('taskex.measure_load')::boolean THEN 'load is not measured: taskex.measure_load is off'
+            WHEN l.unnamed > 0 THEN format('%s calls were counted for storage partitions only; raise taskex.max_loaded_users', l.unnamed)
+            ELSE 'load is measured' END
+    FROM (SELECT) s LEFT JOIN _taskex.load_lag() l ON true
+    UNION ALL
     SELECT 'complete', c.relispopulated, CASE WHEN c.relispopulated THEN 'no restore of a dump is under way'
         ELSE 'a dump is being restored, or that was broken off; the conductor waits' END
     FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace WHERE s.nspname = '_taskex' AND c.relname = 'complete'

@@ -6,6 +6,7 @@
 
 #include "base/guc.h"
 #include "directory/directory.h"
+#include "directory/meter.h"
 #include "directory/moves.h"
 #include "infra/ids.h"
 #include "infra/realm.h"
@@ -35,6 +36,7 @@ static const ShmemPart *const shmem_parts[] = {
 	&directory_cache_shmem,
 	&partition_map_shmem,
 	&moves_shmem,
+	&meter_shmem,
 	&purse_shmem,
 	&feed_shmem,
 	&due_shmem,
@@ -58,5 +60,6 @@ _PG_init(void)
 	shmem_install(shmem_parts);
 	task_source = &supply_source;
 	child_watch = &moved_watch;
+	meter_install();
 	launcher_install();
 }

@@ -18,10 +18,16 @@ int			guc_dispute_period = 30 * 86400;
 int			guc_event_retention = 7 * 86400;
 double		guc_exchange_fee = 0.2;
 int			guc_feed_size = 4096;
+int			guc_load_half_life = 7 * 86400;
+int			guc_load_history = 30 * 86400;
+int			guc_load_interval = 60 * 1000;
+int			guc_load_sample = 512;
 int			guc_max_databases = 16;
 int			guc_max_inference_memory = 1024 * 1024;
 int			guc_max_input_size = 1024;
+int			guc_max_loaded_users = 65536;
 int			guc_max_partitions = 1024;
+bool		guc_measure_load = true;
 int			guc_max_supplies = 1024;
 int			guc_override_period = 30 * 86400;
 int			guc_plan_cache_size = 256;
@@ -85,6 +91,13 @@ define_postmaster_sizes(void)
 							NULL,
 							&guc_max_databases,
 							16, 1, 1024,
+							PGC_POSTMASTER, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.max_loaded_users",
+							"Number of users whose load is told apart between two looks at it.",
+							"What others do meanwhile counts for their storage partitions only.",
+							&guc_max_loaded_users,
+							65536, 64, 16 * 1024 * 1024,
 							PGC_POSTMASTER, 0,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.max_partitions",
@@ -176,6 +189,34 @@ guc_define(void)
 							 0.2, 0.0, 1.0,
 							 PGC_SUSET, 0,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.load_half_life",
+							"Time after which a day counts half as much in the mean load of users and storage partitions.",
+							NULL,
+							&guc_load_half_life,
+							7 * 86400, 3600, 3660 * 86400,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.load_history",
+							"How long the load of single hours is kept.",
+							NULL,
+							&guc_load_history,
+							30 * 86400, 3600, 3660 * 86400,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.load_interval",
+							"Time after which the load that was counted in shared memory is stored.",
+							"A crash forgets what was counted since.",
+							&guc_load_interval,
+							60 * 1000, 1000, 3600 * 1000,
+							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.load_sample",
+							"Number of blocks that are read at most in a round to find what users have stored.",
+							"0: nothing is read, and what they have stored is not known.",
+							&guc_load_sample,
+							512, 0, 1024 * 1024,
+							PGC_SIGHUP, GUC_UNIT_BLOCKS,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.max_inference_memory",
 							"Most memory that one inference of answers takes.",
 							"A label takes about 20 bytes, a name of a task about 40.",
@@ -190,6 +231,13 @@ guc_define(void)
 							1024, 1, 256 * 1024,
 							PGC_SUSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);
+	DefineCustomBoolVariable("taskex.measure_load",
+							 "Counts what users' calls cost.",
+							 NULL,
+							 &guc_measure_load,
+							 true,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.override_period",
 							"Time after a rejection in which the requester can approve the assignment after all.",
 							NULL,

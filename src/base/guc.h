@@ -17,11 +17,17 @@ extern int	guc_dispute_period; /* s */
 extern int	guc_event_retention;	/* s */
 extern double guc_exchange_fee;
 extern int	guc_feed_size;
+extern int	guc_load_half_life; /* s */
+extern int	guc_load_history;	/* s */
+extern int	guc_load_interval;	/* ms */
+extern int	guc_load_sample;
 extern int	guc_max_databases;
 extern int	guc_max_inference_memory;	/* kB */
 extern int	guc_max_input_size; /* kB */
+extern int	guc_max_loaded_users;
 extern int	guc_max_partitions;
 extern int	guc_max_supplies;
+extern bool guc_measure_load;
 extern int	guc_override_period;	/* s */
 extern int	guc_plan_cache_size;
 extern int	guc_purse_cache_size;

@@ -14,6 +14,7 @@
 #include "directory/directory.h"
 #include "directory/internal.h"
 #include "base/args.h"
+#include "directory/meter.h"
 #include "infra/realm.h"
 
 #include "access/htup_details.h"
@@ -154,14 +155,11 @@ call_body(Face *face, FunctionCallInfo inner)
 	return result;
 }
 
-PG_FUNCTION_INFO_V1(taskex_act);
-
 /*
  * act(login, ...): checks that the caller may act for the user and that only
  * arguments whose default is NULL are NULL, then calls the body.
  */
-Datum
-taskex_act(PG_FUNCTION_ARGS)
+METERED(taskex_act)
 {
 	LOCAL_FCINFO(inner, FUNC_MAX_ARGS);
 	Face	   *face = fcinfo->flinfo->fn_extra;

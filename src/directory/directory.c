@@ -12,6 +12,7 @@
 #include "directory/internal.h"
 #include "base/args.h"
 #include "base/errcodes.h"
+#include "directory/meter.h"
 #include "infra/realm.h"
 #include "infra/spi.h"
 #include "infra/waitpoint.h"
@@ -327,6 +328,7 @@ look_up_actor(const text *login, HomeView view, UserHome *home)
 	look_up_login(login, view, home);
 	check_may_act(login, home);
 	partition_require_local(home->partition, login);
+	meter_user(home->user_id, home->partition);
 	wait_point("home_found");
 }
 

@@ -9,6 +9,7 @@
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/errcodes.h"
+#include "directory/meter.h"
 #include "infra/ids.h"
 #include "infra/realm.h"
 #include "infra/spi.h"
@@ -223,14 +224,11 @@ taskex_register_user(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(user_id);
 }
 
-PG_FUNCTION_INFO_V1(taskex_update_user);
-
 /*
  * update_user(login, changes): merges the keys of changes into the profile; a
  * null value removes a key.  What is inside the values is not looked at.
  */
-Datum
-taskex_update_user(PG_FUNCTION_ARGS)
+METERED(taskex_update_user)
 {
 	static const char *const names[] = {"login", "changes", NULL};
 	text	   *login;

@@ -209,6 +209,12 @@ realm_find(void)
 	return resolve() ? &current : NULL;
 }
 
+uint32
+realm_serial(uint32 slot)
+{
+	return shared->slots[slot].serial;
+}
+
 const Realm *
 realm_current(void)
 {

@@ -40,6 +40,9 @@ typedef enum RealmState
 	REALM_COMPLETE
 } RealmState;
 
+/* the serial of the realm that has a slot now, 0: none; takes no lock */
+extern uint32 realm_serial(uint32 slot);
+
 /* is all of the exchange here? */
 extern RealmState realm_state(void);
 

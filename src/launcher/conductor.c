@@ -13,6 +13,7 @@
 #include "ledger/ledger.h"
 #include "market/market.h"
 #include "market/policy.h"
+#include "placement/load.h"
 #include "supply/supplier.h"
 
 #include "fmgr.h"
@@ -91,6 +92,7 @@ conductor_round(void)
 	supplier_ensure();
 	more = journal_maintain();
 	more |= policy_maintain();
+	more |= load_maintain();
 	return more ? 0 : until_next();
 }
 

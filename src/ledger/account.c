@@ -12,6 +12,7 @@
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/errcodes.h"
+#include "directory/meter.h"
 #include "infra/realm.h"
 #include "infra/spi.h"
 
@@ -244,11 +245,8 @@ taskex_deposit(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(id);
 }
 
-PG_FUNCTION_INFO_V1(taskex_withdraw);
-
 /* withdraw(login, amount, reference) -> transfer id */
-Datum
-taskex_withdraw(PG_FUNCTION_ARGS)
+METERED(taskex_withdraw)
 {
 	static const char *const names[] = {"login", "amount", NULL};
 	SpiScope	scope;
@@ -333,11 +331,8 @@ copy_numeric(Datum value)
 	return PointerGetDatum(DatumGetNumericCopy(value));
 }
 
-PG_FUNCTION_INFO_V1(taskex_balance);
-
 /* balance(login) -> (available, held) */
-Datum
-taskex_balance(PG_FUNCTION_ARGS)
+METERED(taskex_balance)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext old;

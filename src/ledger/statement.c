@@ -7,6 +7,7 @@
 #include "ledger/internal.h"
 #include "ledger/ledger.h"
 #include "base/args.h"
+#include "directory/meter.h"
 #include "infra/spi.h"
 
 #include "catalog/pg_type.h"
@@ -61,14 +62,11 @@ put_rows(ReturnSetInfo *rsinfo, uint64 rows, TimestampTz since, int max_rows)
 	return put;
 }
 
-PG_FUNCTION_INFO_V1(taskex_statement);
-
 /*
  * statement(login, since, max_rows).  Ids rise with time, but not strictly:
  * a whole page of entries before "since" ends the search.
  */
-Datum
-taskex_statement(PG_FUNCTION_ARGS)
+METERED(taskex_statement)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	TimestampTz since = PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1);

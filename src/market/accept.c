@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/errcodes.h"
 #include "base/guc.h"
+#include "directory/meter.h"
 #include "infra/ids.h"
 #include "infra/waitpoint.h"
 #include "infra/xact.h"
@@ -409,11 +410,8 @@ take_wherever(Taker *taker, int64 task_id, Accepted *accepted)
 	return take_named(taker, home.partition, task_id, accepted);
 }
 
-PG_FUNCTION_INFO_V1(taskex_accept_task);
-
 /* accept_task(performer, task_id) -> assignment */
-Datum
-taskex_accept_task(PG_FUNCTION_ARGS)
+METERED(taskex_accept_task)
 {
 	static const char *const names[] = {"performer", "task_id", NULL};
 	Taker		taker;
@@ -707,11 +705,8 @@ take_all_at_hand(Taker *taker, SourceScan *scan, int32 wanted, ReturnSetInfo *rs
 	return wanted;
 }
 
-PG_FUNCTION_INFO_V1(taskex_accept_next);
-
 /* accept_next(performer, task_type, count) -> setof assignment */
-Datum
-taskex_accept_next(PG_FUNCTION_ARGS)
+METERED(taskex_accept_next)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Taker		taker;

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/errcodes.h"
 #include "base/guc.h"
+#include "directory/meter.h"
 #include "infra/spi.h"
 #include "infra/waitpoint.h"
 #include "journal/journal.h"
@@ -170,11 +171,8 @@ read_ids(ArrayType *array, Datum **ids)
 	return count;
 }
 
-PG_FUNCTION_INFO_V1(taskex_approve_assignments);
-
 /* approve_assignments(requester, assignment_ids, feedback) -> their number */
-Datum
-taskex_approve_assignments(PG_FUNCTION_ARGS)
+METERED(taskex_approve_assignments)
 {
 	static const char *const names[] = {"requester", "assignment_ids", NULL};
 	Judgement	judgement = {.state = "approved"};
@@ -218,11 +216,8 @@ submitted_of(const UserHome *requester, int64 task_id, const text *login, int64 
 	return count;
 }
 
-PG_FUNCTION_INFO_V1(taskex_approve_task);
-
 /* approve_task(requester, task_id, feedback) -> number of results approved */
-Datum
-taskex_approve_task(PG_FUNCTION_ARGS)
+METERED(taskex_approve_task)
 {
 	static const char *const names[] = {"requester", "task_id", NULL};
 	Judgement	judgement = {.state = "approved"};

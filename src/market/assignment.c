@@ -12,6 +12,7 @@
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/errcodes.h"
+#include "directory/meter.h"
 #include "infra/waitpoint.h"
 #include "journal/journal.h"
 #include "market/consensus.h"
@@ -124,11 +125,8 @@ finish(Holder *holder, const char *state)
 	child_update(&holder->assignments, 2, columns, values, nulls);
 }
 
-PG_FUNCTION_INFO_V1(taskex_extend_assignment);
-
 /* extend_assignment(performer, assignment_id, by) -> timestamptz */
-Datum
-taskex_extend_assignment(PG_FUNCTION_ARGS)
+METERED(taskex_extend_assignment)
 {
 	static const char *const names[] = {"performer", "assignment_id", "by", NULL};
 	static const int columns[1] = {ASSIGNMENT_LEASE_UNTIL};
@@ -151,11 +149,8 @@ taskex_extend_assignment(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ(until);
 }
 
-PG_FUNCTION_INFO_V1(taskex_return_assignment);
-
 /* return_assignment(performer, assignment_id) */
-Datum
-taskex_return_assignment(PG_FUNCTION_ARGS)
+METERED(taskex_return_assignment)
 {
 	static const char *const names[] = {"performer", "assignment_id", NULL};
 	Holder		holder;
@@ -265,11 +260,8 @@ submit(Holder *holder, int64 assignment_id, Datum result, const int64 *token)
 	journal_end(&holder->assignments, "submitted", -1);
 }
 
-PG_FUNCTION_INFO_V1(taskex_submit_assignment);
-
 /* submit_assignment(performer, assignment_id, result, lease_token) */
-Datum
-taskex_submit_assignment(PG_FUNCTION_ARGS)
+METERED(taskex_submit_assignment)
 {
 	static const char *const names[] = {"performer", "assignment_id", "result", NULL};
 	Holder		holder;
@@ -293,10 +285,7 @@ compare_ids(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-PG_FUNCTION_INFO_V1(taskex_submit_assignments);
-
-Datum
-taskex_submit_assignments(PG_FUNCTION_ARGS)
+METERED(taskex_submit_assignments)
 {
 	static const char *const names[] = {"performer", "assignment_ids", "results", NULL};
 	Holder		holder;

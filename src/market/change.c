@@ -13,6 +13,7 @@
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/errcodes.h"
+#include "directory/meter.h"
 #include "infra/spi.h"
 #include "infra/waitpoint.h"
 #include "journal/journal.h"
@@ -258,11 +259,8 @@ add_to(Change *change, int32 count)
 	return performers;
 }
 
-PG_FUNCTION_INFO_V1(taskex_add_performers);
-
 /* add_performers(requester, task_id, count, idempotency_key) -> int */
-Datum
-taskex_add_performers(PG_FUNCTION_ARGS)
+METERED(taskex_add_performers)
 {
 	static const char *const names[] = {"requester", "task_id", "count", NULL};
 	Change		change;
@@ -332,11 +330,8 @@ move_expiry(Change *change, TimestampTz expires_at)
 	change_journal(change, "extended", amount, expiry_detail(expires_at, expired ? change->released : 0));
 }
 
-PG_FUNCTION_INFO_V1(taskex_set_expiry);
-
 /* set_expiry(requester, task_id, expires_at) */
-Datum
-taskex_set_expiry(PG_FUNCTION_ARGS)
+METERED(taskex_set_expiry)
 {
 	static const char *const names[] = {"requester", "task_id", "expires_at", NULL};
 	Change		change;
@@ -377,11 +372,8 @@ cancel(Change *change)
 	change_journal(change, "cancelled", amount, free > 0 ? journal_slots(free) : NULL);
 }
 
-PG_FUNCTION_INFO_V1(taskex_cancel_task);
-
 /* cancel_task(requester, task_id) */
-Datum
-taskex_cancel_task(PG_FUNCTION_ARGS)
+METERED(taskex_cancel_task)
 {
 	static const char *const names[] = {"requester", "task_id", NULL};
 	Change		change;
@@ -459,11 +451,8 @@ given_tasks(ArrayType *array, int *count)
 	return ids;
 }
 
-PG_FUNCTION_INFO_V1(taskex_cancel_tasks);
-
 /* cancel_tasks(requester, task_type, task_ids) -> int */
-Datum
-taskex_cancel_tasks(PG_FUNCTION_ARGS)
+METERED(taskex_cancel_tasks)
 {
 	Change		change;
 	int64	   *ids;
@@ -553,11 +542,8 @@ move_to_type(Change *change, const TaskType *type)
 	change_journal(change, "type_changed", amount - needed, journal_numbers(2, names, moved));
 }
 
-PG_FUNCTION_INFO_V1(taskex_change_task_type);
-
 /* change_task_type(requester, task_id, task_type) */
-Datum
-taskex_change_task_type(PG_FUNCTION_ARGS)
+METERED(taskex_change_task_type)
 {
 	static const char *const names[] = {"requester", "task_id", "task_type", NULL};
 	Change		change;

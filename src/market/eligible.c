@@ -8,6 +8,7 @@
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/compat.h"
+#include "directory/meter.h"
 #include "market/market.h"
 
 #include "access/xact.h"
@@ -63,11 +64,8 @@ eligible_require(Eligibility *eligibility, int64 task_type, int64 requester, int
 
 /* ---- SQL ---- */
 
-PG_FUNCTION_INFO_V1(taskex_check_qualifications);
-
 /* check_qualifications(performer, task_type) -> setof (requirement, value, met) */
-Datum
-taskex_check_qualifications(PG_FUNCTION_ARGS)
+METERED(taskex_check_qualifications)
 {
 	static const char *const names[] = {"performer", "task_type", NULL};
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;

@@ -7,6 +7,7 @@
 #include "market/market.h"
 #include "base/args.h"
 #include "base/errcodes.h"
+#include "directory/meter.h"
 #include "infra/spi.h"
 
 #include "catalog/pg_type.h"
@@ -39,10 +40,7 @@ require_own_task(const UserHome *requester, int64 task_id, const text *login)
 				 errmsg("user \"%s\" has no task %lld", text_to_cstring(login), (long long) task_id)));
 }
 
-PG_FUNCTION_INFO_V1(taskex_task_results);
-
-Datum
-taskex_task_results(PG_FUNCTION_ARGS)
+METERED(taskex_task_results)
 {
 	static const char *const names[] = {"requester", "task_id", NULL};
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
@@ -72,10 +70,7 @@ taskex_task_results(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-PG_FUNCTION_INFO_V1(taskex_task_consensus);
-
-Datum
-taskex_task_consensus(PG_FUNCTION_ARGS)
+METERED(taskex_task_consensus)
 {
 	static const char *const names[] = {"requester", "task_id", NULL};
 	UserHome	requester;

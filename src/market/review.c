@@ -8,6 +8,7 @@
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/errcodes.h"
+#include "directory/meter.h"
 #include "infra/spi.h"
 #include "infra/waitpoint.h"
 #include "journal/journal.h"
@@ -255,11 +256,8 @@ judge(FunctionCallInfo fcinfo, Judgement *judgement)
 	review_judge_or_fail(&requester, judgement);
 }
 
-PG_FUNCTION_INFO_V1(taskex_approve_assignment);
-
 /* approve_assignment(requester, assignment_id, feedback, override) */
-Datum
-taskex_approve_assignment(PG_FUNCTION_ARGS)
+METERED(taskex_approve_assignment)
 {
 	static const char *const names[] = {"requester", "assignment_id", NULL};
 	Judgement	judgement = {.state = "approved"};
@@ -271,10 +269,7 @@ taskex_approve_assignment(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-PG_FUNCTION_INFO_V1(taskex_reject_assignment);
-
-Datum
-taskex_reject_assignment(PG_FUNCTION_ARGS)
+METERED(taskex_reject_assignment)
 {
 	static const char *const names[] = {"requester", "assignment_id", "reason", "reopen", NULL};
 	Judgement	judgement = {.state = "rejected"};

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/errcodes.h"
 #include "base/guc.h"
+#include "directory/meter.h"
 #include "directory/moves.h"
 #include "infra/ids.h"
 #include "infra/spi.h"
@@ -489,10 +490,7 @@ supply(const Request *request)
 	return first;
 }
 
-PG_FUNCTION_INFO_V1(taskex_create_task);
-
-Datum
-taskex_create_task(PG_FUNCTION_ARGS)
+METERED(taskex_create_task)
 {
 	Request		request;
 
@@ -500,10 +498,7 @@ taskex_create_task(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(supply(&request));
 }
 
-PG_FUNCTION_INFO_V1(taskex_create_golden_task);
-
-Datum
-taskex_create_golden_task(PG_FUNCTION_ARGS)
+METERED(taskex_create_golden_task)
 {
 	Request		request;
 
@@ -531,10 +526,7 @@ supply_all(FunctionCallInfo fcinfo, const Request *request)
 	}
 }
 
-PG_FUNCTION_INFO_V1(taskex_create_tasks);
-
-Datum
-taskex_create_tasks(PG_FUNCTION_ARGS)
+METERED(taskex_create_tasks)
 {
 	Request		request;
 
@@ -543,10 +535,7 @@ taskex_create_tasks(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-PG_FUNCTION_INFO_V1(taskex_create_golden_tasks);
-
-Datum
-taskex_create_golden_tasks(PG_FUNCTION_ARGS)
+METERED(taskex_create_golden_tasks)
 {
 	Request		request;
 
@@ -587,10 +576,7 @@ task_close(const UserHome *requester, int64 task_id, const char *state, bool onl
 	return closed;
 }
 
-PG_FUNCTION_INFO_V1(taskex_expire_task);
-
-Datum
-taskex_expire_task(PG_FUNCTION_ARGS)
+METERED(taskex_expire_task)
 {
 	static const char *const names[] = {"requester", "task_id", NULL};
 	UserHome	requester;

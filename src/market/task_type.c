@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/errcodes.h"
 #include "base/guc.h"
+#include "directory/meter.h"
 #include "infra/ids.h"
 #include "infra/realm.h"
 #include "infra/spi.h"
@@ -341,14 +342,11 @@ check_keywords(ArrayType *keywords)
 	pfree(values);
 }
 
-PG_FUNCTION_INFO_V1(taskex_create_task_type);
-
 /*
  * create_task_type(requester, title, reward, description, keywords, lease,
  * auto_approve, qualifications, result_schema)
  */
-Datum
-taskex_create_task_type(PG_FUNCTION_ARGS)
+METERED(taskex_create_task_type)
 {
 	static const char *const names[] = {"requester", "title", "reward", "description",
 	"keywords", "lease", "auto_approve", "qualifications", NULL};

@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/guc.h"
 #include "directory/directory.h"
+#include "directory/meter.h"
 #include "infra/realm.h"
 #include "market/eligible.h"
 #include "market/market.h"
@@ -209,11 +210,8 @@ wait_until(const UserHome *performer, int64 task_type, TimestampTz end)
 	return found;
 }
 
-PG_FUNCTION_INFO_V1(taskex_wait_for_task);
-
 /* wait_for_task(performer, timeout, task_type) -> boolean */
-Datum
-taskex_wait_for_task(PG_FUNCTION_ARGS)
+METERED(taskex_wait_for_task)
 {
 	static const char *const names[] = {"performer", "timeout", NULL};
 	int64		task_type = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2);

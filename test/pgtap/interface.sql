@@ -11,6 +11,7 @@ insert into expected values
     ('add_partition', 'name text, tablespace name DEFAULT NULL::name, node text DEFAULT ''local''::text, storage_class text DEFAULT ''ssd''::text, capacity jsonb DEFAULT ''{}''::jsonb', 'integer', true),
     ('create_group', 'name text, members text[] DEFAULT ''{}''::text[], selector jsonb DEFAULT NULL::jsonb, partitions text[] DEFAULT ''{}''::text[], sharing text DEFAULT ''shared''::text, weight double precision DEFAULT 1, horizon interval DEFAULT NULL::interval, lease interval DEFAULT NULL::interval, max_slots integer DEFAULT NULL::integer', 'integer', true),
     ('replenish', 'group_name text', 'integer', true),
+    ('measure_load', 'OUT users bigint, OUT calls bigint, OUT hours bigint, OUT tables bigint', 'record', true),
     ('push_tasks', 'requester text DEFAULT NULL::text', 'integer', true),
     ('wait_for_task', 'performer text, timeout interval DEFAULT ''00:00:30''::interval, task_type bigint DEFAULT NULL::bigint', 'boolean', true),
     ('update_group', 'name text, changes jsonb', 'void', true),
@@ -181,7 +182,7 @@ select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace 
     'each SECURITY DEFINER function has this search_path and no other setting, but jit');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace = '_taskex'::regnamespace
         and prolang in (select oid from pg_language where lanname in ('sql', 'plpgsql')) and prosecdef
-        and proname not in ('workers', 'journal_lag', 'supplier_state') $$,
+        and proname not in ('workers', 'journal_lag', 'load_lag', 'supplier_state') $$,
     'of the internal functions only those that views of operators call are SECURITY DEFINER');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace in ('taskex'::regnamespace, '_taskex'::regnamespace)
         and coalesce(obj_description(p.oid, 'pg_proc'), '') = '' $$,
@@ -207,6 +208,9 @@ insert into expected_column values
     ('group_members', 'group_name text, login text, origin text'),
     ('supplies', 'group_name text, task_type_id bigint, title text, tasks integer, ready integer, reserved integer, pending integer, ended integer, target integer, pace double precision, hits bigint, misses bigint, leased bigint, returned bigint, refills bigint, hit_rate numeric, waste numeric, time_to_accept interval'),
     ('supply_history', 'group_name text, task_type_id bigint, hour timestamp with time zone, hits bigint, misses bigint, leased bigint, returned bigint, refills bigint, hit_rate numeric, waste numeric, time_to_accept interval'),
+    ('user_load', 'login text, partition text, metric text, unit text, level double precision, peak double precision, peak_hour integer, this_hour double precision, by_hour double precision[]'),
+    ('partition_load', 'partition text, node text, metric text, unit text, level double precision, peak double precision, peak_hour integer, this_hour double precision, by_hour double precision[]'),
+    ('node_load', 'node text, metric text, unit text, level double precision, peak double precision, peak_hour integer, this_hour double precision, by_hour double precision[]'),
     ('activity', 'pid integer, worker text, state text, activity text, wait_event_type text, wait_event text, xact_start timestamp with time zone'),
     ('assignment', 'assignment_id bigint, task_id bigint, task_type bigint, input jsonb, reward numeric, lease_token bigint, lease_until timestamp with time zone'),
     ('assignments', 'assignment_id bigint, task_id bigint, task_type_id bigint, performer text, requester text, state text, reward numeric, accepted_at timestamp with time zone, lease_until timestamp with time zone, finished_at timestamp with time zone'),
@@ -270,7 +274,8 @@ select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'task
 select results_eq($$ select name::text, vartype::text, context::text, coalesce(unit, '') from pg_settings where name like 'taskex.%' order by name collate "C" $$,
     $$ values ('taskex.async_accept', 'bool', 'user', ''), ('taskex.clock', 'string', 'superuser', ''), ('taskex.conductor', 'bool', 'sighup', ''), ('taskex.conductor_interval', 'integer', 'sighup', 'ms'),
         ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.dispute_period', 'integer', 'superuser', 's'), ('taskex.event_retention', 'integer', 'sighup', 's'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.feed_size', 'integer', 'postmaster', ''),
-        ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_inference_memory', 'integer', 'superuser', 'kB'), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.max_supplies', 'integer', 'postmaster', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
+        ('taskex.load_half_life', 'integer', 'sighup', 's'), ('taskex.load_history', 'integer', 'sighup', 's'), ('taskex.load_interval', 'integer', 'sighup', 'ms'), ('taskex.load_sample', 'integer', 'sighup', '8kB'),
+        ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_inference_memory', 'integer', 'superuser', 'kB'), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_loaded_users', 'integer', 'postmaster', ''), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.max_supplies', 'integer', 'postmaster', ''), ('taskex.measure_load', 'bool', 'superuser', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
         ('taskex.plan_cache_size', 'integer', 'user', ''), ('taskex.purse_cache_size', 'integer', 'postmaster', ''),
         ('taskex.supply', 'bool', 'superuser', ''), ('taskex.supply_alike', 'string', 'superuser', ''), ('taskex.supply_certainty', 'real', 'sighup', ''), ('taskex.supply_horizon', 'integer', 'sighup', 's'), ('taskex.supply_input', 'integer', 'postmaster', 'B'), ('taskex.supply_interval', 'integer', 'superuser', 'ms'), ('taskex.supply_lease', 'integer', 'sighup', 's'),
         ('taskex.supply_limit', 'integer', 'sighup', ''), ('taskex.supply_size', 'integer', 'postmaster', '') $$,

@@ -37,6 +37,11 @@ insert into may_read
     select unnest(array['assignments', 'disputes', 'errors', 'inferences', 'ratings', 'task_types', 'tasks', 'transfers', 'users']), 'taskex_user'
     union all select unnest(array['activity', 'failed_acts', 'health', 'nodes', 'partitions']), 'taskex_admin';
 
+-- load
+insert into may_execute values ('measure_load', 'taskex_admin');
+insert into may_execute_internal values ('load_faded', 'taskex_user'), ('load_means', 'taskex_user'), ('load_lag', 'taskex_admin');
+insert into may_read values ('user_load', 'taskex_user'), ('partition_load', 'taskex_admin'), ('node_load', 'taskex_admin');
+
 -- layouts
 insert into may_execute select unnest(array['create_layout', 'drop_layout', 'render_layout', 'render_task', 'use_layout']), 'taskex_user'
     union all select unnest(array['announce', 'withdraw_announcement']), 'taskex_admin';

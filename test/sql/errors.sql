@@ -145,7 +145,7 @@ INSERT INTO good_call VALUES
     ('drain_node', ARRAY['''local''']), ('drain_partition', ARRAY['''errors_1''']),
     ('drop_budget', ARRAY['''e_req''', '''none''', 'NULL']), ('drop_fee', ARRAY['0']),
     ('replenish', ARRAY['''partition:errors_1''']), ('wait_for_task', ARRAY['''e_per''', '''0 s''', 'NULL']),
-    ('propose_moves', ARRAY['10']), ('push_tasks', ARRAY['''e_req''']),
+    ('measure_load', '{}'), ('propose_moves', ARRAY['10']), ('push_tasks', ARRAY['''e_req''']),
     ('create_group', ARRAY['''e_group''', 'ARRAY[''e_per'']', 'NULL', 'ARRAY[''errors_1'']', '''shared''', '1', 'NULL', 'NULL', 'NULL']),
     ('update_group', ARRAY['''partition:errors_1''', '''{"weight": 2}''']), ('drop_group', ARRAY['''nothing''']),
     ('add_group_members', ARRAY['''nothing''', 'ARRAY[''e_per'']']), ('remove_group_members', ARRAY['''nothing''', 'ARRAY[''e_per'']']),

@@ -31,6 +31,7 @@ caught_up();
 # reading
 is($standby->safe_psql('postgres', q{select available, held from taskex.balance('req')}),
 	$primary->safe_psql('postgres', q{select available, held from taskex.balance('req')}), 'balances are read');
+is($standby->safe_psql('postgres', 'select users, calls from _taskex.meter()'), '0|0', 'what that costs is not counted');
 is($standby->safe_psql('postgres', q{select * from taskex.route('perf')}),
 	$primary->safe_psql('postgres', q{select * from taskex.route('perf')}), 'users are routed');
 is(sqlstate_of($standby, 'postgres', q{select * from taskex.route('later')}), 'TX001', 'a login unknown as yet');
