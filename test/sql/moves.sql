@@ -35,7 +35,7 @@ SELECT pg_temp.try('SELECT taskex.preview_task(''moves_a'', -5)'), pg_temp.try('
 -- he must live there, and move one time at once
 SELECT pg_temp.try(format('SELECT pg_temp.publish(1000001, %s, %s, %s)', :b, :here, :there)) AS elsewhere,
     pg_temp.try(format('SELECT pg_temp.publish(1000001, 0, %s, %s)', :here, :there)) AS nobody,
-    pg_temp.try(format('SELECT pg_temp.publish(1000001, %s, %s, %1$s)', :a, :here)) AS nowhere;
+    pg_temp.try(format('SELECT pg_temp.publish(1000001, %s, %s, %s)', :a, :here, :here)) AS nowhere;
 SELECT pg_temp.publish(1000001, :a, :here, :there);
 SELECT pg_temp.try(format('SELECT pg_temp.publish(1000002, %s, %s, %s)', :a, :here, :there)) AS twice,
     pg_temp.try(format('SELECT pg_temp.publish(1000001, %s, %s, %s)', :a, :here, :there)) AS the_same;
