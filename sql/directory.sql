@@ -39,6 +39,21 @@ CREATE INDEX directory_partition_idx ON _taskex.directory (partition_id);
 COMMENT ON TABLE _taskex.directory IS
     'Where each user lives. Answered from shared memory; epoch rises with each migration.';
 
+-- Stays for ever, so that the same again is known, and numbers in what is kept are.
+CREATE TABLE _taskex.identified (
+    anonymous_id bigint PRIMARY KEY,
+    user_id bigint NOT NULL,
+    login text NOT NULL UNIQUE COLLATE "C",
+    at timestamptz NOT NULL,
+    partition_id int NOT NULL,
+    tasks bigint[],
+    requesters bigint[]
+);
+CREATE INDEX identified_user_idx ON _taskex.identified (user_id);
+COMMENT ON TABLE _taskex.identified IS 'Which anonymous users were identified, and as whom; a user with his own number got a login.';
+COMMENT ON COLUMN _taskex.identified.partition_id IS 'Where he lived.';
+COMMENT ON COLUMN _taskex.identified.tasks IS 'On which he had worked, until the dispatch has had it. requesters: whose.';
+
 CREATE TABLE _taskex.profile (
     partition_id int NOT NULL,
     user_id bigint NOT NULL,
@@ -139,8 +154,15 @@ INSERT INTO _taskex.node (node_id, name) VALUES (0, 'local');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.node', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.partition', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.directory', '');
+SELECT pg_catalog.pg_extension_config_dump('_taskex.identified', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.node_node_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.partition_partition_id_seq', '');
+
+CREATE VIEW _taskex.known_home AS
+    SELECT user_id AS named_id, user_id, partition_id FROM _taskex.directory
+    UNION ALL SELECT anonymous_id, user_id, partition_id FROM _taskex.identified WHERE anonymous_id <> user_id;
+COMMENT ON VIEW _taskex.known_home IS
+    'Users by all numbers that they have had, and where what names them lies; of an identified user only what the dispatch has not merged yet.';
 
 -- topology ------------------------------------------------------------------
 
@@ -496,9 +518,15 @@ CREATE FUNCTION _taskex.user_id(login text) RETURNS bigint
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'taskex_user_id';
 COMMENT ON FUNCTION _taskex.user_id(text) IS 'The id of a user, or the error unknown_user.';
 
+CREATE FUNCTION _taskex.kept_user_id(login text) RETURNS bigint
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_kept_user_id';
+COMMENT ON FUNCTION _taskex.kept_user_id(text) IS
+    'The same for who writes it down without asking for the user''s home: an anonymous user is not identified meanwhile.';
+
 CREATE FUNCTION _taskex.login(user_id bigint) RETURNS text
-    LANGUAGE sql STABLE AS 'SELECT d.login FROM _taskex.directory d WHERE d.user_id = $1';
-COMMENT ON FUNCTION _taskex.login(bigint) IS 'The login of a user, or NULL.';
+    LANGUAGE sql STABLE AS 'SELECT coalesce((SELECT d.login FROM _taskex.directory d WHERE d.user_id = $1),
+        (SELECT d.login FROM _taskex.identified i JOIN _taskex.directory d USING (user_id) WHERE i.anonymous_id = $1))';
+COMMENT ON FUNCTION _taskex.login(bigint) IS 'The login of a user, or of whom he was identified as, or NULL.';
 
 CREATE FUNCTION _taskex.home(user_id bigint) RETURNS int
     LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'taskex_home';

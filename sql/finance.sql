@@ -61,7 +61,7 @@ BEGIN
         PERFORM _taskex.require_task_type(task_type);
     END IF;
     INSERT INTO _taskex.fee_rule AS f (kind, requester_id, task_type_id, min_performers, valid_from, share, minimum)
-        VALUES (set_fee.kind, CASE WHEN requester IS NULL THEN 0 ELSE _taskex.user_id(requester) END, coalesce(task_type, 0),
+        VALUES (set_fee.kind, CASE WHEN requester IS NULL THEN 0 ELSE _taskex.kept_user_id(requester) END, coalesce(task_type, 0),
             performers, coalesce(set_fee.valid_from, _taskex.now()), (set_fee.share * 1000000)::bigint, least_fee)
         ON CONFLICT ON CONSTRAINT fee_rule_key DO UPDATE SET share = excluded.share, minimum = excluded.minimum
         RETURNING f.rule_id INTO id;
@@ -345,7 +345,7 @@ CREATE FUNCTION _taskex.payable(user_ids bigint[], minimum bigint, max_items int
     SELECT e.account_id, e.partition_id, p.payable
     FROM (SELECT account_id, partition_id, sum(available) AS available,
             sum(available) FILTER (WHERE kind IN ('reward', 'bonus') AND available > 0
-                OR kind IN ('withdrawal', 'payout', 'payout_return')) AS earned
+                OR kind IN ('withdrawal', 'payout', 'payout_return', 'merge_earned')) AS earned
         FROM _taskex.entry_at_home
         WHERE account_id > 0 AND (user_ids IS NULL OR account_id = ANY (user_ids))
         GROUP BY 1, 2) e
@@ -527,14 +527,23 @@ CREATE VIEW taskex.yearly_statements WITH (security_barrier) AS
             coalesce(-sum(e.held) FILTER (WHERE e.kind = 'reward'), 0) AS rewards_paid,
             coalesce(-sum(e.available) FILTER (WHERE e.kind = 'bonus' AND e.available < 0), 0) AS bonuses_paid,
             coalesce(-sum(e.available + e.held) FILTER (WHERE e.kind IN ('fee', 'bonus_fee')), 0) AS fees_paid
-        FROM _taskex.directory d
-            JOIN _taskex.entry e ON e.partition_id = d.partition_id AND e.account_id = d.user_id
-        WHERE _taskex.visible(d.user_id) AND _taskex.visible(e.account_id)
-            AND _taskex.narrow(e.partition_id, e.account_id, d.login, NULL)
+        FROM (SELECT d.login, e.at, e.kind, e.available, e.held
+            FROM _taskex.directory d
+                JOIN _taskex.entry e ON e.partition_id = d.partition_id AND e.account_id = d.user_id
+            WHERE _taskex.visible(d.user_id) AND _taskex.visible(e.account_id)
+                AND _taskex.narrow(e.partition_id, e.account_id, d.login, NULL)
+            UNION ALL
+            -- from when he was anonymous
+            SELECT d.login, e.at, e.kind, e.available, e.held
+            FROM _taskex.directory d
+                JOIN _taskex.identified i ON i.user_id = d.user_id AND i.anonymous_id <> d.user_id
+                CROSS JOIN LATERAL (SELECT * FROM _taskex.entry e WHERE e.account_id = i.anonymous_id OFFSET 0) e
+            WHERE _taskex.visible(d.user_id) AND _taskex.visible(i.user_id) AND _taskex.narrow(NULL, d.user_id, d.login, NULL)) d
+            CROSS JOIN LATERAL (SELECT d.at, d.kind, d.available, d.held) e
         GROUP BY 1, 2) y;
 COMMENT ON VIEW taskex.yearly_statements IS
 'What users earned, took out, brought in and paid in a year (UTC), summed up from the ledger: for tax and accounts.
-withdrawn: with payouts, less those that failed. A member of taskex_user sees the users whose db_role it is.';
+withdrawn: with payouts, less those that failed. With what they did while they were anonymous. A member of taskex_user sees the users whose db_role it is.';
 
 -- audit -----------------------------------------------------------------------
 
@@ -547,7 +556,7 @@ CREATE VIEW _taskex.audited AS
         coalesce(t.task_id, r.task_id) AS task_id, abs(coalesce(t.task_type_id, r.task_type_id)) AS task_type_id,
         r.assignment_id,
         CASE e.kind WHEN 'hold' THEN 'supply' WHEN 'reward' THEN 'approve' WHEN 'fee' THEN 'approve'
-            WHEN 'bonus_fee' THEN 'bonus' WHEN 'budget' THEN CASE WHEN e.held > 0 THEN 'charge' ELSE 'return' END
+            WHEN 'bonus_fee' THEN 'bonus' WHEN 'merge' THEN 'identify' WHEN 'merge_earned' THEN 'identify' WHEN 'budget' THEN CASE WHEN e.held > 0 THEN 'charge' ELSE 'return' END
             ELSE e.kind END AS act,
         CASE WHEN e.kind IN ('reward', 'fee') THEN
                 CASE WHEN r.judged_by IS NULL THEN 'requester' WHEN r.judged_by = 0 THEN 'time' ELSE 'policy' END
@@ -557,8 +566,8 @@ CREATE VIEW _taskex.audited AS
             ELSE 'user' END AS cause,
         nullif(r.judged_by, 0) AS policy_id,
         CASE WHEN e.kind IN ('reward', 'fee') THEN r.feedback ELSE coalesce(b.reason, i.error) END AS reason,
-        CASE WHEN e.kind IN ('hold', 'release') THEN t.requester_id = e.account_id
-            WHEN e.kind = 'budget' THEN coalesce(t.requester_id, r.requester_id) = e.counterparty
+        CASE WHEN e.kind IN ('hold', 'release') THEN t.requester_id = f.payer
+            WHEN e.kind = 'budget' THEN coalesce(t.requester_id, r.requester_id) = f.payer
             WHEN e.kind IN ('reward', 'fee') THEN r.requester_id = f.payer AND r.state = 'approved'
                 AND (e.kind = 'fee' OR r.performer_id = f.payee)
             WHEN e.kind = 'bonus' THEN b.requester_id = f.payer AND b.performer_id = f.payee
@@ -567,12 +576,18 @@ CREATE VIEW _taskex.audited AS
             WHEN e.kind = 'payout' THEN i.transfer_id = e.transfer_id AND i.amount = abs(e.available)
             WHEN e.kind = 'payout_return' THEN i.return_id = e.transfer_id AND i.amount = abs(e.available)
             WHEN e.kind IN ('deposit', 'withdrawal') THEN -1 IN (e.account_id, e.counterparty)
+            WHEN e.kind IN ('merge', 'merge_earned') THEN EXISTS (SELECT FROM _taskex.identified i WHERE i.anonymous_id <> i.user_id
+                AND (i.anonymous_id, i.user_id) IN ((e.account_id, e.counterparty), (e.counterparty, e.account_id)))
             ELSE false END IS TRUE AS explained
     FROM _taskex.entry e
         CROSS JOIN LATERAL (SELECT
             CASE WHEN e.kind = 'budget' OR e.account_id <= 0
                 OR (e.kind IN ('reward', 'bonus') AND e.available > 0) THEN e.counterparty ELSE e.account_id END AS payer,
-            CASE WHEN e.kind IN ('reward', 'bonus') AND e.available > 0 THEN e.account_id ELSE e.counterparty END AS payee) f
+            CASE WHEN e.kind IN ('reward', 'bonus') AND e.available > 0 THEN e.account_id ELSE e.counterparty END AS payee) p
+        -- who has been identified since is in the act as the known user
+        LEFT JOIN _taskex.identified known_payer ON known_payer.anonymous_id = p.payer
+        LEFT JOIN _taskex.identified known_payee ON known_payee.anonymous_id = p.payee
+        CROSS JOIN LATERAL (SELECT coalesce(known_payer.user_id, p.payer) AS payer, coalesce(known_payee.user_id, p.payee) AS payee) f
         LEFT JOIN _taskex.directory d ON d.user_id = f.payer
         LEFT JOIN LATERAL (SELECT * FROM _taskex.task t WHERE e.kind IN ('hold', 'release', 'budget')
             AND t.partition_id = d.partition_id AND t.task_id = e.subject_id LIMIT 1) t ON true
@@ -600,7 +615,9 @@ CREATE FUNCTION _taskex.audit_checks() RETURNS TABLE (check_name text, wrong big
     FROM (SELECT performer_id AS account_id, bonus_id AS transfer_id, amount FROM _taskex.bonus
         UNION ALL SELECT performer_id, transfer_id, -amount FROM _taskex.payout_item
         UNION ALL SELECT performer_id, return_id, amount FROM _taskex.payout_item WHERE state = 'failed') b
-        LEFT JOIN _taskex.entry_at_home e USING (account_id, transfer_id)
+        LEFT JOIN (SELECT coalesce(i.user_id, e.account_id) AS account_id, e.transfer_id, e.available
+            FROM _taskex.entry_at_home e LEFT JOIN _taskex.identified i ON i.anonymous_id = e.account_id
+            WHERE e.kind IN ('bonus', 'payout', 'payout_return')) e USING (account_id, transfer_id)
     WHERE e.available IS DISTINCT FROM b.amount
 $$;
 COMMENT ON FUNCTION _taskex.audit_checks() IS
@@ -612,7 +629,8 @@ CREATE VIEW taskex.audit WITH (security_barrier) AS
         SELECT a.transfer_id, a.at, d.login,
             a.kind, trim_scale(a.available * 0.000000001) AS available, trim_scale(a.held * 0.000000001) AS held,
             CASE a.counterparty WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
-                ELSE (SELECT o.login FROM _taskex.directory o WHERE o.user_id = a.counterparty) END AS counterparty,
+                ELSE coalesce((SELECT o.login FROM _taskex.directory o WHERE o.user_id = a.counterparty),
+                    (SELECT o.login FROM _taskex.identified i JOIN _taskex.directory o USING (user_id) WHERE i.anonymous_id = a.counterparty)) END AS counterparty,
             a.act, a.cause, a.policy_id, a.task_id, a.task_type_id, a.assignment_id, a.reference, a.reason, a.explained
         FROM _taskex.directory d
             JOIN _taskex.audited a ON a.partition_id = d.partition_id AND a.account_id = d.user_id
@@ -622,12 +640,13 @@ CREATE VIEW taskex.audit WITH (security_barrier) AS
         SELECT a.transfer_id, a.at, s.login,
             a.kind, trim_scale(a.available * 0.000000001), trim_scale(a.held * 0.000000001),
             CASE a.counterparty WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
-                ELSE (SELECT o.login FROM _taskex.directory o WHERE o.user_id = a.counterparty) END,
+                ELSE coalesce((SELECT o.login FROM _taskex.directory o WHERE o.user_id = a.counterparty),
+                    (SELECT o.login FROM _taskex.identified i JOIN _taskex.directory o USING (user_id) WHERE i.anonymous_id = a.counterparty)) END,
             a.act, a.cause, a.policy_id, a.task_id, a.task_type_id, a.assignment_id, a.reference, a.reason, a.explained
         FROM (VALUES (0::bigint, 'exchange'), (-1, 'outside')) s (account_id, login)
             JOIN _taskex.audited a USING (account_id)
         WHERE (SELECT _taskex.caller_admin())) u;
 COMMENT ON VIEW taskex.audit IS
 'taskex.transfers with the act that caused each: act (supply, release, approve, bonus, deposit, withdrawal, payout,
-payout_return), cause (who or what: requester, user, operator, time: nobody judged in time, policy: the review policy
+payout_return, identify), cause (who or what: requester, user, operator, time: nobody judged in time, policy: the review policy
 policy_id; of a release the state of the task), task, assignment, reason. explained: the act is on record, as it must be.';

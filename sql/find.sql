@@ -525,7 +525,7 @@ BEGIN
     END IF;
     s.min_reward := _taskex.bound((filters ->> 'min_reward')::numeric, 0);
     s.max_reward := _taskex.bound((filters ->> 'max_reward')::numeric, 9223372036854775807);
-    s.requester_id := CASE WHEN filters ? 'from_requester' THEN _taskex.user_id(filters ->> 'from_requester') END;
+    s.requester_id := CASE WHEN filters ? 'from_requester' THEN _taskex.kept_user_id(filters ->> 'from_requester') END;
     s.task_types := CASE WHEN filters ? 'task_types' THEN ARRAY(SELECT t::numeric::bigint FROM jsonb_array_elements_text(filters -> 'task_types') t) END;
 
     -- two sessions of one performer: one after the other

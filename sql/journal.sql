@@ -328,7 +328,7 @@ BEGIN
         SELECT array_agg(w.act ORDER BY w.position), array_agg(w.position ORDER BY w.position) INTO batch, places
             FROM (SELECT f.act, f.position FROM _taskex.journal_failed f
                 WHERE f.consumer = target AND NOT f.set_aside ORDER BY f.position LIMIT 20000) w;
-        outcome := _taskex.journal_share(target, batch);
+        outcome := _taskex.journal_share(target, _taskex.known_acts(batch));
         IF outcome.done > 0 THEN
             DELETE FROM _taskex.journal_failed f
                 WHERE f.consumer = target AND NOT f.set_aside AND f.position <= places[outcome.done];
@@ -342,6 +342,28 @@ COMMENT ON FUNCTION _taskex.journal_retry() IS 'Hands to consumers what they mis
 -- ended and is below the new bound becomes "pending", and is looked for by its id
 -- until it has ended: so nothing is read twice, and an open transaction delays its
 -- own acts only. Our own transaction has not ended either.
+-- Who was identified as another user is not known to consumers any more.
+CREATE FUNCTION _taskex.known_acts(batch _taskex.journal_act[]) RETURNS _taskex.journal_act[]
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM _taskex.identified) THEN
+        RETURN batch;
+    ELSIF NOT EXISTS (SELECT FROM (SELECT b.requester_id AS id FROM unnest(batch) b UNION SELECT b.performer_id FROM unnest(batch) b
+                UNION SELECT a::bigint FROM unnest(batch) b CROSS JOIN LATERAL jsonb_object_keys(b.detail -> 'agreed') a WHERE b.kind = 'compared') u
+            JOIN _taskex.identified i ON i.anonymous_id = u.id WHERE i.user_id <> i.anonymous_id) THEN
+        RETURN batch;
+    END IF;
+    RETURN ARRAY(SELECT ROW(b.id, b.xid, b.at, coalesce(q.user_id, b.requester_id), coalesce(p.user_id, b.performer_id), b.task_type_id,
+                b.task_id, b.assignment_id, b.amount, b.kind, CASE WHEN b.kind = 'compared' THEN jsonb_set(b.detail, '{agreed}', (
+                    SELECT jsonb_object_agg(coalesce(i.user_id::text, a.key), a.value) FROM jsonb_each(b.detail -> 'agreed') a
+                        LEFT JOIN _taskex.identified i ON i.anonymous_id = a.key::bigint)) ELSE b.detail END)::_taskex.journal_act
+        FROM unnest(batch) WITH ORDINALITY b (id, xid, at, requester_id, performer_id, task_type_id, task_id, assignment_id, amount, kind, detail, n)
+            LEFT JOIN _taskex.identified q ON q.anonymous_id = b.requester_id
+            LEFT JOIN _taskex.identified p ON p.anonymous_id = b.performer_id
+        ORDER BY b.n);
+END $$;
+COMMENT ON FUNCTION _taskex.known_acts(_taskex.journal_act[]) IS 'A batch with the numbers that identified users have now.';
+
 CREATE FUNCTION _taskex.dispatch(max_acts int) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off SET enable_bitmapscan = off AS $$
 DECLARE
@@ -423,9 +445,15 @@ BEGIN
         c.pending, c.goal_pending, c.incarnation);
     DELETE FROM _taskex.journal_cursor d WHERE d.number = c.number AND d.number > 0 OR d.number = 0 AND c.number = 1;
     IF cardinality(batch) > 0 THEN
+        batch := _taskex.known_acts(batch);
         FOR target IN SELECT k.name FROM _taskex.journal_consumer k ORDER BY k.position LOOP
             PERFORM _taskex.journal_give(target, batch);
         END LOOP;
+        -- some consumers would have found a user whom others did not
+        IF _taskex.known_acts(batch) IS DISTINCT FROM batch THEN
+            RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = 'an anonymous user was identified during the dispatch',
+                HINT = 'The next round does it.';
+        END IF;
     END IF;
     RETURN CASE WHEN complete THEN cardinality(batch) ELSE max_acts END;
 END $$;

@@ -115,8 +115,9 @@ INSERT INTO _taskex.child_table (table_name, position, fillfactor, constraints, 
     ('budget_charge', 52, 100, ARRAY['PRIMARY KEY (first_task_id)'], ARRAY['(requester_id)'], 'requester_id', NULL),
     ('budget_layer', 53, 100, ARRAY['PRIMARY KEY (task_id, layer)'], ARRAY['(requester_id)'], 'requester_id', NULL);
 
--- Entries of the exchange and of the outside lie with the users concerned, and a
--- withdrawal of the exchange's on the first partition. They are history and money:
+-- Entries of the exchange and of the outside lie with the users concerned, a
+-- withdrawal of the exchange's on the first partition, and closed accounts of identified
+-- users where these were anonymous. They are history and money:
 -- when their partition is dropped they move to the first of those that stay,
 -- where withdrawals are looked up by their references.
 CREATE FUNCTION _taskex.move_entries() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -130,7 +131,8 @@ BEGIN
     END IF;
     -- readers through the parents must not wait here: DROP TABLE locks those first
     EXECUTE format('LOCK TABLE _taskex.entry_%s IN SHARE ROW EXCLUSIVE MODE', OLD.partition_id);
-    EXECUTE format('SELECT count(*) > 0, count(*) FILTER (WHERE account_id NOT IN (0, -1)) FROM _taskex.entry_%s',
+    EXECUTE format('SELECT count(*) > 0, count(*) FILTER (WHERE account_id NOT IN (0, -1)'
+        ' AND NOT EXISTS (SELECT FROM _taskex.identified i WHERE i.anonymous_id = account_id AND i.user_id <> account_id)) FROM _taskex.entry_%s',
         OLD.partition_id) INTO used, others;
     IF NOT used THEN
         RETURN OLD;
@@ -254,7 +256,7 @@ CREATE FUNCTION taskex.statement(login text, since timestamptz = NULL, max_rows 
 COMMENT ON FUNCTION taskex.statement(text, timestamptz, int) IS
 'A user''s transfers, newest first: what each changed in available and held.
 since: NULL for all. max_rows: at least 1. kind: deposit, withdrawal, hold, release, reward, fee, bonus, bonus_fee, payout,
-payout_return. counterparty: login of the other side, exchange or outside. subject_id: the task of a
+payout_return, and merge or merge_earned (what can be paid out): what he had when he was anonymous. counterparty: login of the other side, exchange or outside. subject_id: the task of a
 hold or release, the assignment of a reward, fee, bonus or bonus_fee. For operators also login exchange and outside.
 Errors: unknown_user (TX001).';
 
@@ -266,7 +268,8 @@ CREATE VIEW taskex.transfers WITH (security_barrier) AS
         SELECT e.transfer_id, e.at, d.login,
             e.kind, trim_scale(e.available * 0.000000001) AS available, trim_scale(e.held * 0.000000001) AS held,
             CASE e.counterparty WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
-                ELSE (SELECT o.login FROM _taskex.directory o WHERE o.user_id = e.counterparty) END AS counterparty,
+                ELSE coalesce((SELECT o.login FROM _taskex.directory o WHERE o.user_id = e.counterparty),
+                    (SELECT o.login FROM _taskex.identified i JOIN _taskex.directory o USING (user_id) WHERE i.anonymous_id = e.counterparty)) END AS counterparty,
             e.subject_id, e.reference
         FROM _taskex.directory d
             JOIN _taskex.entry e ON e.partition_id = d.partition_id AND e.account_id = d.user_id
@@ -276,7 +279,8 @@ CREATE VIEW taskex.transfers WITH (security_barrier) AS
         SELECT e.transfer_id, e.at, s.login,
             e.kind, trim_scale(e.available * 0.000000001), trim_scale(e.held * 0.000000001),
             CASE e.counterparty WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
-                ELSE (SELECT o.login FROM _taskex.directory o WHERE o.user_id = e.counterparty) END,
+                ELSE coalesce((SELECT o.login FROM _taskex.directory o WHERE o.user_id = e.counterparty),
+                    (SELECT o.login FROM _taskex.identified i JOIN _taskex.directory o USING (user_id) WHERE i.anonymous_id = e.counterparty)) END,
             e.subject_id, e.reference
         FROM (VALUES (0::bigint, 'exchange'), (-1, 'outside')) s (account_id, login)
             JOIN _taskex.entry e USING (account_id)
@@ -290,10 +294,12 @@ whose db_role it is, one of taskex_app those of all users, operators also those 
 -- Those of a period of a budget are its requester's.
 CREATE VIEW _taskex.entry_at_home AS
     SELECT e.* FROM _taskex.entry e
-        LEFT JOIN _taskex.directory d ON d.user_id = CASE WHEN e.account_id < -1 THEN e.counterparty ELSE e.account_id END
-    WHERE e.account_id IN (0, -1) OR d.partition_id = e.partition_id;
+        CROSS JOIN LATERAL (SELECT CASE WHEN e.account_id < -1 THEN e.counterparty ELSE e.account_id END AS user_id) o
+        LEFT JOIN _taskex.identified i ON i.anonymous_id = o.user_id AND i.user_id <> i.anonymous_id
+        LEFT JOIN _taskex.directory d ON d.user_id = coalesce(i.user_id, o.user_id)
+    WHERE e.account_id IN (0, -1) OR d.partition_id = e.partition_id OR (e.account_id > 0 AND i.user_id IS NOT NULL);
 COMMENT ON VIEW _taskex.entry_at_home IS
-    'Ledger entries that count: those of users lie where the users live. Copies of one who is being moved are left out.';
+    'Ledger entries that count: those of users lie where the users live, closed accounts of identified users anywhere. Copies of one who is being moved are left out.';
 
 CREATE FUNCTION _taskex.fold_ledger() RETURNS int
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_fold_ledger';

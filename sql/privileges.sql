@@ -73,6 +73,7 @@ GRANT EXECUTE ON FUNCTION
     taskex.drop_budget(text, text, bigint),
     taskex.expire_task(text, bigint),
     taskex.extend_assignment(text, bigint, interval),
+    taskex.identify(text, text),
     taskex.infer_performers(text, text, jsonb),
     taskex.infer_truth(text, text, jsonb),
     taskex.mark_messages(text, bigint[]),
@@ -96,6 +97,7 @@ GRANT EXECUTE ON FUNCTION
     taskex.send_bonus(text, bigint, numeric, text, text),
     taskex.set_budget(text, numeric, text, bigint),
     taskex.set_golden_rate(text, bigint, float8),
+    taskex.start_anonymous(jsonb),
     taskex.start_qualification_test(text, bigint),
     taskex.statement(text, timestamptz, int),
     taskex.submit_assignment(text, bigint, jsonb, bigint),
@@ -142,6 +144,7 @@ GRANT EXECUTE ON FUNCTION _taskex.task_state(text, timestamptz, int, int, int, i
 GRANT SELECT ON taskex.templates TO taskex_user;
 
 GRANT SELECT ON
+    taskex.anonymous_users,
     taskex.assignments,
     taskex.batches,
     taskex.blocks,
@@ -149,6 +152,7 @@ GRANT SELECT ON
     taskex.errors,
     taskex.event_kinds,
     taskex.golden_tasks,
+    taskex.identified_users,
     taskex.inferences,
     taskex.performer_profile,
     taskex.qualifications,

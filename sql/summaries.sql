@@ -141,11 +141,14 @@ INSERT INTO _taskex.journal_consumer VALUES (10, 'fold_summaries');
 -- say, in one snapshot.
 CREATE FUNCTION _taskex.check_journal(OUT what text, OUT wrong bigint) RETURNS SETOF record
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    WITH tail AS MATERIALIZED (
+    WITH act AS MATERIALIZED (
         SELECT kind, requester_id, performer_id, amount, detail FROM _taskex.journal_tail()
         UNION ALL
         SELECT (f.act).kind, (f.act).requester_id, (f.act).performer_id, (f.act).amount, (f.act).detail
         FROM _taskex.journal_failed f WHERE f.consumer = 'fold_summaries'
+    ), tail AS MATERIALIZED (
+        SELECT t.kind, coalesce(q.user_id, t.requester_id) AS requester_id, coalesce(p.user_id, t.performer_id) AS performer_id, t.amount, t.detail
+        FROM act t LEFT JOIN _taskex.identified q ON q.anonymous_id = t.requester_id LEFT JOIN _taskex.identified p ON p.anonymous_id = t.performer_id
     ), counted AS MATERIALIZED (
         SELECT requester_id, performer_id, count(*) FILTER (WHERE kind = 'submitted') AS submitted,
             count(*) FILTER (WHERE kind IN ('approved', 'overridden')) AS approved,
@@ -158,31 +161,32 @@ CREATE FUNCTION _taskex.check_journal(OUT what text, OUT wrong bigint) RETURNS S
     ), standing AS (
         SELECT performer_id, sum(submitted) AS submitted, sum(approved) AS approved, sum(rejected) AS rejected,
             sum(returned) AS returned, sum(abandoned) AS abandoned
-        FROM (SELECT performer_id, submitted, approved, rejected, returned, abandoned FROM _taskex.standing
-                JOIN _taskex.directory USING (partition_id) WHERE user_id = performer_id
+        FROM (SELECT h.user_id AS performer_id, submitted, approved, rejected, returned, abandoned FROM _taskex.standing
+                JOIN _taskex.known_home h USING (partition_id) WHERE h.named_id = performer_id
             UNION ALL SELECT performer_id, submitted, approved, rejected, returned, abandoned FROM counted
             WHERE performer_id IS NOT NULL) s
         GROUP BY 1
     ), earning AS (
         SELECT performer_id, sum(approved) AS approved, sum(reward) AS reward
-        FROM (SELECT performer_id, approved, reward FROM _taskex.earning
-                JOIN _taskex.directory USING (partition_id) WHERE user_id = performer_id
+        FROM (SELECT h.user_id AS performer_id, approved, reward FROM _taskex.earning
+                JOIN _taskex.known_home h USING (partition_id) WHERE h.named_id = performer_id
             UNION ALL SELECT performer_id, approved, reward FROM counted
             WHERE performer_id IS NOT NULL) s
         GROUP BY 1
     ), progress AS (
         SELECT requester_id, sum(submitted) AS submitted, sum(approved) AS approved, sum(rejected) AS rejected,
             sum(tasks) AS tasks
-        FROM (SELECT requester_id, submitted, approved, rejected, tasks FROM _taskex.progress
-                JOIN _taskex.directory USING (partition_id) WHERE user_id = requester_id
+        FROM (SELECT h.user_id AS requester_id, submitted, approved, rejected, tasks FROM _taskex.progress
+                JOIN _taskex.known_home h USING (partition_id) WHERE h.named_id = requester_id
             UNION ALL SELECT requester_id, submitted, approved, rejected, tasks FROM counted
             WHERE requester_id IS NOT NULL) s
         GROUP BY 1
     ), working AS (
         SELECT requester_id, performer_id, sum(submitted) AS submitted, sum(approved) AS approved, sum(rejected) AS rejected,
             sum(returned) AS returned, sum(abandoned) AS abandoned
-        FROM (SELECT requester_id, performer_id, submitted, approved, rejected, returned, abandoned FROM _taskex.working
-                JOIN _taskex.directory USING (partition_id) WHERE user_id = requester_id
+        FROM (SELECT h.user_id AS requester_id, coalesce(i.user_id, performer_id) AS performer_id, submitted, approved, rejected, returned, abandoned
+                FROM _taskex.working w JOIN _taskex.known_home h USING (partition_id) LEFT JOIN _taskex.identified i ON i.anonymous_id = performer_id
+                WHERE h.named_id = requester_id
             UNION ALL SELECT requester_id, performer_id, submitted, approved, rejected, returned, abandoned FROM counted
             WHERE requester_id IS NOT NULL AND performer_id IS NOT NULL) s
         GROUP BY 1, 2

@@ -282,7 +282,7 @@ BEGIN
     ELSIF NOT _taskex.keep_group(grp) THEN
         PERFORM _taskex.fail('unknown_group', 'the group does not exist', 'It was dropped at this moment.');
     END IF;
-    INSERT INTO _taskex.group_member AS m SELECT DISTINCT _taskex.user_id(l), $1, 'listed' FROM unnest(logins) l ORDER BY 1
+    INSERT INTO _taskex.group_member AS m SELECT DISTINCT _taskex.kept_user_id(l), $1, 'listed' FROM unnest(logins) l ORDER BY 1
         ON CONFLICT (user_id, group_id) DO UPDATE SET origin = 'listed' WHERE m.origin <> 'listed';
     GET DIAGNOSTICS added = ROW_COUNT;
     RETURN added;

@@ -60,6 +60,16 @@ const TxError tx_errors[] = {
 	{ERRCODE_TX_EXCLUSIVE_SUPPLY, "exclusive_supply", "the task is kept for another group of performers"},
 	{ERRCODE_TX_UNKNOWN_INTENTION, "unknown_intention", "the performer has no intention of this number"},
 	{ERRCODE_TX_UNKNOWN_LAYOUT, "unknown_layout", "the requester has no layout of this name"},
+	{ERRCODE_TX_IDENTITY_CONFLICT, "identity_conflict",
+	"what an anonymous user has done does not go together with what the known one has"},
+	{ERRCODE_TX_NOT_ANONYMOUS, "not_anonymous",
+	"a user who is not anonymous was to be identified, or somebody as one who is"},
+	{ERRCODE_TX_ALREADY_IDENTIFIED, "already_identified",
+	"the anonymous user has been identified, and has that login no more"},
+	{ERRCODE_TX_USER_BUSY, "user_busy",
+	"others are at work with what an anonymous user has; to be tried again"},
+	{ERRCODE_TX_TOO_MANY_ANONYMOUS, "too_many_anonymous",
+	"the role has as many anonymous users as it may"},
 };
 
 const int	tx_errors_count = lengthof(tx_errors);

@@ -56,6 +56,11 @@
 #define ERRCODE_TX_EXCLUSIVE_SUPPLY			TX_CODE('4', '0', '3')
 #define ERRCODE_TX_UNKNOWN_INTENTION		TX_CODE('4', '1', '0')
 #define ERRCODE_TX_UNKNOWN_LAYOUT			TX_CODE('4', '1', '9')
+#define ERRCODE_TX_IDENTITY_CONFLICT		TX_CODE('5', '2', '0')
+#define ERRCODE_TX_NOT_ANONYMOUS			TX_CODE('5', '2', '1')
+#define ERRCODE_TX_ALREADY_IDENTIFIED		TX_CODE('5', '2', '2')
+#define ERRCODE_TX_USER_BUSY				TX_CODE('5', '2', '3')
+#define ERRCODE_TX_TOO_MANY_ANONYMOUS		TX_CODE('5', '2', '4')
 
 typedef struct TxError
 {

@@ -10,6 +10,8 @@
 
 #include "miscadmin.h"
 
+int			guc_anonymous_lifetime = 86400;
+int			guc_anonymous_limit = 100;
 bool		guc_async_accept = true;
 bool		guc_conductor = true;
 int			guc_conductor_interval = 1000;
@@ -140,6 +142,20 @@ define_postmaster_sizes(void)
 void
 guc_define(void)
 {
+	DefineCustomIntVariable("taskex.anonymous_lifetime",
+							"Time after which anonymous users are removed who have nothing that lasts.",
+							"It is counted from their start, or from the end of the last lease that they had. 0: they stay.",
+							&guc_anonymous_lifetime,
+							86400, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.anonymous_limit",
+							"Number of anonymous users that a role which acts for its own users alone can have at a time.",
+							"Members of taskex_app are not limited.",
+							&guc_anonymous_limit,
+							100, 0, INT_MAX,
+							PGC_SUSET, 0,
+							NULL, NULL, NULL);
 	DefineCustomBoolVariable("taskex.async_accept",
 							 "Lets an accept that is a transaction of its own commit without waiting for the disk.",
 							 "A crash may forget the accepts of the last moments, whole; submitted work is never forgotten.",

@@ -9,6 +9,8 @@
 
 #include "utils/guc.h"
 
+extern int	guc_anonymous_lifetime; /* s */
+extern int	guc_anonymous_limit;
 extern bool guc_async_accept;
 extern bool guc_conductor;
 extern int	guc_conductor_interval; /* ms */

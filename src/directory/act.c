@@ -211,6 +211,19 @@ taskex_user_id(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(home.user_id);
 }
 
+PG_FUNCTION_INFO_V1(taskex_kept_user_id);
+
+/* kept_user_id(login) -> bigint, which is his until the transaction ends */
+Datum
+taskex_kept_user_id(PG_FUNCTION_ARGS)
+{
+	UserHome	home;
+
+	require_arg(fcinfo, 0, "login");
+	directory_home(PG_GETARG_TEXT_PP(0), &home);
+	PG_RETURN_INT64(home.user_id);
+}
+
 PG_FUNCTION_INFO_V1(taskex_home);
 
 /*

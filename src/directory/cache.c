@@ -49,6 +49,7 @@ typedef struct CacheEntry
 	Oid			db_role;
 	uint8		kind;
 	uint8		used;			/* since the clock's hand passed */
+	bool		anonymous;
 } CacheEntry;
 
 /* shared memory is handed out in multiples of cache lines, and so begins on one */
@@ -179,6 +180,7 @@ cache_find(const CacheKey *key, UserHome *home, uint32 *version)
 		home->partition = entry->partition;
 		home->epoch = entry->epoch;
 		home->db_role = entry->db_role;
+		home->anonymous = entry->anonymous;
 		if (!entry->used)
 			entry->used = 1;
 	}
@@ -223,6 +225,7 @@ cache_fill(const CacheKey *key, const UserHome *home, uint32 version)
 		entry->epoch = home->epoch;
 		entry->partition = home->partition;
 		entry->db_role = home->db_role;
+		entry->anonymous = home->anonymous;
 		entry->used = 1;
 	}
 	LWLockRelease(set_lock(key));

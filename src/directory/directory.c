@@ -31,13 +31,13 @@
 #include "utils/syscache.h"
 
 static Statement select_by_login = {
-	"SELECT user_id, partition_id, epoch, coalesce(db_role::oid, 0)"
+	"SELECT user_id, partition_id, epoch, coalesce(db_role::oid, 0), starts_with(login, '" ANONYMOUS_PREFIX "')"
 	" FROM _taskex.directory WHERE login = $1",
 	1, {TEXTOID}
 };
 
 static Statement select_by_id = {
-	"SELECT user_id, partition_id, epoch, coalesce(db_role::oid, 0)"
+	"SELECT user_id, partition_id, epoch, coalesce(db_role::oid, 0), starts_with(login, '" ANONYMOUS_PREFIX "')"
 	" FROM _taskex.directory WHERE user_id = $1",
 	1, {INT8OID}
 };
@@ -103,6 +103,7 @@ select_home(Statement *statement, Datum value, SpiView view, UserHome *home)
 		home->partition = spi_int32(0, 2);
 		home->epoch = (uint32) spi_int64(0, 3);
 		home->db_role = DatumGetObjectId(spi_value(0, 4, &isnull));
+		home->anonymous = DatumGetBool(spi_value(0, 5, &isnull));
 	}
 	spi_end(&scope);
 	return found;
@@ -114,7 +115,7 @@ select_home(Statement *statement, Datum value, SpiView view, UserHome *home)
  * the table answers.
  */
 static bool
-look_up(CacheKey *key, Statement *statement, Datum value, HomeView view, UserHome *home)
+find(CacheKey *key, Statement *statement, Datum value, HomeView view, UserHome *home)
 {
 	uint32		version;
 
@@ -136,6 +137,32 @@ look_up(CacheKey *key, Statement *statement, Datum value, HomeView view, UserHom
 	return true;
 }
 
+/*
+ * The same.  For who writes an anonymous user stays who he is until this
+ * transaction ends; who waited for him to be identified finds him no more.
+ */
+static bool
+look_up(CacheKey *key, Statement *statement, Datum value, HomeView view, UserHome *home)
+{
+	if (!find(key, statement, value, view, home))
+		return false;
+	if (likely(!home->anonymous || view != HOME_KEPT) || RecoveryInProgress() || anonymous_hold(home->user_id))
+		return true;
+	return select_home(statement, value, SPI_VIEW_NOW, home);
+}
+
+bool
+directory_find_home(const text *login, bool hold, UserHome *home)
+{
+	CacheKey	key;
+	Size		length = VARSIZE_ANY_EXHDR(login);
+
+	if (length == 0 || length > LOGIN_MAX)
+		return false;
+	cache_key_login(&key, login);
+	return (hold ? look_up : find) (&key, &select_by_login, PointerGetDatum(login), HOME_KEPT, home);
+}
+
 static void
 look_up_login(const text *login, HomeView view, UserHome *home)
 {
@@ -148,6 +175,7 @@ look_up_login(const text *login, HomeView view, UserHome *home)
 		if (look_up(&key, &select_by_login, PointerGetDatum(login), view, home))
 			return;
 	}
+	anonymous_gone(login);
 	ereport(ERROR,
 			(errcode(ERRCODE_TX_UNKNOWN_USER),
 			 errmsg("user \"%s\" does not exist", text_to_cstring(login)),
@@ -178,10 +206,12 @@ look_up_id(int64 user_id, HomeView view, UserHome *home)
 static void
 require_user(bool found, int64 user_id)
 {
-	if (!found)
-		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_USER),
-				 errmsg("user with id %lld does not exist", (long long) user_id)));
+	if (likely(found))
+		return;
+	anonymous_gone_by_id(user_id);
+	ereport(ERROR,
+			(errcode(ERRCODE_TX_UNKNOWN_USER),
+			 errmsg("user with id %lld does not exist", (long long) user_id)));
 }
 
 bool
@@ -309,8 +339,8 @@ directory_require_admin(const char *what)
 				 errdetail("Only roles with privileges of taskex_admin may do this.")));
 }
 
-static void
-check_may_act(const text *login, const UserHome *home)
+void
+directory_check_may_act(const text *login, const UserHome *home)
 {
 	if (likely(caller_rank() >= CALLER_APP))
 		return;
@@ -326,7 +356,7 @@ static void
 look_up_actor(const text *login, HomeView view, UserHome *home)
 {
 	look_up_login(login, view, home);
-	check_may_act(login, home);
+	directory_check_may_act(login, home);
 	partition_require_local(home->partition, login);
 	meter_user(home->user_id, home->partition);
 	wait_point("home_found");
@@ -368,7 +398,7 @@ taskex_route(PG_FUNCTION_ARGS)
 	require_arg(fcinfo, 0, "login");
 	login = PG_GETARG_TEXT_PP(0);
 	directory_seen_home(login, &home);
-	check_may_act(login, &home);
+	directory_check_may_act(login, &home);
 	info = partition_info(home.partition);
 
 	if (unlikely(desc == NULL))

@@ -12,6 +12,12 @@
 /* longest login, in bytes */
 #define LOGIN_MAX 255
 
+/* logins that start with this are those of anonymous users */
+#define ANONYMOUS_PREFIX "anonymous:"
+
+/* partitions of this storage class are for them alone */
+#define ANONYMOUS_CLASS "temporary"
+
 /* a user's home, as the directory has it */
 typedef struct UserHome
 {
@@ -19,6 +25,7 @@ typedef struct UserHome
 	int32		partition;
 	uint32		epoch;			/* raised by each migration */
 	Oid			db_role;		/* role that may act as the user, or InvalidOid */
+	bool		anonymous;		/* his number may give way to another's (anonymous.c) */
 } UserHome;
 
 extern const ShmemPart directory_cache_shmem;
@@ -76,6 +83,12 @@ extern void directory_require_admin(const char *what);
  * or uses one on which nobody may live: that of a user is not dropped.
  */
 extern void directory_lock_partitions(void);
+
+/*
+ * anonymous.c: removes anonymous users who have done nothing that lasts, some
+ * at a time; for the conductor, outside any transaction.
+ */
+extern void anonymous_maintain(void);
 
 /* ids of the local partitions, as committed; returns their number */
 extern int	directory_partitions(int32 **partitions);

@@ -9,6 +9,8 @@
 
 #include "directory/directory.h"
 
+#include "utils/jsonb.h"
+
 /* the node on which this server's own partitions are */
 #define NODE_LOCAL 0
 
@@ -27,9 +29,13 @@ extern void partition_require_local(int32 partition_id, const text *login);
 
 /*
  * The partition for a new user: the named one, or the least loaded active one
- * of this node.  Counts the user in until the transaction aborts.
+ * of this node, of those for anonymous users or of the others.  Counts the user
+ * in until the transaction aborts.
  */
-extern int32 partition_for_new_user(const text *name);
+extern int32 partition_for_new_user(const text *name, bool anonymous);
+
+/* at commit a user has left the partition */
+extern void partition_user_left(int32 partition_id);
 
 /* directory.c: this transaction changed a user's directory row */
 extern void directory_changed(const text *login, int64 user_id);
@@ -59,6 +65,27 @@ extern int64 moves_written(int64 user_id, int32 partition, bool deleted);
 
 /* the table on which plans depend that spell out homes on the partition */
 extern Oid	moves_anchor(int32 partition);
+
+/* the user, if there is one, for writing; an anonymous one is held, or not */
+extern bool directory_find_home(const text *login, bool hold, UserHome *home);
+
+/* raises insufficient_privilege unless the caller may act for the user */
+extern void directory_check_may_act(const text *login, const UserHome *home);
+
+/* user.c: is this a login, and what is known of who would have it? */
+extern void user_check_login(const text *login);
+extern int64 user_register(const text *login, Jsonb *profile, Oid db_role, int32 partition);
+extern Oid	user_db_role(Jsonb *profile);
+
+/*
+ * anonymous.c: keeps an anonymous user from being identified or removed until
+ * this transaction ends; false: he may have been meanwhile.
+ */
+extern bool anonymous_hold(int64 user_id);
+
+/* raise an error if the user who was not found has been identified */
+extern void anonymous_gone(const text *login);
+extern void anonymous_gone_by_id(int64 user_id);
 
 /* visible.c: what is remembered of the caller's roles is out of date */
 extern void visible_roles_changed(void);

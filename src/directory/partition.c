@@ -42,6 +42,7 @@ typedef struct PartitionLoad
 {
 	int32		partition_id;
 	bool		active;			/* takes new users */
+	bool		anonymous;		/* anonymous ones, and no others */
 	int64		users;
 } PartitionLoad;
 
@@ -76,7 +77,8 @@ static Statement select_by_name = {
 };
 
 static Statement select_loads = {
-	"SELECT p.partition_id, p.state = 'active' AND p.node_id = 0 AND n.state = 'active', coalesce(d.users, 0)"
+	"SELECT p.partition_id, p.state = 'active' AND p.node_id = 0 AND n.state = 'active', coalesce(d.users, 0),"
+	" p.storage_class = '" ANONYMOUS_CLASS "'"
 	" FROM _taskex.partition p JOIN _taskex.node n USING (node_id) LEFT JOIN"
 	" (SELECT partition_id, count(*) AS users FROM _taskex.directory GROUP BY 1) d"
 	" USING (partition_id) ORDER BY 1",
@@ -347,6 +349,18 @@ partition_user_moved(int slot, int32 source, int32 target)
 	count_users(slot, target, 1);
 }
 
+/* the other way round: he goes at commit */
+static const XactKind left_kind = {placed_abort, placed_commit};
+
+void
+partition_user_left(int32 partition_id)
+{
+	Placed	   *left = xact_add(&left_kind, sizeof(Placed));
+
+	left->slot = realm_current()->slot;
+	left->partition_id = partition_id;
+}
+
 /* counts the users of all partitions into the map, unless it changed meanwhile */
 static void
 load_map(int slot)
@@ -366,6 +380,7 @@ load_map(int slot)
 		loads[i].partition_id = spi_int32(i, 1);
 		loads[i].active = DatumGetBool(spi_value(i, 2, &isnull));
 		loads[i].users = spi_int64(i, 3);
+		loads[i].anonymous = DatumGetBool(spi_value(i, 4, &isnull));
 	}
 
 	LWLockAcquire(&map_locks[slot].lock, LW_EXCLUSIVE);
@@ -381,7 +396,7 @@ load_map(int slot)
 
 /* takes the least loaded active partition and counts a user in; 0: none */
 static int32
-take_least_loaded(int slot, bool *loaded)
+take_least_loaded(int slot, bool anonymous, bool *loaded)
 {
 	PartitionMap *map = map_of(slot);
 	PartitionLoad *best = NULL;
@@ -393,7 +408,7 @@ take_least_loaded(int slot, bool *loaded)
 	{
 		PartitionLoad *load = &map->loads[i];
 
-		if (load->active && (best == NULL || load->users < best->users))
+		if (load->active && load->anonymous == anonymous && (best == NULL || load->users < best->users))
 			best = load;
 	}
 	if (best)
@@ -407,7 +422,7 @@ take_least_loaded(int slot, bool *loaded)
 
 /* the same from the tables, for a transaction that changed the topology itself */
 static int32
-least_loaded_by_table(void)
+least_loaded_by_table(bool anonymous)
 {
 	SpiScope	scope;
 	int32		best = 0;
@@ -418,7 +433,7 @@ least_loaded_by_table(void)
 	spi_begin(&scope);
 	count = spi_run(&select_loads, 0, NULL, NULL, SPI_VIEW_CURRENT, 0);
 	for (uint64 i = 0; i < count; i++)
-		if (DatumGetBool(spi_value(i, 2, &isnull)) &&
+		if (DatumGetBool(spi_value(i, 2, &isnull)) && DatumGetBool(spi_value(i, 4, &isnull)) == anonymous &&
 			(best == 0 || spi_int64(i, 3) < best_users))
 		{
 			best = spi_int32(i, 1);
@@ -462,7 +477,7 @@ named_partition(const text *name)
 }
 
 int32
-partition_for_new_user(const text *name)
+partition_for_new_user(const text *name, bool anonymous)
 {
 	int			slot = realm_current()->slot;
 	int32		partition_id = 0;
@@ -471,21 +486,26 @@ partition_for_new_user(const text *name)
 	if (name)
 		partition_id = named_partition(name);
 	else if (topology_changed_here())
-		partition_id = least_loaded_by_table();
+		partition_id = least_loaded_by_table(anonymous);
 	else
 	{
 		bool		loaded;
 
-		partition_id = take_least_loaded(slot, &loaded);
+		partition_id = take_least_loaded(slot, anonymous, &loaded);
 		if (!loaded)
 		{
 			load_map(slot);
-			partition_id = take_least_loaded(slot, &loaded);
+			partition_id = take_least_loaded(slot, anonymous, &loaded);
 			if (!loaded)		/* the topology changes under our hands */
-				partition_id = least_loaded_by_table();
+				partition_id = least_loaded_by_table(anonymous);
 		}
 		counted = loaded;
 	}
+	if (partition_id == 0 && anonymous)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_PARTITION_NOT_ACTIVE),
+				 errmsg("there is no active storage partition for anonymous users"),
+				 errhint("Operators make one with taskex.add_partition(..., storage_class => '%s').", ANONYMOUS_CLASS)));
 	if (partition_id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_TX_PARTITION_NOT_ACTIVE),

@@ -57,8 +57,8 @@ static Statement update_profile = {
 /* logins of the ledger's system accounts */
 static const char *const reserved_logins[] = {"exchange", "outside", NULL};
 
-static void
-check_login(const text *login)
+void
+user_check_login(const text *login)
 {
 	Size		length = VARSIZE_ANY_EXHDR(login);
 	const char *string = VARDATA_ANY(login);
@@ -78,6 +78,12 @@ check_login(const text *login)
 					(errcode(ERRCODE_TX_DUPLICATE_LOGIN),
 					 errmsg("login \"%s\" is reserved", *name),
 					 errdetail("It names a system account of the ledger.")));
+	if (length >= strlen(ANONYMOUS_PREFIX) && memcmp(string, ANONYMOUS_PREFIX, strlen(ANONYMOUS_PREFIX)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_DUPLICATE_LOGIN),
+				 errmsg("logins that begin with \"%s\" are reserved", ANONYMOUS_PREFIX),
+				 errdetail("They are those of anonymous users."),
+				 errhint("taskex.start_anonymous() makes one.")));
 }
 
 /* a text member of the profile, or NULL when absent or null */
@@ -121,8 +127,8 @@ read_profile(Jsonb *json, Profile *profile)
  * one lends that role's rights to the user's programs, so a superuser can be
  * named by a superuser only.
  */
-static Oid
-read_db_role(Jsonb *json)
+Oid
+user_db_role(Jsonb *json)
 {
 	text	   *role = profile_text(json, "db_role");
 	Oid			db_role = role ? get_role_oid(text_to_cstring(role), false) : InvalidOid;
@@ -174,29 +180,15 @@ profile_datums(const Profile *profile, Datum *values, char *nulls)
 	nulls[2] = ' ';
 }
 
-PG_FUNCTION_INFO_V1(taskex_register_user);
-
-/* register_user(login, profile, partition) -> user_id */
-Datum
-taskex_register_user(PG_FUNCTION_ARGS)
+int64
+user_register(const text *login, Jsonb *json, Oid db_role, int32 partition)
 {
-	static const char *const names[] = {"login", "profile", NULL};
-	text	   *login;
 	Profile		profile;
-	int32		partition;
 	int64		user_id;
 	SpiScope	scope;
 
-	require_args(fcinfo, names);
-	PreventCommandIfReadOnly("register_user()");
-	login = PG_GETARG_TEXT_PP(0);
-	check_login(login);
-	directory_require_trusted("register users");
-	check_json_size(PG_GETARG_DATUM(1), "profile");
-	read_profile(PG_GETARG_JSONB_P(1), &profile);
-	profile.db_role = read_db_role(profile.json);
-	directory_lock_partitions();
-	partition = partition_for_new_user(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2));
+	read_profile(json, &profile);
+	profile.db_role = db_role;
 	user_id = ids_next(ID_USER, 1);
 
 	spi_begin(&scope);
@@ -221,7 +213,33 @@ taskex_register_user(PG_FUNCTION_ARGS)
 		spi_run(&insert_profile, partition, values, nulls, SPI_VIEW_CURRENT, 0);
 	}
 	spi_end(&scope);
-	PG_RETURN_INT64(user_id);
+	return user_id;
+}
+
+PG_FUNCTION_INFO_V1(taskex_register_user);
+
+/* register_user(login, profile, partition) -> user_id */
+Datum
+taskex_register_user(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"login", "profile", NULL};
+	text	   *login;
+	Jsonb	   *json;
+	Profile		profile;
+	int32		partition;
+
+	require_args(fcinfo, names);
+	PreventCommandIfReadOnly("register_user()");
+	login = PG_GETARG_TEXT_PP(0);
+	user_check_login(login);
+	directory_require_trusted("register users");
+	check_json_size(PG_GETARG_DATUM(1), "profile");
+	json = PG_GETARG_JSONB_P(1);
+	read_profile(json, &profile);
+	profile.db_role = user_db_role(json);
+	directory_lock_partitions();
+	partition = partition_for_new_user(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2), false);
+	PG_RETURN_INT64(user_register(login, json, profile.db_role, partition));
 }
 
 /*
@@ -261,7 +279,7 @@ METERED(taskex_update_user)
 	read_profile(DatumGetJsonbP(merged), &profile);
 
 	/* the name in the profile may be another role's by now: only a new one counts */
-	profile.db_role = has_key(changes, "db_role") ? read_db_role(changes) : home.db_role;
+	profile.db_role = has_key(changes, "db_role") ? user_db_role(changes) : home.db_role;
 	if (profile.db_role != home.db_role)
 		directory_require_trusted("change a user's db_role");
 

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/guc.h"
+#include "directory/directory.h"
 #include "infra/realm.h"
 #include "infra/worker.h"
 #include "journal/journal.h"
@@ -93,6 +94,7 @@ conductor_round(void)
 	more = journal_maintain();
 	more |= policy_maintain();
 	more |= load_maintain();
+	anonymous_maintain();
 	return more ? 0 : until_next();
 }
 

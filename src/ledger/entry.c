@@ -29,6 +29,8 @@ static const char *const kind_names[ENTRY_KINDS] = {
 	[ENTRY_BONUS] = "bonus",
 	[ENTRY_BONUS_FEE] = "bonus_fee",
 	[ENTRY_BUDGET] = "budget",
+	[ENTRY_MERGE] = "merge",
+	[ENTRY_MERGE_EARNED] = "merge_earned",
 };
 
 enum EntryColumn

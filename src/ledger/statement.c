@@ -27,7 +27,7 @@
 	"SELECT transfer_id, at, kind, trim_scale(available * 0.000000001)," \
 	" trim_scale(held * 0.000000001)," \
 	" CASE counterparty WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside' ELSE" \
-	" (SELECT login FROM _taskex.directory WHERE user_id = counterparty AND at >= $3) END," \
+	" CASE WHEN at >= $3 THEN _taskex.login(counterparty) END END," \
 	" subject_id, reference FROM " table \
 	" WHERE account_id = $1 AND transfer_id < $2" \
 	" ORDER BY transfer_id DESC LIMIT $4"

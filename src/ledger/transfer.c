@@ -191,7 +191,49 @@ ledger_bonus(const UserHome *requester, int64 task_type, int64 id, const Payment
 	funds_earn(bonus->performer.user_id, bonus->reward);
 }
 
+/* moves both sides of an account to another one's */
+static void
+merge(const UserHome *from, const UserHome *to, EntryKind kind, int64 available, int64 held)
+{
+	Entry		entries[2] = {
+		{from->partition, from->user_id, 0, kind, -available, -held, to->user_id, 0},
+		{to->partition, to->user_id, 0, kind, available, held, from->user_id, 0}
+	};
+	SpiScope	scope;
+
+	Assert(available >= 0 && held >= 0);
+	if (available == 0 && held == 0)
+		return;
+	if (available > 0)
+		funds_spend(from->user_id, from->partition, available);
+	spi_begin(&scope);
+	if (from->partition != to->partition)
+		entry_lock(from->partition);
+	entries[0].transfer_id = entries[1].transfer_id = entry_ids(to->partition, 1);
+	entry_insert(entries, 2);
+	spi_end(&scope);
+	if (available > 0)
+		funds_earn(to->user_id, available);
+}
+
 /* ---- for functions written in PL/pgSQL; amounts in nano-units ---- */
+
+PG_FUNCTION_INFO_V1(taskex_merge_account);
+
+/* _taskex.merge_account(from_id, to_id, earned, available, held) */
+Datum
+taskex_merge_account(PG_FUNCTION_ARGS)
+{
+	UserHome	from;
+	UserHome	to;
+	int64		earned = PG_GETARG_INT64(2);
+
+	directory_home_by_id(PG_GETARG_INT64(0), &from);
+	directory_home_by_id(PG_GETARG_INT64(1), &to);
+	merge(&from, &to, ENTRY_MERGE_EARNED, earned, 0);
+	merge(&from, &to, ENTRY_MERGE, PG_GETARG_INT64(3) - earned, PG_GETARG_INT64(4));
+	PG_RETURN_VOID();
+}
 
 PG_FUNCTION_INFO_V1(taskex_hold_more);
 

@@ -7,7 +7,7 @@ select no_plan();
 create temporary table may_execute (name text, role text);
 insert into may_execute
     select unnest(array['accept_next', 'accept_task', 'approve_assignment', 'balance', 'create_golden_task', 'create_golden_tasks', 'create_task', 'create_task_type', 'create_tasks', 'expire_task',
-        'extend_assignment', 'reject_assignment', 'return_assignment', 'route', 'set_golden_rate', 'statement', 'submit_assignment', 'submit_assignments', 'task_answer', 'task_answers', 'task_consensus',
+        'extend_assignment', 'reject_assignment', 'return_assignment', 'route', 'start_anonymous', 'identify', 'set_golden_rate', 'statement', 'submit_assignment', 'submit_assignments', 'task_answer', 'task_answers', 'task_consensus',
         'task_results', 'update_user', 'withdraw']), 'taskex_user'
     union all select 'register_user', 'taskex_app'
     union all select unnest(array['add_node', 'add_partition', 'check_ledger', 'check_market', 'deposit', 'drain_node', 'drain_partition', 'drop_node',
@@ -34,7 +34,7 @@ insert into may_execute_internal select unnest(array['asked', 'narrow', 'own', '
 insert into may_execute_internal values ('journal_lag', 'taskex_admin');
 create temporary table may_read (name text, role text);
 insert into may_read
-    select unnest(array['assignments', 'disputes', 'errors', 'inferences', 'ratings', 'task_types', 'tasks', 'transfers', 'users']), 'taskex_user'
+    select unnest(array['assignments', 'disputes', 'errors', 'inferences', 'ratings', 'task_types', 'tasks', 'transfers', 'users', 'anonymous_users', 'identified_users']), 'taskex_user'
     union all select unnest(array['activity', 'failed_acts', 'health', 'nodes', 'partitions']), 'taskex_admin';
 
 -- load

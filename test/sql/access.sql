@@ -62,6 +62,12 @@ SELECT count(taskex.set_preferences(u, '{"pace": 5}')) FROM unnest(ARRAY['a_own'
 SELECT count(taskex.save_search(u, 'kept')) FROM unnest(ARRAY['a_own', 'a_oth']) u;
 SELECT count(*) > 0 AS ran FROM taskex.run_due();
 
+-- an anonymous user for the role of each
+SELECT taskex.add_partition('access_temporary', storage_class => 'temporary') > 0 AS added;
+CREATE TEMP TABLE anonymous_of AS SELECT d.login AS known, taskex.start_anonymous(jsonb_strip_nulls(jsonb_build_object('db_role', d.db_role::text))) AS login
+    FROM taskex.users d WHERE d.login IN ('a_own', 'a_oth');
+CREATE FUNCTION pg_temp.anonymous(known text) RETURNS text LANGUAGE sql STABLE SECURITY DEFINER AS 'SELECT a.login FROM anonymous_of a WHERE a.known = $1';
+
 -- what a role gets when it tries a statement, which is undone
 CREATE FUNCTION pg_temp.try(role name, statement text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
@@ -155,6 +161,7 @@ INSERT INTO call VALUES
     ('render_layout', 'render_layout(''%1$s'', ''l of %1$s'')'), ('render_task', 'render_task(''%1$s'', pg_temp.id(''free''))'),
     ('announce', 'announce(''a_new'', ''1'')'), ('withdraw_announcement', 'withdraw_announcement(''a_announcement'')'),
     ('recommend_tasks', 'recommend_tasks(''%1$s'')'), ('send_recommendations', 'send_recommendations()'),
+    ('start_anonymous', 'start_anonymous()'), ('identify', 'identify(pg_temp.anonymous(''%1$s''), ''%1$s'')'),
     ('update_user', 'update_user(''%1$s'', ''{"colour": "red"}'')'), ('withdraw', 'withdraw(''%1$s'', 1)');
 SELECT p.oid::regprocedure AS missing_here FROM pg_proc p LEFT JOIN call c ON c.name = p.proname
     WHERE p.pronamespace = 'taskex'::regnamespace AND c.name IS NULL;
@@ -231,6 +238,8 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('policy_actions', 'SELECT count(*) >= 0 FROM taskex.policy_actions'), ('policy_results', 'SELECT count(*) >= 0 FROM taskex.policy_results'),
     ('policy_tallies', 'SELECT count(*) >= 0 FROM taskex.policy_tallies'), ('requester_ratings', 'SELECT count(*) >= 0 FROM taskex.requester_ratings'),
     ('ratings', 'SELECT string_agg(requester, '' '' ORDER BY requester) FROM taskex.ratings WHERE performer = ''a_third'''),
+    ('anonymous_users', 'SELECT count(*) FROM taskex.anonymous_users WHERE login IN (pg_temp.anonymous(''a_own''), pg_temp.anonymous(''a_oth''))'),
+    ('identified_users', 'SELECT string_agg(login, '' '' ORDER BY login) FROM taskex.identified_users WHERE login LIKE ''a\_%'''),
     ('users', 'SELECT string_agg(login, '' '' ORDER BY login) FROM taskex.users WHERE login LIKE ''a\_%'''),
     ('golden_tasks', 'SELECT string_agg(DISTINCT requester, '' '') FROM taskex.golden_tasks WHERE requester LIKE ''a\_%'''),
     ('tasks', 'SELECT string_agg(DISTINCT requester, '' '') FROM taskex.tasks WHERE requester LIKE ''a\_%'''),
@@ -285,11 +294,12 @@ SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex
     AND c.relname NOT IN ('policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings')
     AND c.relname NOT IN ('node_load', 'partition_load', 'user_load')
     AND c.relname NOT IN ('announcements', 'layouts', 'layout_uses', 'templates')
+    AND c.relname NOT IN ('anonymous_users', 'identified_users')
     AND c.relname NOT IN ('blocks', 'qualifications')
     AND c.relname NOT IN ('audit', 'bonuses', 'budgets', 'earnings', 'fee_rules', 'payouts', 'payout_items', 'yearly_statements')
     AND c.relname NOT IN ('event_kinds', 'subscriptions', 'saved_searches', 'batches', 'reviewable', 'requester_performers', 'work_history', 'performer_profile', 'task_catalogue');
 -- a condition of his own is not shown the others' rows
-CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN RAISE WARNING 'leaked: %', $1; RETURN true; END $$;
+CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN RAISE WARNING 'leaked: %', regexp_replace($1, 'anonymous:.*', 'anonymous'); RETURN true; END $$;
 SET ROLE regress_access_user;
 -- each column of each view that he may read can be read by him
 DO $$

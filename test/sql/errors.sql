@@ -52,6 +52,11 @@ INSERT INTO thing SELECT 'late', (taskex.accept_task('e_oth', id)).assignment_id
 DO $$ BEGIN PERFORM taskex.save_search('e_per', 'kept'), taskex.create_layout('e_req', 'kept', '"${input}"'), taskex.announce('kept', '1'); END $$;
 INSERT INTO thing SELECT 'intention', taskex.declare_intention('e_per', ARRAY[pg_temp.id('type')], 5, '[2105-01-01, 2105-01-05)');
 
+SELECT taskex.add_partition('errors_2', storage_class => 'temporary') > 0 AS added;
+SELECT taskex.start_anonymous('{"is": "e_anonymous"}') IS NOT NULL AS started;
+CREATE FUNCTION pg_temp.anonymous() RETURNS text LANGUAGE sql STABLE AS
+    $$ SELECT login FROM taskex.anonymous_users WHERE profile ->> 'is' = 'e_anonymous' $$;
+
 -- tries a statement and undoes it: what it says, with numbers of ids left out
 CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -88,6 +93,8 @@ SELECT pg_temp.state() AS before \gset
 -- NULL for each argument of each function
 CREATE TEMP TABLE good_call (name text PRIMARY KEY, args text[]);
 INSERT INTO good_call VALUES
+    ('start_anonymous', ARRAY['''{}''']),
+    ('identify', ARRAY['pg_temp.anonymous()', '''e_per''']),
     ('set_preferences', ARRAY['''e_per''', '''{"pace": 3}''']),
     ('declare_intention', ARRAY['''e_per''', 'ARRAY[pg_temp.id(''type'')]', '3', '''[2105-01-01, 2105-01-10)''']),
     ('cancel_intention', ARRAY['''e_per''', 'pg_temp.id(''intention'')']),
