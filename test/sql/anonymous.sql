@@ -141,7 +141,7 @@ SELECT count(*) FROM taskex.run_due();
 SELECT * FROM taskex.check_market() WHERE NOT ok;
 SELECT submitted, approved, rejected FROM _taskex.standing WHERE performer_id = :known;
 SELECT count(*), sum(submitted) AS submitted, sum(paid) / 1e9 AS paid FROM _taskex.working WHERE requester_id = :req AND performer_id = :known;
-SELECT event, kind, detail - 'anonymous' AS detail FROM taskex.read_events('anon_known') WHERE kind = 'identified';
+SELECT kind, detail - 'anonymous' AS detail FROM taskex.read_events('anon_known') WHERE kind = 'identified';
 SELECT consumer, message FROM taskex.failed_acts;
 
 -- what was under way goes on
