@@ -353,6 +353,33 @@ END $$;
 COMMENT ON FUNCTION _taskex.forget_load() IS 'Removes the measurements of a storage partition that is dropped; its hours go with their age.';
 CREATE TRIGGER forget_load AFTER DELETE ON _taskex.partition FOR EACH ROW EXECUTE FUNCTION _taskex.forget_load();
 
+-- An anonymous user who turns out to be a known one.
+CREATE FUNCTION _taskex.merge_load(source bigint, target bigint) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM _taskex.lock_load_state();
+    WITH gone AS (DELETE FROM _taskex.load_hour h WHERE h.kind = 'u' AND h.id = source RETURNING h.*)
+        INSERT INTO _taskex.load_hour AS h
+            SELECT g.hour, 'u', target, g.calls, g.blocks_hit, g.blocks_read, g.blocks_written, g.wal_bytes, g.cpu_us FROM gone g
+            ON CONFLICT (hour, kind, id) DO UPDATE SET calls = h.calls + excluded.calls, blocks_hit = h.blocks_hit + excluded.blocks_hit,
+                blocks_read = h.blocks_read + excluded.blocks_read, blocks_written = h.blocks_written + excluded.blocks_written,
+                wal_bytes = h.wal_bytes + excluded.wal_bytes, cpu_us = h.cpu_us + excluded.cpu_us;
+    WITH gone AS (DELETE FROM _taskex.load_mean m WHERE m.kind = 'u' AND m.id = source RETURNING m.*)
+        INSERT INTO _taskex.load_mean AS m
+            SELECT 'u', target, g.since, g.as_of, g.calls, g.blocks_hit, g.blocks_read, g.blocks_written, g.wal_bytes, g.cpu_us FROM gone g
+            ON CONFLICT (kind, id) DO UPDATE SET since = least(m.since, excluded.since), as_of = greatest(m.as_of, excluded.as_of),
+                calls = _taskex.load_merge(m.calls, m.as_of, excluded.calls, excluded.as_of),
+                blocks_hit = _taskex.load_merge(m.blocks_hit, m.as_of, excluded.blocks_hit, excluded.as_of),
+                blocks_read = _taskex.load_merge(m.blocks_read, m.as_of, excluded.blocks_read, excluded.as_of),
+                blocks_written = _taskex.load_merge(m.blocks_written, m.as_of, excluded.blocks_written, excluded.as_of),
+                wal_bytes = _taskex.load_merge(m.wal_bytes, m.as_of, excluded.wal_bytes, excluded.as_of),
+                cpu_us = _taskex.load_merge(m.cpu_us, m.as_of, excluded.cpu_us, excluded.as_of);
+    -- the next samples see whose the rows are now
+    DELETE FROM _taskex.load_bytes b WHERE b.user_id = source;
+END $$;
+COMMENT ON FUNCTION _taskex.merge_load(bigint, bigint) IS
+'Makes what was measured of a user another''s. What the calls of the last taskex.load_interval cost stays with the number of the first.';
+
 -- for whoever plans -----------------------------------------------------------------
 
 CREATE FUNCTION _taskex.user_loads(at timestamptz = _taskex.now())
@@ -431,7 +458,7 @@ CREATE VIEW taskex.user_load WITH (security_barrier) AS
     FROM _taskex.directory d
         JOIN _taskex.partition p USING (partition_id)
         LEFT JOIN _taskex.load_mean m ON m.kind = 'u' AND m.id = d.user_id
-        LEFT JOIN _taskex.load_hour h ON h.kind = 'u' AND h.id = d.user_id AND h.hour = date_trunc('hour', _taskex.now(), 'UTC')
+        LEFT JOIN _taskex.load_hour h ON h.kind = 'u' AND h.id = d.user_id AND h.hour = (SELECT date_trunc('hour', _taskex.now(), 'UTC'))
         CROSS JOIN _taskex.load_metric l
         CROSS JOIN LATERAL (SELECT _taskex.load_means(CASE l.metric WHEN 'calls' THEN m.calls WHEN 'blocks_hit' THEN m.blocks_hit WHEN 'blocks_read' THEN m.blocks_read
                 WHEN 'blocks_written' THEN m.blocks_written WHEN 'wal_bytes' THEN m.wal_bytes WHEN 'cpu_us' THEN m.cpu_us END, m.since, m.as_of, _taskex.now()) AS by_hour,
@@ -453,7 +480,7 @@ CREATE VIEW taskex.partition_load AS
     FROM _taskex.partition p
         JOIN _taskex.node n USING (node_id)
         LEFT JOIN _taskex.load_mean m ON m.kind = 'p' AND m.id = p.partition_id
-        LEFT JOIN _taskex.load_hour h ON h.kind = 'p' AND h.id = p.partition_id AND h.hour = date_trunc('hour', _taskex.now(), 'UTC')
+        LEFT JOIN _taskex.load_hour h ON h.kind = 'p' AND h.id = p.partition_id AND h.hour = (SELECT date_trunc('hour', _taskex.now(), 'UTC'))
         CROSS JOIN _taskex.load_metric l
         CROSS JOIN LATERAL (SELECT _taskex.load_means(CASE l.metric WHEN 'calls' THEN m.calls WHEN 'blocks_hit' THEN m.blocks_hit WHEN 'blocks_read' THEN m.blocks_read
                 WHEN 'blocks_written' THEN m.blocks_written WHEN 'wal_bytes' THEN m.wal_bytes WHEN 'cpu_us' THEN m.cpu_us END, m.since, m.as_of, _taskex.now()) AS by_hour,

@@ -28,8 +28,9 @@
 #include "utils/timestamp.h"
 
 #define BATCH 1024				/* entries of the meter that a transaction stores */
-#define FOLD_ROWS 5000			/* rows of hours that a transaction folds */
-#define FOLD_TRANSACTIONS 4		/* in a round */
+#define BATCHES 8				/* of these in a round */
+#define FOLD_ROWS 1000			/* rows of hours that a transaction folds */
+#define FOLD_TRANSACTIONS 2		/* of these in a round */
 #define PRUNE_ROWS 10000
 #define PARTITIONS 16			/* of which a round measures the size */
 #define COLUMNS 8
@@ -171,45 +172,70 @@ measure_some(void *arg)
 	*(int64 *) arg = run(&measure_partitions, &value);
 }
 
+/* stores some batches; what cannot be stored now waits for the next interval */
+static void
+store_some(Storing *storing)
+{
+	for (int i = 0; i < BATCHES && storing->more; i++)
+		if (!worker_try_transaction("storing load", store_batch, storing))
+			storing->more = false;
+}
+
+/* once an interval, what is bounded by itself */
+static void
+look_around(void)
+{
+	int64		n;
+
+	(void) worker_try_transaction("removing old load", prune_some, &n);
+	(void) worker_try_transaction("measuring storage partitions", measure_some, &n);
+	if (guc_load_sample > 0)
+		(void) worker_try_transaction("sampling what is stored", sample_some, &n);
+}
+
+/* true: there is more to fold */
+static bool
+fold_rows(void)
+{
+	int64		n = FOLD_ROWS;
+
+	for (int i = 0; i < FOLD_TRANSACTIONS && n == FOLD_ROWS; i++)
+		if (!worker_try_transaction("folding load", fold_some, &n))
+			return false;
+	return n == FOLD_ROWS;
+}
+
 bool
 load_maintain(void)
 {
 	static uint32 realm = 0;
 	static TimestampTz stored_at = 0;
+	static Storing storing;
 	static bool folding = false;
 	uint32		serial = realm_current()->serial;
 	TimestampTz now = GetCurrentTimestamp();
-	Storing		storing = {0};
-	int64		n = FOLD_ROWS;
 
 	if (realm != serial)
 	{
 		realm = serial;
 		stored_at = now;
+		storing.more = false;
 		folding = true;
 	}
-	if (!folding && !TimestampDifferenceExceeds(stored_at, now, guc_load_interval))
-		return false;
 	if (TimestampDifferenceExceeds(stored_at, now, guc_load_interval))
 	{
 		stored_at = now;
-		do
-		{
-			/* if it cannot be stored now it waits for the next round */
-			if (!worker_try_transaction("storing load", store_batch, &storing))
-				break;
-		} while (storing.more);
-		(void) worker_try_transaction("removing old load", prune_some, &n);
-		(void) worker_try_transaction("measuring storage partitions", measure_some, &n);
-		if (guc_load_sample > 0)
-			(void) worker_try_transaction("sampling what is stored", sample_some, &n);
-		n = FOLD_ROWS;
+		storing.place = 0;
+		storing.more = true;
+		store_some(&storing);
+		look_around();
+		folding = true;
 	}
-	for (int i = 0; i < FOLD_TRANSACTIONS && n == FOLD_ROWS; i++)
-		if (!worker_try_transaction("folding load", fold_some, &n))
-			n = 0;
-	folding = n == FOLD_ROWS;
-	return folding;
+	else
+		store_some(&storing);
+	if (folding)
+		folding = fold_rows();
+	return storing.more || folding;
 }
 
 /* ---- SQL ---- */

@@ -153,6 +153,19 @@ COMMIT;
 SELECT users, calls FROM taskex.measure_load();
 SELECT users, calls FROM _taskex.meter();
 
+-- two users who turn out to be one
+BEGIN;
+SELECT max(hour) AS hour FROM _taskex.load_hour WHERE kind = 'u' AND id = :ld_idle \gset
+INSERT INTO _taskex.load_hour SELECT hour, 'u', :ld_per, calls, 1, 1, 1, 1, 1 FROM _taskex.load_hour WHERE kind = 'u' AND id = :ld_idle ON CONFLICT (hour, kind, id) DO UPDATE SET calls = 1;
+SELECT sum(calls) AS before FROM _taskex.load_hour WHERE kind = 'u' AND id IN (:ld_idle, :ld_per) \gset
+SELECT
+    least(i.since, p.since) AS since, greatest(i.as_of, p.as_of) AS as_of FROM _taskex.load_mean i, _taskex.load_mean p WHERE i.kind = 'u' AND i.id = :ld_idle AND p.kind = 'u' AND p.id = :ld_per \gset
+SELECT _taskex.merge_load(:ld_idle, :ld_per);
+SELECT sum(calls) = :before AS all_hours FROM _taskex.load_hour WHERE kind = 'u' AND id = :ld_per;
+SELECT since = :'since' AND as_of = :'as_of' AS spanned FROM _taskex.load_mean WHERE kind = 'u' AND id = :ld_per;
+SELECT count(*) FROM _taskex.load_hour WHERE id = :ld_idle AND kind = 'u';
+SELECT _taskex.load_profile(:ld_idle, 'calls') IS NULL AS gone;
+ROLLBACK;
 -- only so long
 SET taskex.clock = '2110-04-01 00:00+00';
 SELECT hours >= 0 AS folded FROM taskex.measure_load();
