@@ -255,6 +255,7 @@ GRANT EXECUTE ON FUNCTION
     taskex.retry_failed_acts(text),
     taskex.run_due(),
     taskex.set_fee(numeric, numeric, text, bigint, int, text, timestamptz),
+    taskex.set_requester_weight(text, int),
     taskex.settle_payout_item(text, text, text, text, text),
     taskex.push_tasks(text),
     taskex.replenish(text),
@@ -273,7 +274,7 @@ GRANT EXECUTE ON FUNCTION
     TO taskex_admin;
 
 GRANT SELECT ON taskex.activity, taskex.failed_acts, taskex.health, taskex.nodes, taskex.partitions TO taskex_admin;
-GRANT SELECT ON taskex.group_members, taskex.hot_spots, taskex.performer_groups, taskex.pushes, taskex.supplies, taskex.supply_history TO taskex_admin;
+GRANT SELECT ON taskex.group_members, taskex.hot_spots, taskex.performer_groups, taskex.pushes, taskex.requester_weights, taskex.supplies, taskex.supply_history TO taskex_admin;
 GRANT EXECUTE ON FUNCTION _taskex.supply_list() TO taskex_admin;
 GRANT EXECUTE ON FUNCTION _taskex.at_hand(bigint) TO taskex_user;
 GRANT SELECT ON taskex.payouts TO taskex_admin;

@@ -192,8 +192,8 @@ BEGIN
                 FROM (SELECT * FROM unnest(ids, paces, limits, leases, facts) c (group_id, pace, most, lease, fact)
                     ORDER BY (c.fact ->> 'score')::float8 DESC, c.group_id LIMIT 3) c ORDER BY (c.fact ->> 'score')::float8 DESC, c.group_id LOOP
             wanted := least(ceil(g.part), g.most);
-            got := CASE WHEN of_requester IS NULL THEN _taskex.supply_acquire(g.group_id, offer.task_type_id, wanted)
-                ELSE _taskex.supply_acquire_of(g.group_id, offer.task_type_id, wanted, of_requester) END;
+            got := CASE WHEN of_requester IS NULL THEN _taskex.supply_acquire(g.group_id, offer.task_type_id, wanted, _taskex.takers(g.group_id, offer.task_type_id))
+                ELSE _taskex.supply_acquire_of(g.group_id, offer.task_type_id, wanted, _taskex.takers(g.group_id, offer.task_type_id), of_requester) END;
             CONTINUE WHEN got = 0;          -- others were faster
             pushed := pushed + got;
             INSERT INTO _taskex.push VALUES (g.group_id, offer.task_type_id, got, g.fact || jsonb_build_object('share', wanted), at, at + g.lease)

@@ -501,13 +501,45 @@ SELECT pg_catalog.pg_extension_config_dump('_taskex.group_lease_lease_id_seq', '
 SELECT pg_catalog.pg_extension_config_dump('_taskex.group_recall', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.supply_statistics', '');
 
-CREATE FUNCTION _taskex.supply_acquire(group_id int, task_type_id bigint, slots int)
-    RETURNS int LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'taskex_supply_acquire';
-COMMENT ON FUNCTION _taskex.supply_acquire(int, bigint, int) IS 'Leases slots for a group, and says how many.';
+CREATE TABLE _taskex.requester_weight (
+    requester_id bigint PRIMARY KEY,
+    weight int NOT NULL CHECK (weight BETWEEN 1 AND 1000)
+);
+COMMENT ON TABLE _taskex.requester_weight IS 'How much more than others requesters are given when tasks are leased for groups; 1: who is not listed.';
+SELECT pg_catalog.pg_extension_config_dump('_taskex.requester_weight', '');
 
-CREATE FUNCTION _taskex.supply_acquire_of(group_id int, task_type_id bigint, slots int, requester_id bigint)
+CREATE FUNCTION taskex.set_requester_weight(requester text, weight int) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    id bigint := _taskex.user_id(requester);
+BEGIN
+    IF weight IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'the weight of a requester must not be null';
+    ELSIF weight NOT BETWEEN 1 AND 1000 THEN
+        PERFORM _taskex.bad_value('the weight of a requester must be between 1 and 1000');
+    END IF;
+    DELETE FROM _taskex.requester_weight w WHERE w.requester_id = id AND set_requester_weight.weight = 1;
+    IF weight > 1 THEN
+        INSERT INTO _taskex.requester_weight VALUES (id, weight)
+            ON CONFLICT ON CONSTRAINT requester_weight_pkey DO UPDATE SET weight = excluded.weight;
+    END IF;
+END $$;
+COMMENT ON FUNCTION taskex.set_requester_weight(text, int) IS
+'Says how many slots a requester is given in his turn when tasks of several requesters are leased for a group: weight, 1 (as at first) to 1000, so shares
+are in proportion to weights. Errors: unknown_user (TX001), invalid_parameter_value (22023). Operators only.';
+
+CREATE VIEW taskex.requester_weights AS
+    SELECT d.login AS requester, w.weight FROM _taskex.requester_weight w JOIN _taskex.directory d ON d.user_id = w.requester_id;
+COMMENT ON VIEW taskex.requester_weights IS 'Requesters whose tasks are leased in larger shares than those of others, who have the weight 1. Operators only.';
+
+CREATE FUNCTION _taskex.supply_acquire(group_id int, task_type_id bigint, slots int, each int = 1000000)
+    RETURNS int LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'taskex_supply_acquire';
+COMMENT ON FUNCTION _taskex.supply_acquire(int, bigint, int, int) IS 'Leases slots for a group, at most so many of each task, and says how many.';
+
+CREATE FUNCTION _taskex.supply_acquire_of(group_id int, task_type_id bigint, slots int, each int, requester_id bigint)
     RETURNS int LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'taskex_supply_acquire_of';
-COMMENT ON FUNCTION _taskex.supply_acquire_of(int, bigint, int, bigint) IS 'Leases slots of one requester''s tasks for a group, and says how many.';
+COMMENT ON FUNCTION _taskex.supply_acquire_of(int, bigint, int, int, bigint) IS
+    'Leases slots of one requester''s tasks for a group, at most so many of each task, and says how many.';
 
 CREATE FUNCTION _taskex.supply_give_back(group_id int, task_type_id bigint, keep int)
     RETURNS int LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'taskex_supply_give_back';
@@ -523,7 +555,7 @@ CREATE FUNCTION _taskex.supply_renew(group_id int, task_type_id bigint, before t
 COMMENT ON FUNCTION _taskex.supply_renew(int, bigint, timestamptz, timestamptz) IS
     'Prolongs the leases of a supply that end before a time.';
 
-CREATE FUNCTION _taskex.supply_list(OUT group_id int, OUT task_type_id bigint, OUT tasks int, OUT target int, OUT ready int, OUT reserved int,
+CREATE FUNCTION _taskex.supply_list(OUT group_id int, OUT task_type_id bigint, OUT tasks int, OUT target int, OUT ready int, OUT fresh int, OUT reserved int,
         OUT pending int, OUT ended int, OUT pace float8, OUT hits bigint, OUT misses bigint, OUT leased bigint, OUT returned bigint,
         OUT refills bigint, OUT waited float8)
     RETURNS SETOF record LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_supply_list';
@@ -561,19 +593,24 @@ CREATE FUNCTION _taskex.wanted_slots(group_id int, task_type_id bigint, pace flo
 DECLARE
     g _taskex.performer_group;
     forecast int;
-    horizon interval;
+    seconds float8;
 BEGIN
     SELECT * INTO g FROM _taskex.performer_group p WHERE p.group_id = $1;
     IF g.group_id IS NULL OR NOT current_setting('taskex.supply')::boolean THEN
         RETURN 0;
     END IF;
     SELECT t.target INTO forecast FROM _taskex.supply_target t WHERE t.group_id = $1 AND t.task_type_id = $2;
-    horizon := coalesce(g.horizon, current_setting('taskex.supply_horizon')::interval);
-    RETURN least(greatest(ceil(pace * extract(epoch FROM horizon)::float8), forecast,
+    seconds := extract(epoch FROM coalesce(g.horizon, current_setting('taskex.supply_horizon')::interval));
+    RETURN least(greatest(round(pace * CASE WHEN forecast IS NULL THEN seconds ELSE least(seconds, 60) END), forecast,
             (SELECT p.slots FROM _taskex.push p WHERE p.group_id = $1 AND p.task_type_id = $2 AND p.until > _taskex.now())), current_setting('taskex.supply_limit')::int, g.max_slots);
 END $$;
 COMMENT ON FUNCTION _taskex.wanted_slots(int, bigint, float8) IS
     'How many slots a supply is to have: its target or, if that is more, what the group accepts within the horizon at its present pace, or what was pushed to it.';
+
+CREATE FUNCTION _taskex.takers(group_id int, task_type_id bigint) RETURNS int LANGUAGE sql STABLE AS $$
+    SELECT greatest((SELECT o.active + ceil(o.soon / 2.0)::int FROM _taskex.outlook o WHERE o.group_id = $1 AND o.task_type_id = $2), 1)
+$$;
+COMMENT ON FUNCTION _taskex.takers(int, bigint) IS 'How many members of a group each task of a type that is kept at hand is for.';
 
 CREATE FUNCTION _taskex.supply_counted(group_id int, task_type_id bigint, hits bigint, misses bigint, leased bigint, returned bigint,
         refills bigint, waited float8) RETURNS void
@@ -600,13 +637,16 @@ DECLARE
         current_setting('taskex.supply_lease')::interval);
     moved int := 0;
 BEGIN
+    -- what is prolonged is known as such when that is committed
+    IF target > 0 AND _taskex.supply_renew(group_id, task_type_id, _taskex.now() + period / 2, _taskex.now() + period) > 0 THEN
+        surplus := false;
+    END IF;
     IF surplus THEN
         moved := _taskex.supply_give_back(group_id, task_type_id, CASE WHEN target = 0 THEN 0 ELSE 2 * target END);
     END IF;
     IF target > 0 THEN
-        PERFORM _taskex.supply_renew(group_id, task_type_id, _taskex.now() + period / 2, _taskex.now() + period);
         IF have <= target * 3 / 4 THEN
-            moved := moved + _taskex.supply_acquire(group_id, task_type_id, target - have);
+            moved := moved + _taskex.supply_acquire(group_id, task_type_id, target - have, _taskex.takers(group_id, task_type_id));
         END IF;
     END IF;
     RETURN moved;
@@ -626,7 +666,7 @@ BEGIN
     FOR s IN SELECT * FROM _taskex.supply_list() l
             WHERE l.group_id = id OR NOT EXISTS (SELECT FROM _taskex.performer_group g WHERE g.group_id = l.group_id)
             ORDER BY l.group_id, l.task_type_id LOOP
-        moved := moved + _taskex.supply_tend(s.group_id, s.task_type_id, s.target, s.ready + s.pending, true);
+        moved := moved + _taskex.supply_tend(s.group_id, s.task_type_id, s.target, s.fresh + s.pending, true);
     END LOOP;
     PERFORM _taskex.supply_forget_leases();
     RETURN moved;

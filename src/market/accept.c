@@ -56,6 +56,7 @@ typedef struct Taker
 	Choice		choice;			/* of accept_next */
 	MemoryContext context;		/* for what is returned */
 	int64		candidate_of;	/* requester of the task claimed last */
+	int32		candidate_on;	/* its partition */
 	ItemPointerData candidate_at;	/* its row, as it was then */
 	bool		candidate_new;	/* and it was looked up then that he has not had it */
 	int64		golden_of;		/* looking for a golden task of this requester, or 0 */
@@ -495,6 +496,7 @@ claim_candidate(Taker *taker, FeedScan *scan, Child *tasks)
 					candidate = task_id;
 					taker->candidate_at = tasks->slot->tts_tid;
 					taker->candidate_of = child_int64(tasks, TASK_REQUESTER_ID);
+					taker->candidate_on = scan->partition;
 				}
 
 				/* one that another transaction claims comes back as a range */
@@ -625,7 +627,12 @@ take_from_shelves(Taker *taker, Shelf **shelves, int count, int64 task_type,
 								 accepted.values, accepted.nulls);
 			wanted--;
 			if (task_source)
-				task_source->missed(&taker->performer, DatumGetInt64(accepted.values[2]));
+			{
+				SourceMiss	miss = {.task_id = DatumGetInt64(accepted.values[1]),.task_type = DatumGetInt64(accepted.values[2]),
+				.requester = taker->candidate_of,.partition = taker->candidate_on};
+
+				task_source->missed(&taker->performer, &miss);
+			}
 		}
 	}
 	pfree(shelves);

@@ -42,6 +42,15 @@ typedef struct SourceGlance
 	bool		whole;			/* that is all */
 } SourceGlance;
 
+/* a task that was not at hand */
+typedef struct SourceMiss
+{
+	int64		task_id;
+	int64		task_type;
+	int64		requester;
+	int32		partition;
+} SourceMiss;
+
 typedef struct SourceScan SourceScan;
 
 typedef struct TaskSource
@@ -61,8 +70,8 @@ typedef struct TaskSource
 	/* from now on also what is kept for others, if they share it */
 	void		(*others) (SourceScan *scan);
 
-	/* he got a task of the type that was not at hand */
-	void		(*missed) (const UserHome *performer, int64 task_type);
+	/* he got a task that was not at hand */
+	void		(*missed) (const UserHome *performer, const SourceMiss *miss);
 
 	/* a slot of the task, whose row the caller has locked */
 	SourceAnswer (*take) (const UserHome *performer, int64 task_id, TimestampTz now, SourceTask *task);

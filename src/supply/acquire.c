@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "supply/supply.h"
+#include "supply/refill.h"
 #include "base/clock.h"
 #include "base/guc.h"
 #include "infra/child.h"
@@ -30,9 +31,9 @@
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 
-/* $6: most slots in all.  Of each task so many as are free. */
+/* $6: most slots in all, $7: of one task */
 #define TAKE(condition) \
-	"WITH l AS MATERIALIZED (SELECT task_id, coalesce(wanted, performers) - live AS n FROM _taskex.task_%p" \
+	"WITH l AS MATERIALIZED (SELECT task_id, least(coalesce(wanted, performers) - live, $7) AS n FROM _taskex.task_%p" \
 	" WHERE task_id > $2 AND task_id <= $3 AND " condition \
 	" AND state = 'open' AND live < coalesce(wanted, performers) AND expires_at > $4" \
 	" AND _taskex.lives(requester_id, partition_id)" \
@@ -45,12 +46,12 @@
 
 static Statement take_of_type = {
 	TAKE("task_type_id = $1"),
-	6, {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID}
+	7, {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, INT4OID}
 };
 
 static Statement take_of_requester = {
-	TAKE("requester_id = $7 AND task_type_id = $1"),
-	7, {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID}
+	TAKE("requester_id = $8 AND task_type_id = $1"),
+	8, {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, INT4OID, INT8OID}
 };
 
 static Statement insert_lease = {
@@ -64,10 +65,11 @@ static Statement select_group = {
 	2, {INT4OID, FLOAT8OID}
 };
 
-/* those whose turn it is, and then the others from the beginning */
+/* beginning with whose turn it is, and their weights */
 static Statement select_requesters = {
-	"SELECT requester_id FROM (SELECT requester_id, requester_id <= $2 AS later FROM _taskex.catalogue"
-	" WHERE task_type_id = $1 AND magnitude >= 0) c ORDER BY later, requester_id LIMIT $3",
+	"SELECT c.requester_id, coalesce(w.weight, 1) FROM (SELECT requester_id, requester_id < $2 AS later FROM _taskex.catalogue"
+	" WHERE task_type_id = $1 AND magnitude >= 0 ORDER BY later, requester_id LIMIT $3) c"
+	" LEFT JOIN _taskex.requester_weight w USING (requester_id) ORDER BY c.later, c.requester_id",
 	3, {INT8OID, INT8OID, INT8OID}
 };
 
@@ -81,9 +83,30 @@ typedef struct Acquisition
 	TimestampTz now;
 	TimestampTz lease_until;
 	bool		exclusive;
+	int32		each;			/* most slots of one task */
 	int32		taken;
 	int			room;			/* tasks that can be added */
 } Acquisition;
+
+/*
+ * Tasks that are taken along: of a requester or (0) of anybody on a partition.
+ * From where the last refill ended to the end of its round, and then a new round up
+ * to where that was.
+ */
+typedef struct TakeSource
+{
+	int64		requester;
+	int32		partition;
+	int32		weight;
+	bool		begun;
+	bool		done;			/* there is no more */
+	int			part;			/* of the ways, the present one */
+	struct
+	{
+		int64		after;
+		int64		upto;
+	}			ways[3];
+} TakeSource;
 
 static int
 by_task(const void *a, const void *b)
@@ -125,6 +148,8 @@ record_lease(const Acquisition *a, const NewTask *tasks, int count)
 	Datum	   *slots = palloc(sizeof(Datum) * count);
 	Datum	   *requesters = palloc(sizeof(Datum) * count);
 	Datum		values[8];
+	SpiScope	scope;
+	int64		lease_id;
 
 	for (int i = 0; i < count; i++)
 	{
@@ -141,50 +166,112 @@ record_lease(const Acquisition *a, const NewTask *tasks, int count)
 	values[5] = PointerGetDatum(construct_array(slots, count, INT4OID, 4, true, TYPALIGN_INT));
 	values[6] = TimestampTzGetDatum(a->now);
 	values[7] = TimestampTzGetDatum(a->lease_until);
+	spi_begin(&scope);
 	spi_run(&insert_lease, 0, values, NULL, SPI_VIEW_CURRENT, 0);
-	return spi_int64(0, 1);
+	lease_id = spi_int64(0, 1);
+	spi_end(&scope);
+	return lease_id;
 }
 
-/* takes slots on a partition, of a requester or (0) of anybody; returns how many */
-static int32
-take_on(Acquisition *a, int32 partition, int64 requester, int32 wanted)
+/* false: nothing can be had there */
+static bool
+source_begin(const Acquisition *a, TakeSource *source)
 {
-	MemoryContext context = CurrentMemoryContext;
-	Datum		values[7];
-	NewTask    *tasks;
+	RefillCursor at;
+	int64		low;
+	int64		high;
+
+	if (source->begun)
+		return !source->done;
+	source->begun = true;
+	source->done = !feed_extent(a->task_type, source->partition, &low, &high);
+	if (source->done)
+		return false;
+	if (!stock_cursor(a->group, a->task_type, source->partition, source->requester, &at))
+		at.cursor = at.upto = low;
+	at.upto = Max(Min(at.upto, high), low);
+	at.cursor = Min(Max(at.cursor, low), at.upto);
+	source->ways[0].after = at.cursor;
+	source->ways[0].upto = at.upto;
+	source->ways[1].after = low;
+	source->ways[1].upto = at.cursor;
+	source->ways[2].after = at.upto;
+	source->ways[2].upto = high;
+	return true;
+}
+
+/* the next refill goes on from here; a new round comes to what is there now */
+static void
+source_end(const Acquisition *a, const TakeSource *source)
+{
+	int			part = Min(source->part, 2);
+	RefillCursor at = {source->ways[part].after, source->ways[part == 0 ? 0 : 2].upto};
+
+	stock_set_cursor(a->group, a->task_type, source->partition, source->requester, &at);
+}
+
+/* takes along the source; returns how many tasks, and adds to the slots */
+static int
+take_along(const Acquisition *a, TakeSource *source, NewTask *tasks, int room, int32 wanted, int32 *slots, bool *left,
+		   MemoryContext context)
+{
+	int			count = 0;
+
+	while (*slots < wanted && count < room && source->part < 3)
+	{
+		Datum		values[8];
+		SpiScope	scope;
+		int			limit = Min(Min((wanted - *slots + a->each - 1) / a->each, TAKE_MAX), room - count);
+		int			found = 0;
+
+		if (source->ways[source->part].after < source->ways[source->part].upto)
+		{
+			values[0] = Int64GetDatum(a->task_type);
+			values[1] = Int64GetDatum(source->ways[source->part].after);
+			values[2] = Int64GetDatum(source->ways[source->part].upto);
+			values[3] = TimestampTzGetDatum(a->now);
+			values[4] = Int64GetDatum(limit);
+			values[5] = Int64GetDatum(wanted - *slots);
+			values[6] = Int32GetDatum(a->each);
+			values[7] = Int64GetDatum(source->requester);
+			spi_begin(&scope);
+			found = (int) spi_run(source->requester ? &take_of_requester : &take_of_type, source->partition, values, NULL, SPI_VIEW_CURRENT, 0);
+			for (int i = 0; i < found; i++, count++)
+			{
+				read_task(i, &tasks[count], context, left);
+				*slots += tasks[count].slots;
+				source->ways[source->part].after = Max(source->ways[source->part].after, tasks[count].task_id);
+			}
+			spi_end(&scope);
+		}
+		if (found < limit && *slots < wanted)
+			source->part++;
+	}
+	source->done = source->part == 3;
+	return count;
+}
+
+/* takes slots as one batch; returns how many */
+static int32
+take_on(Acquisition *a, TakeSource *source, int32 wanted)
+{
 	NewBatch	batch = {.group = a->group,.task_type = a->task_type,
 	.exclusive = a->exclusive,.lease_until = a->lease_until};
-	SpiScope	scope;
-	int64		after;
-	int64		upto;
-	int			limit = Min(Min(wanted, TAKE_MAX), a->room);
+	int			room = Min(wanted, a->room);
 	int32		taken = 0;
 	bool		left = false;
 
-	if (limit <= 0 || !feed_extent(a->task_type, partition, &after, &upto))
+	if (room <= 0 || !source_begin(a, source))
 		return 0;
-	values[0] = Int64GetDatum(a->task_type);
-	values[1] = Int64GetDatum(after);
-	values[2] = Int64GetDatum(upto);
-	values[3] = TimestampTzGetDatum(a->now);
-	values[4] = Int64GetDatum(limit);
-	values[5] = Int64GetDatum(wanted);
-	values[6] = Int64GetDatum(requester);
-
-	spi_begin(&scope);
-	batch.count = (int) spi_run(requester ? &take_of_requester : &take_of_type, partition, values, NULL, SPI_VIEW_CURRENT, 0);
+	batch.tasks = palloc(sizeof(NewTask) * room);
+	batch.count = take_along(a, source, batch.tasks, room, wanted, &taken, &left, CurrentMemoryContext);
+	source_end(a, source);
 	if (batch.count > 0)
 	{
-		tasks = MemoryContextAlloc(context, sizeof(NewTask) * batch.count);
-		for (int i = 0; i < batch.count; i++)
-		{
-			read_task(i, &tasks[i], context, &left);
-			taken += tasks[i].slots;
-		}
-		qsort(tasks, batch.count, sizeof(NewTask), by_task);
-		batch.tasks = tasks;
-		feed_took_some(a->task_type, partition, tasks[0].task_id, tasks[batch.count - 1].task_id, batch.count, left);
-		batch.lease_id = record_lease(a, tasks, batch.count);
+		qsort(batch.tasks, batch.count, sizeof(NewTask), by_task);
+		feed_took_some(a->task_type, source->partition, batch.tasks[0].task_id, batch.tasks[batch.count - 1].task_id,
+					   batch.count, left);
+		batch.lease_id = record_lease(a, batch.tasks, batch.count);
 		wait_point("group_lease");
 		if (!stock_add(&batch, false))
 			ereport(ERROR,
@@ -192,65 +279,116 @@ take_on(Acquisition *a, int32 partition, int64 requester, int32 wanted)
 					 errmsg("there is no room for more supplies"),
 					 errhint("Raise taskex.supply_size or taskex.max_supplies and restart the server.")));
 	}
-	spi_end(&scope);
 	a->taken += taken;
 	a->room -= batch.count;
 	return taken;
 }
 
+/* those that the catalogue knows, beginning with whose turn it is */
+static int
+list_requesters(const Acquisition *a, int64 turn, int32 wanted, TakeSource **sources)
+{
+	Datum		values[3] = {Int64GetDatum(a->task_type), Int64GetDatum(turn), Int64GetDatum(wanted)};
+	MemoryContext context = CurrentMemoryContext;
+	SpiScope	scope;
+	int			count;
+
+	spi_begin(&scope);
+	count = (int) spi_run(&select_requesters, 0, values, NULL, SPI_VIEW_LATEST, wanted);
+	*sources = MemoryContextAllocZero(context, sizeof(TakeSource) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+	{
+		(*sources)[i].requester = spi_int64(i, 1);
+		(*sources)[i].weight = spi_int32(i, 2);
+	}
+	spi_end(&scope);
+	return count;
+}
+
+/* one turn of each; false: nobody had anything */
+static bool
+take_turns(Acquisition *a, TakeSource *sources, int count, int32 wanted, int32 times, int64 turn, int32 left)
+{
+	bool		any = false;
+
+	for (int i = 0; i < count && a->taken < wanted && a->room > 0; i++)
+	{
+		TakeSource *source = &sources[i];
+		int32		share = source->weight * times;
+		int32		got;
+
+		if (source->done)
+			continue;
+		if (left > 0 && source->requester == turn)
+			share = Min(share, left);
+		if (!source->begun)
+		{
+			UserHome	home;
+
+			directory_home_by_id(source->requester, &home);
+			source->partition = home.partition;
+		}
+		got = take_on(a, source, Min(share, wanted - a->taken));
+		any |= got > 0;
+		/* who has no more tasks gives up what is left of his turn */
+		stock_set_turn(a->group, a->task_type, source->requester, source->done ? 0 : share - got);
+	}
+	return any;
+}
+
 /*
- * One after the other, each his share, beginning after the one who was last: so
- * nobody with tasks of the type waits while another gets more than his share
- * and one batch.
+ * A turn is worth the requester's weight in slots, or so many times that as lets
+ * all have one in the batch; what is left of one when the batch is full comes first in the next.
+ * So nobody with tasks of the type waits while another gets more than his
+ * weighted share and one batch.
  */
 static void
 take_by_requesters(Acquisition *a, int32 wanted)
 {
-	Datum		values[3] = {Int64GetDatum(a->task_type), Int64GetDatum(stock_turn(a->group, a->task_type, 0)),
-	Int64GetDatum(wanted)};
-	MemoryContext context = CurrentMemoryContext;
-	int64	   *requesters;
-	SpiScope	scope;
-	int			count;
-	int32		share;
+	bool		any = true;
 
-	spi_begin(&scope);
-	count = (int) spi_run(&select_requesters, 0, values, NULL, SPI_VIEW_LATEST, wanted);
-	requesters = MemoryContextAlloc(context, sizeof(int64) * Max(count, 1));
-	for (int i = 0; i < count; i++)
-		requesters[i] = spi_int64(i, 1);
-	spi_end(&scope);
-	if (count < 2)
-		return;					/* nobody to be fair to */
-	share = Max(wanted / count, 1);
-	for (int i = 0; i < count && a->taken < wanted; i++)
+	while (any && a->taken < wanted && a->room > 0)
 	{
-		UserHome	home;
+		TakeSource *sources;
+		int32		left;
+		int64		turn = stock_turn(a->group, a->task_type, &left);
+		int			count = list_requesters(a, left > 0 ? turn : turn + 1, wanted, &sources);
+		int64		weights = 0;
+		int32		times;
 
-		directory_home_by_id(requesters[i], &home);
-		(void) take_on(a, home.partition, requesters[i], Min(share, wanted - a->taken));
-		stock_turn(a->group, a->task_type, requesters[i]);
+		for (int i = 0; i < count; i++)
+			weights += sources[i].weight;
+		times = (int32) Max(wanted / Max(weights, 1), 1);
+		any = count > 1;		/* else there is nobody to be fair to */
+		while (any && a->taken < wanted && a->room > 0)
+		{
+			any = take_turns(a, sources, count, wanted, times, turn, left);
+			left = 0;
+			if (count == wanted)
+				break;			/* there are more, who come first */
+		}
+		pfree(sources);
 	}
-	pfree(requesters);
 }
 
-/* whoever's they are, oldest first, from all storage partitions */
+/* whoever's they are, from all storage partitions */
 static void
 take_rest(Acquisition *a, int32 wanted)
 {
 	Shelf	  **shelves;
 	int			count = feed_shelves(a->task_type, &shelves);
+	TakeSource *sources = palloc0(sizeof(TakeSource) * Max(count, 1));
 
-	for (int i = 0; i < count && a->taken < wanted; i++)
-	{
-		int32		share = (wanted - a->taken + count - i - 1) / (count - i);
+	for (int round = 0; round < 2; round++)
+		for (int i = 0; i < count && a->taken < wanted; i++)
+		{
+			int32		share = round > 0 ? wanted - a->taken : (wanted - a->taken + count - i - 1) / (count - i);
 
-		if (feed_shelf_type(shelves[i]) == a->task_type)
-			(void) take_on(a, shelves[i]->key.partition, 0, share);
-	}
-	for (int i = 0; i < count && a->taken < wanted; i++)
-		if (feed_shelf_type(shelves[i]) == a->task_type)
-			(void) take_on(a, shelves[i]->key.partition, 0, wanted - a->taken);
+			sources[i].partition = shelves[i]->key.partition;
+			if (feed_shelf_type(shelves[i]) == a->task_type)
+				(void) take_on(a, &sources[i], share);
+		}
+	pfree(sources);
 	pfree(shelves);
 }
 
@@ -276,26 +414,28 @@ acquisition_begin(Acquisition *a, int32 wanted)
 
 PG_FUNCTION_INFO_V1(taskex_supply_acquire_of);
 
-/* _taskex.supply_acquire_of(group_id, task_type_id, slots, requester_id) -> int */
+/* _taskex.supply_acquire_of(group_id, task_type_id, slots, each, requester_id) -> int */
 Datum
 taskex_supply_acquire_of(PG_FUNCTION_ARGS)
 {
-	Acquisition a = {.group = PG_GETARG_INT32(0),.task_type = PG_GETARG_INT64(1)};
+	Acquisition a = {.group = PG_GETARG_INT32(0),.task_type = PG_GETARG_INT64(1),.each = Max(PG_GETARG_INT32(3), 1)};
 	int32		wanted = PG_GETARG_INT32(2);
+	TakeSource	source = {.requester = PG_GETARG_INT64(4)};
 	UserHome	home;
 
 	acquisition_begin(&a, wanted);
-	directory_home_by_id(PG_GETARG_INT64(3), &home);
-	PG_RETURN_INT32(take_on(&a, home.partition, home.user_id, wanted));
+	directory_home_by_id(source.requester, &home);
+	source.partition = home.partition;
+	PG_RETURN_INT32(take_on(&a, &source, wanted));
 }
 
 PG_FUNCTION_INFO_V1(taskex_supply_acquire);
 
-/* _taskex.supply_acquire(group_id, task_type_id, slots) -> int */
+/* _taskex.supply_acquire(group_id, task_type_id, slots, each) -> int */
 Datum
 taskex_supply_acquire(PG_FUNCTION_ARGS)
 {
-	Acquisition a = {.group = PG_GETARG_INT32(0),.task_type = PG_GETARG_INT64(1)};
+	Acquisition a = {.group = PG_GETARG_INT32(0),.task_type = PG_GETARG_INT64(1),.each = Max(PG_GETARG_INT32(3), 1)};
 	int32		wanted = PG_GETARG_INT32(2);
 
 	acquisition_begin(&a, wanted);

@@ -284,7 +284,7 @@ stock_ending(int32 group, int64 task_type, TimestampTz before, int64 *lease_ids,
 	LWLockAcquire(stock.lock, LW_SHARED);
 	supply = stock_find_supply(realm, group, task_type);
 	for (int32 i = supply ? supply->first_batch : -1; i >= 0 && count < max; i = stock.batches[i].next)
-		if (stock.batches[i].published && stock.batches[i].entries > 0 && stock.batches[i].lease_until < before)
+		if (stock.batches[i].published && stock.batches[i].entries > 0 && stock.batches[i].lease_until <= before)
 			lease_ids[count++] = stock.batches[i].lease_id;
 	LWLockRelease(stock.lock);
 	return count;

@@ -37,22 +37,6 @@ stock_set_loaded(bool all)
 	LWLockRelease(stock.lock);
 }
 
-int64
-stock_turn(int32 group, int64 task_type, int64 requester)
-{
-	uint32		realm = realm_current()->serial;
-	Supply	   *supply;
-	int64		turn = 0;
-
-	LWLockAcquire(stock.lock, LW_EXCLUSIVE);
-	supply = stock_find_supply(realm, group, task_type);
-	if (supply && requester != 0)
-		supply->turn = requester;
-	if (supply)
-		turn = supply->turn;
-	LWLockRelease(stock.lock);
-	return turn;
-}
 
 int32
 stock_held(int64 task_id)
@@ -191,7 +175,7 @@ stock_list(SupplyInfo **list)
 		{
 			const StockEntry *entry = entry_at(i);
 
-			info->ending |= stock.batches[entry->batch].lease_until < soon;
+			info->ending |= stock.batches[entry->batch].lease_until <= soon;
 			info->reserved += entry->reserved;
 			if (!stock.batches[entry->batch].published)
 				info->pending += entry->ready;
@@ -200,7 +184,11 @@ stock_list(SupplyInfo **list)
 			else if (entry->expires <= now || stock.batches[entry->batch].lease_until <= now)
 				info->stale += entry->ready;
 			else
+			{
 				info->ready += entry->ready;
+				if (entry->in_ring && entry->seq >= supply->seen)
+					info->fresh += entry->ready;
+			}
 		}
 		count++;
 	}
@@ -263,19 +251,6 @@ stock_set_target(const SupplyInfo *info)
 		supply->target = info->target;
 		supply->exclusive = info->exclusive;
 	}
-	LWLockRelease(stock.lock);
-}
-
-void
-stock_missed(int32 group, int64 task_type)
-{
-	const Realm *realm = realm_current();
-	Supply	   *supply;
-
-	LWLockAcquire(stock.lock, LW_EXCLUSIVE);
-	supply = stock_get_supply(realm, group, task_type);
-	if (supply)
-		supply->counts.misses++;
 	LWLockRelease(stock.lock);
 }
 

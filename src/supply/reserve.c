@@ -165,6 +165,16 @@ place_look(StockLook *look, uint32 incarnation, const Supply *supply)
 		look->cursor = (uint64) place.cursor;
 }
 
+/* he need not look again at what lies before his cursor */
+static void
+remember(const StockLook *look)
+{
+	Place		place = {.cursor = (int64) look->cursor, .blocks = look->blocks};
+
+	if (!IsolationUsesXactSnapshot())
+		place_store(look->performer, look->incarnation, &place);
+}
+
 static bool
 may_have(const StockEntry *entry, const StockLook *look)
 {
@@ -178,15 +188,16 @@ stock_pop(StockLook *look, SourceTask *task)
 	Reservation *reservation = new_reservation(look->performer, look->now);
 	uint32		realm = realm_current()->serial;
 	Supply	   *supply;
-	uint64		begin = 0;
-	uint64		end = 0;
 	bool		more = false;
+	bool		passed = false;		/* what others may still have lies behind him */
 	bool		wake = false;
 
 	LWLockAcquire(stock.lock, LW_EXCLUSIVE);
 	supply = stock_find_supply(realm, look->group, look->task_type);
 	if (supply && supply->ready > 0)
 	{
+		uint64		begin;
+
 		if (look->limit == 0 || look->incarnation != supply->incarnation)
 			place_look(look, supply->incarnation, supply);
 		begin = look->cursor;
@@ -200,18 +211,13 @@ stock_pop(StockLook *look, SourceTask *task)
 				more = entry->ready > 0;
 			look->cursor++;
 		}
-		end = look->cursor;
+		passed = more || look->cursor > begin + 1;
 		wake = supply->ready * 2 < supply->target;
 	}
 	LWLockRelease(stock.lock);
 
-	/* what others may still have lies behind him: he need not look at it again */
-	if (end > begin && (more || end - begin > 1) && !IsolationUsesXactSnapshot())
-	{
-		Place		place = {.cursor = (int64) end, .blocks = look->blocks};
-
-		place_store(look->performer, look->incarnation, &place);
-	}
+	if (passed)
+		remember(look);
 	if (wake)
 		supplier_wake();
 	if (reservation->entry < 0)
@@ -245,12 +251,14 @@ stock_has(StockLook *look)
 }
 
 void
-stock_refuse(bool later)
+stock_refuse(const StockLook *look, bool later)
 {
 	Reservation *reservation = xact_find(&reservation_kind);
 
 	if (reservation)
 		end_reservation(reservation, false, later);
+	if (!later)
+		remember(look);			/* it stays behind him */
 }
 
 SourceAnswer

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "supply/supply.h"
+#include "supply/refill.h"
 #include "base/clock.h"
 #include "base/guc.h"
 #include "infra/spi.h"
@@ -171,7 +172,7 @@ next(SourceScan *scan, SourceTask *task)
 			scan->look.limit = 0;
 		}
 		else if (eligibility_block(scan->choice->eligibility, task->requester))
-			stock_refuse(false);
+			stock_refuse(&scan->look, false);
 		else
 			return true;
 	}
@@ -180,7 +181,7 @@ next(SourceScan *scan, SourceTask *task)
 static void
 refuse(SourceScan *scan, bool later)
 {
-	stock_refuse(later);
+	stock_refuse(&scan->look, later);
 }
 
 static void
@@ -191,10 +192,10 @@ others(SourceScan *scan)
 }
 
 static void
-missed(const UserHome *performer, int64 task_type)
+missed(const UserHome *performer, const SourceMiss *miss)
 {
-	if (guc_supply)
-		stock_missed(groups_of(performer)->ids[0], task_type);
+	if (guc_supply && stock_missed(groups_of(performer)->ids[0], performer->user_id, miss))
+		supplier_wake();
 }
 
 static SourceAnswer

@@ -33,7 +33,9 @@ typedef struct Supply
 	int32		entries;
 	int32		ready;			/* slots that the ring offers */
 	int32		target;			/* slots that it is to have */
-	int64		turn;			/* the requester who was served last */
+	int64		turn;			/* the requester whose turn it is, or was last */
+	int32		turn_left;		/* slots that are left of his turn */
+	uint64		seen;			/* members of late found nothing for them at positions before this one */
 	int32		first_entry;	/* -1: none */
 	int32		first_batch;
 	uint64		head;			/* its ring: positions head .. tail - 1 */

@@ -34,6 +34,7 @@ typedef struct SupplyInfo
 	int32		tasks;
 	int32		target;
 	int32		ready;			/* slots that can be had */
+	int32		fresh;			/* ... and were not passed in vain by a member of late */
 	int32		reserved;		/* ... that running transactions are taking */
 	int32		pending;		/* ... of leases that are not committed */
 	int32		ended;			/* ... of closed tasks */
@@ -108,9 +109,6 @@ extern int	stock_room(int32 group, int64 task_type, int wanted);
 extern bool stock_add(const NewBatch *batch, bool committed);
 extern int	stock_list(SupplyInfo **list);
 
-/* who was served last when tasks were taken; requester 0: asks only */
-extern int64 stock_turn(int32 group, int64 task_type, int64 requester);
-
 /* slots of the task that are at hand, or about to be */
 extern int32 stock_held(int64 task_id);
 
@@ -149,11 +147,11 @@ extern void stock_glance(const Groups *groups, int64 task_type, int64 requester,
 extern int32 stock_offered(const Groups *groups, int64 task_id, TimestampTz now);
 
 /* the slot popped last is not taken; later: he may want it another time */
-extern void stock_refuse(bool later);
+extern void stock_refuse(const StockLook *look, bool later);
 extern SourceAnswer stock_take(int64 performer, const int32 *groups, int group_count, int64 task_id,
 							   TimestampTz now, SourceTask *task);
 extern int	stock_recall(int64 task_id, SupplyReturn *returns, int max);
-extern void stock_missed(int32 group, int64 task_type);
+
 
 /* what groups have of the type (0: of any), and how it looks from outside */
 typedef struct StockOption

@@ -166,21 +166,23 @@ stock_withdraw(int32 group, int64 task_type, int32 keep, TimestampTz now, Supply
 	LWLockAcquire(stock.lock, LW_EXCLUSIVE);
 	supply = stock_find_supply(realm, group, task_type);
 	surplus = supply ? supply->ready - keep : 0;
-	for (int32 i = supply ? supply->first_entry : -1; i >= 0 && withdrawal->count < max; i = entry_at(i)->next_of_supply)
-	{
-		StockEntry	   *entry = entry_at(i);
-		const StockBatch *batch = &stock.batches[entry->batch];
-
-		if (entry->ready == 0 || !batch->published)
-			continue;
-		if (entry->barred > 0 || entry->expires <= now || batch->lease_until <= now)
-			withdraw(withdrawal, entry, &returns[withdrawal->count]);
-		else if (surplus >= entry->ready)
+	for (int round = 0; round < 2; round++)
+		for (int32 i = supply ? supply->first_entry : -1; i >= 0 && withdrawal->count < max; i = entry_at(i)->next_of_supply)
 		{
-			surplus -= entry->ready;
-			withdraw(withdrawal, entry, &returns[withdrawal->count]);
+			StockEntry	   *entry = entry_at(i);
+			const StockBatch *batch = &stock.batches[entry->batch];
+
+			if (entry->ready == 0 || !batch->published)
+				continue;
+			if (entry->barred > 0 || entry->expires <= now || batch->lease_until <= now)
+				withdraw(withdrawal, entry, &returns[withdrawal->count]);
+			/* rather what members have gone past than what is new */
+			else if (surplus >= entry->ready && (round > 0 || entry->seq < supply->seen))
+			{
+				surplus -= entry->ready;
+				withdraw(withdrawal, entry, &returns[withdrawal->count]);
+			}
 		}
-	}
 	LWLockRelease(stock.lock);
 	return withdrawal->count;
 }

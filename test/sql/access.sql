@@ -115,6 +115,7 @@ INSERT INTO call VALUES
     ('set_fee', 'set_fee(0.1)'), ('drop_fee', 'drop_fee(0)'), ('set_budget', 'set_budget(''%1$s'', 100)'), ('drop_budget', 'drop_budget(''%1$s'', ''day'')'),
     ('quote', 'quote(''%1$s'', pg_temp.id(''type''))'), ('send_bonus', 'send_bonus(''%1$s'', pg_temp.id(''submitted to %1$s''), 1, ''good'')'),
     ('create_group', 'create_group(''a_group'')'), ('propose_moves', 'propose_moves()'), ('measure_load', 'measure_load()'), ('push_tasks', 'push_tasks()'), ('update_group', 'update_group(''partition:access_1'', ''{}'')'), ('drop_group', 'drop_group(''a_nothing'')'),
+    ('set_requester_weight', 'set_requester_weight(''a_nobody'', 2)'),
     ('set_preferences', 'set_preferences(''%1$s'', ''{"pace": 3}'')'), ('declare_intention', 'declare_intention(''%1$s'', ARRAY[pg_temp.id(''type'')], 3, ''[2115-01-01, 2115-01-02)'')'),
     ('cancel_intention', 'cancel_intention(''%1$s'', pg_temp.id(''intention of %1$s''))'),
     ('forecast_accepts', 'forecast_accepts(''partition:access_1'')'), ('acceptance_probability', 'acceptance_probability(''partition:access_1'', ARRAY[pg_temp.id(''type'')], ARRAY[1], ''1 hour'')'),
@@ -279,7 +280,7 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('recommendation_factors', 'SELECT count(*) > 2 FROM taskex.recommendation_factors'),
     ('intentions', 'SELECT string_agg(performer, '','' ORDER BY performer) FROM taskex.intentions WHERE performer LIKE ''a\_%'''),
     ('preferences', 'SELECT string_agg(performer, '','' ORDER BY performer) FROM taskex.preferences WHERE performer LIKE ''a\_%'''),
-    ('hot_spots', 'SELECT count(*) >= 0 FROM taskex.hot_spots'), ('pushes', 'SELECT count(*) >= 0 FROM taskex.pushes'),
+    ('hot_spots', 'SELECT count(*) >= 0 FROM taskex.hot_spots'), ('requester_weights', 'SELECT count(*) >= 0 FROM taskex.requester_weights'), ('pushes', 'SELECT count(*) >= 0 FROM taskex.pushes'),
     ('supply_targets', 'SELECT count(*) >= 0 FROM taskex.supply_targets'),
     ('user_load', 'SELECT string_agg(login, '' '' ORDER BY login) FROM taskex.user_load WHERE login LIKE ''a\_%'' AND metric = ''calls'''),
     ('partition_load', 'SELECT count(*) FROM taskex.partition_load WHERE partition = ''access_1'''), ('node_load', 'SELECT count(*) FROM taskex.node_load WHERE node = ''local'''),
@@ -290,7 +291,7 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
 SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex'::regnamespace AND c.relkind = 'v'
     AND c.relname NOT IN ('disputes', 'golden_tasks', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'failed_acts', 'health', 'inferences', 'activity')
     AND c.relname NOT IN ('performer_groups', 'group_members', 'recommendation_factors', 'intentions', 'preferences', 'supply_targets')
-    AND c.relname NOT IN ('performer_groups', 'group_members', 'hot_spots', 'pushes', 'supplies', 'supply_history')
+    AND c.relname NOT IN ('performer_groups', 'group_members', 'hot_spots', 'pushes', 'requester_weights', 'supplies', 'supply_history')
     AND c.relname NOT IN ('policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings')
     AND c.relname NOT IN ('node_load', 'partition_load', 'user_load')
     AND c.relname NOT IN ('announcements', 'layouts', 'layout_uses', 'templates')

@@ -154,7 +154,7 @@ INSERT INTO good_call VALUES
     ('replenish', ARRAY['''partition:errors_1''']), ('wait_for_task', ARRAY['''e_per''', '''0 s''', 'NULL']),
     ('measure_load', '{}'), ('propose_moves', ARRAY['10']), ('push_tasks', ARRAY['''e_req''']),
     ('create_group', ARRAY['''e_group''', 'ARRAY[''e_per'']', 'NULL', 'ARRAY[''errors_1'']', '''shared''', '1', 'NULL', 'NULL', 'NULL']),
-    ('update_group', ARRAY['''partition:errors_1''', '''{"weight": 2}''']), ('drop_group', ARRAY['''nothing''']),
+    ('update_group', ARRAY['''partition:errors_1''', '''{"weight": 2}''']), ('drop_group', ARRAY['''nothing''']), ('set_requester_weight', ARRAY['''e_req''', '2']),
     ('add_group_members', ARRAY['''nothing''', 'ARRAY[''e_per'']']), ('remove_group_members', ARRAY['''nothing''', 'ARRAY[''e_per'']']),
     ('drop_node', ARRAY['''nowhere''']), ('drop_partition', ARRAY['''nowhere''']),
     ('expire_task', ARRAY['''e_req''', 'pg_temp.id(''open'')']),

@@ -26,7 +26,10 @@ CREATE FUNCTION favoured(who text) RETURNS text LANGUAGE sql AS $$
 SELECT found('ann'), favoured('ann');
 SELECT taskex.create_group('gluers', ARRAY['cid'], sharing => 'exclusive', weight => 2) > 0 AS made;
 SELECT taskex.accept_next('cid', :glue) IS NOT NULL AS glue, taskex.accept_next('ann', :cut) IS NOT NULL AS cut;
-SELECT taskex.replenish('gluers') > 0 AS gluers, taskex.replenish('partition:p1') > 0 AS p1;
+SELECT g.group_id AS gluers, h.group_id AS p1 FROM taskex.performer_groups g, taskex.performer_groups h WHERE g.name = 'gluers' AND h.name = 'partition:p1' \gset
+INSERT INTO _taskex.push SELECT g, t, 15, '{}', _taskex.now(), 'infinity' FROM unnest(ARRAY[:gluers, :p1], ARRAY[:glue, :cut]) u (g, t);
+SELECT taskex.replenish('gluers') > 0 AS gluers, _taskex.supply_acquire(:gluers, :glue, 8);
+SELECT taskex.replenish('partition:p1') > 0 AS p1, _taskex.supply_acquire(:p1, :cut, 8);
 SELECT group_name, title, ready, target FROM taskex.supplies WHERE title LIKE '% paper' AND ready > 0 ORDER BY 1, 2;
 SELECT found('ann') AS ann, favoured('ann');
 SELECT found('cid') AS cid, favoured('cid');

@@ -16,6 +16,11 @@ SELECT taskex.deposit('req', 1000, 'x') > 0 AS req, taskex.deposit('rich', 10000
 SELECT taskex.create_task_type('req', 'Sort', 1) AS type, taskex.create_task_type('req', 'Weigh', 2) AS other \gset
 CREATE VIEW supplies AS SELECT group_name, title, tasks, ready, reserved, pending, ended, target, hits, misses, leased, returned FROM taskex.supplies ORDER BY 1, 2;
 CREATE VIEW broken AS SELECT * FROM taskex.check_market() WHERE NOT ok UNION ALL SELECT * FROM taskex.check_ledger() WHERE NOT ok;
+-- as if two members worked, and 15 slots were pushed
+CREATE FUNCTION wish(of_group int, type bigint) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO _taskex.push VALUES (of_group, type, 15, '{}', _taskex.now(), 'infinity');
+    INSERT INTO _taskex.work_hour SELECT user_id, type, _taskex.now(), 1, _taskex.now() FROM _taskex.directory WHERE login IN ('ann', 'bob') $$;
+SELECT wish(-partition_id, :type) FROM _taskex.partition WHERE name = 'p1';
 CREATE FUNCTION lived() RETURNS bigint LANGUAGE sql AS 'SELECT sum(live) FROM _taskex.task';
 
 -- nothing is at hand at first; who is given a task all the same shows what is wanted
@@ -58,26 +63,26 @@ ROLLBACK;
 SELECT ready, pending, reserved FROM supplies;
 SELECT * FROM broken;
 
--- a given task: all slots of the eighth are at hand
-SELECT task_id AS eighth FROM taskex.tasks WHERE input = '8' \gset
-SELECT free_slots FROM taskex.tasks WHERE task_id = :eighth;
-SELECT live FROM _taskex.task WHERE task_id = :eighth;
-SELECT input FROM taskex.accept_task('ann', :eighth);
-SELECT taskex.accept_task('ann', :eighth);
-SELECT taskex.accept_task('req', :eighth);
-SELECT input FROM taskex.accept_task('far', :eighth);
-SELECT taskex.accept_task('cid', :eighth);
+-- a given task: a slot of the ninth is at hand, the other one is not
+SELECT task_id AS ninth FROM taskex.tasks WHERE input = '9' \gset
+SELECT free_slots FROM taskex.tasks WHERE task_id = :ninth;
+SELECT live FROM _taskex.task WHERE task_id = :ninth;
+SELECT input FROM taskex.accept_task('ann', :ninth);
+SELECT taskex.accept_task('ann', :ninth);
+SELECT taskex.accept_task('req', :ninth);
+SELECT input FROM taskex.accept_task('far', :ninth);
+SELECT taskex.accept_task('cid', :ninth);
 
 -- cancelled, expired, changed: what is at hand of a task is its requester's again
-SELECT task_id AS seventh FROM taskex.tasks WHERE input = '7' \gset
+SELECT task_id AS eighth FROM taskex.tasks WHERE input = '8' \gset
 SELECT task_id AS sixth FROM taskex.tasks WHERE input = '6' \gset
 SELECT task_id AS fifth FROM taskex.tasks WHERE input = '5' \gset
-SELECT task_id, live, _taskex.at_hand(task_id) FROM _taskex.task WHERE task_id IN (:fifth, :sixth, :seventh) ORDER BY 1;
+SELECT task_id, live, _taskex.at_hand(task_id) FROM _taskex.task WHERE task_id IN (:fifth, :sixth, :eighth) ORDER BY 1;
 SELECT available, held FROM taskex.balance('req');
-SELECT taskex.cancel_task('req', :seventh);
+SELECT taskex.cancel_task('req', :eighth);
 SELECT taskex.expire_task('req', :sixth);
 SELECT taskex.set_expiry('req', :fifth, '2030-01-05');
-SELECT task_id, state, live, released, _taskex.at_hand(task_id) FROM _taskex.task WHERE task_id IN (:fifth, :sixth, :seventh) ORDER BY 1;
+SELECT task_id, state, live, released, _taskex.at_hand(task_id) FROM _taskex.task WHERE task_id IN (:fifth, :sixth, :eighth) ORDER BY 1;
 SELECT available, held FROM taskex.balance('req');
 SELECT * FROM supplies;
 BEGIN;
@@ -86,6 +91,7 @@ SELECT ready, reserved, ended FROM supplies;
 ROLLBACK;
 SELECT ready, reserved, ended FROM supplies;
 SELECT * FROM broken;
+SELECT wish(-partition_id, :other) FROM _taskex.partition WHERE name = 'p1';
 SELECT * FROM taskex.create_task('req', :other, '"moves"') AS moves \gset
 SELECT input FROM taskex.accept_next('bob', :other);
 SELECT taskex.create_task('req', :other, '"moves"') AS moves \gset
@@ -98,6 +104,8 @@ SELECT * FROM broken;
 
 -- whom a requester blocks gets nothing of his; nobody gets his own
 SELECT taskex.create_task_type('rich', 'Draw', 3) AS draw \gset
+SELECT wish(-partition_id, :draw) FROM _taskex.partition WHERE name = 'p1';
+DELETE FROM _taskex.target_round;
 SELECT count(*) FROM taskex.create_tasks('rich', :draw, ARRAY(SELECT to_jsonb(i) FROM generate_series(1, 20) i));
 SELECT count(*) FROM taskex.create_tasks('req', :draw, ARRAY(SELECT to_jsonb(-i) FROM generate_series(1, 5) i));
 SELECT count(*) FROM taskex.run_due();
@@ -115,6 +123,7 @@ SELECT taskex.create_group('few', ARRAY['bob'], sharing => 'exclusive', weight =
 SELECT taskex.create_task_type('rich', 'Guard', 1) AS guard \gset
 SELECT count(*) FROM taskex.create_tasks('rich', :guard, ARRAY(SELECT to_jsonb(i) FROM generate_series(1, 10) i));
 SELECT input FROM taskex.accept_next('bob', :guard);
+SELECT wish(group_id, :guard) FROM taskex.performer_groups WHERE name = 'few';
 SELECT taskex.replenish('few');
 SELECT count(*) FROM taskex.accept_next('cid', :guard);
 SELECT taskex.accept_task('cid', (SELECT max(task_id) FROM _taskex.task WHERE task_type_id = :guard)) IS NULL AS refused;

@@ -82,6 +82,25 @@ SELECT _taskex.supply_acquire(-:p1, :weigh, 10);
 SELECT * FROM kept_now();
 SELECT _taskex.supply_acquire(-:p1, :weigh, 10);
 SELECT * FROM kept_now();
+-- shares follow the weights, also over batches that are smaller than a turn
+SELECT taskex.set_requester_weight('huge', 5), taskex.set_requester_weight('small', 2);
+SELECT * FROM taskex.requester_weights ORDER BY 1;
+SELECT taskex.create_task_type('req', 'Count', 1) AS count \gset
+SELECT count(taskex.deposit(u, 100, 'y')) FROM unnest(ARRAY['huge', 'small', 'r1', 'r2']) u;
+SELECT u, n FROM unnest(ARRAY['huge', 'small', 'r1', 'r2']) u, LATERAL (SELECT count(*) AS n FROM taskex.create_tasks(u, :count, array_fill('1'::jsonb, ARRAY[CASE WHEN u = 'r1' THEN 3 ELSE 100 END]))) t;
+SELECT count(*) FROM taskex.run_due();
+SELECT sum(_taskex.supply_acquire(-:p1, :count, 4)) FROM generate_series(1, 9);
+SELECT * FROM kept(:count);
+-- r1 has no more
+SELECT sum(_taskex.supply_acquire(-:p1, :count, 4)) FROM generate_series(1, 8);
+SELECT * FROM kept(:count);
+SELECT _taskex.supply_acquire(-:p1, :count, 80);
+SELECT * FROM kept(:count);
+SELECT taskex.set_requester_weight('huge', 1), taskex.set_requester_weight('small', 1);
+SELECT * FROM taskex.requester_weights;
+SELECT taskex.set_requester_weight('huge', 0);
+SELECT taskex.set_requester_weight('huge', NULL);
+SELECT taskex.set_requester_weight('nobody', 2);
 SELECT * FROM broken;
 \c :regression
 DROP DATABASE regress_supply_find;

@@ -1,0 +1,33 @@
+/*
+ * refill.h
+ *	  What a refill of a supply begins with.
+ */
+#ifndef TASKEX_REFILL_H
+#define TASKEX_REFILL_H
+
+#include "postgres.h"
+
+#include "market/source.h"
+
+/* whose turn it is, and how many slots are left of it */
+extern int64 stock_turn(int32 group, int64 task_type, int32 *left);
+extern void stock_set_turn(int32 group, int64 task_type, int64 requester, int32 left);
+
+/*
+ * Where the next refill of the supply begins among the tasks of a requester or
+ * (0) of a partition: after "cursor", and it comes back to the oldest task after
+ * "upto".  A cache: false if nothing is known.
+ */
+typedef struct RefillCursor
+{
+	int64		cursor;
+	int64		upto;
+} RefillCursor;
+
+extern bool stock_cursor(int32 group, int64 task_type, int32 partition, int64 requester, RefillCursor *at);
+extern void stock_set_cursor(int32 group, int64 task_type, int32 partition, int64 requester, const RefillCursor *at);
+
+/* a member got the task, of the type, elsewhere; true: though there are slots */
+extern bool stock_missed(int32 group, int64 performer, const SourceMiss *miss);
+
+#endif							/* TASKEX_REFILL_H */
