@@ -90,6 +90,9 @@ extern void directory_lock_partitions(void);
  */
 extern void anonymous_maintain(void);
 
+/* is there such a partition?  For who has its number from somewhere else than a user's home */
+extern bool directory_has_partition(int32 partition_id);
+
 /* ids of the local partitions, as committed; returns their number */
 extern int	directory_partitions(int32 **partitions);
 

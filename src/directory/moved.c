@@ -176,8 +176,6 @@ child_row_touched(Relation rel, HeapTuple tuple, bool written)
 	touched(rel, tuple, written, false);
 }
 
-const ChildWatch moved_watch = {moves_quiet, child_row_touched};
-
 /* did an update make another row of it? */
 static bool
 same_row(Relation rel, HeapTuple old, HeapTuple new)
@@ -205,6 +203,17 @@ same_row(Relation rel, HeapTuple old, HeapTuple new)
 	return true;
 }
 
+/* what was under the old key is gone */
+static void
+changed(Relation rel, HeapTuple old, HeapTuple new)
+{
+	touched(rel, new, true, false);
+	if (!same_row(rel, old, new))
+		touched(rel, old, true, true);
+}
+
+const ChildWatch moved_watch = {moves_quiet, child_row_touched, changed};
+
 PG_FUNCTION_INFO_V1(taskex_moved_row);
 
 /* trigger on all child tables, after each row */
@@ -219,11 +228,7 @@ taskex_moved_row(PG_FUNCTION_ARGS)
 	if (!shmem_ready() || moves_quiet())
 		PG_RETURN_POINTER(NULL);
 	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
-	{
-		touched(data->tg_relation, data->tg_newtuple, true, false);
-		if (!same_row(data->tg_relation, data->tg_trigtuple, data->tg_newtuple))
-			touched(data->tg_relation, data->tg_trigtuple, true, true);
-	}
+		changed(data->tg_relation, data->tg_trigtuple, data->tg_newtuple);
 	else
 		touched(data->tg_relation, data->tg_trigtuple, true, TRIGGER_FIRED_BY_DELETE(data->tg_event));
 	PG_RETURN_POINTER(NULL);

@@ -226,8 +226,9 @@ learn_partition(int32 partition_id)
 	spi_end(&scope);
 }
 
-const PartitionInfo *
-partition_info(int32 partition_id)
+/* NULL: there is none */
+static const PartitionInfo *
+find_info(int32 partition_id)
 {
 	const Realm *realm = realm_current();
 	uint32		generation = map_of(realm->slot)->generation;
@@ -251,7 +252,20 @@ partition_info(int32 partition_id)
 		return info;
 
 	learn_partition(partition_id);
-	info = hash_search(infos, &partition_id, HASH_FIND, NULL);
+	return hash_search(infos, &partition_id, HASH_FIND, NULL);
+}
+
+bool
+directory_has_partition(int32 partition_id)
+{
+	return find_info(partition_id) != NULL;
+}
+
+const PartitionInfo *
+partition_info(int32 partition_id)
+{
+	const PartitionInfo *info = find_info(partition_id);
+
 	if (info == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),

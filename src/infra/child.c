@@ -171,7 +171,7 @@ find_known(const ChildTable *table, int32 partition)
 	return child;
 }
 
-/* opens the table by its name */
+/* opens the table by its name; NULL: there is none */
 static Relation
 open_by_name(const ChildTable *table, int32 partition, LOCKMODE mode)
 {
@@ -183,11 +183,30 @@ open_by_name(const ChildTable *table, int32 partition, LOCKMODE mode)
 	relid = get_relname_relid(name, get_namespace_oid("_taskex", false));
 	if (OidIsValid(relid))
 		rel = try_table_open(relid, mode);
-	if (rel == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),
-				 errmsg("storage partition %d does not exist", partition)));
 	return rel;
+}
+
+static bool
+open_child(Child *child, const ChildTable *table, int32 partition, LOCKMODE mode)
+{
+	KnownChild *entry = find_known(table, partition);
+
+	child->rel = OidIsValid(entry->relid) ? try_table_open(entry->relid, mode) : NULL;
+	if (unlikely(child->rel == NULL))
+	{
+		entry->relid = InvalidOid;
+		child->rel = open_by_name(table, partition, mode);
+		if (child->rel == NULL)
+			return false;
+	}
+
+	/* with the lock, its indexes stay what they are until the transaction ends */
+	if (unlikely(!OidIsValid(entry->relid) || entry->checked != relcache_changes))
+		examine(entry, child->rel);
+	memcpy(child->indexes, entry->indexes, sizeof(child->indexes));
+	child->known = entry;
+	child->slot = table_slot_create(child->rel, NULL);
+	return true;
 }
 
 void
@@ -199,21 +218,16 @@ child_open(Child *child, const ChildTable *table, int32 partition)
 void
 child_open_mode(Child *child, const ChildTable *table, int32 partition, LOCKMODE mode)
 {
-	KnownChild *entry = find_known(table, partition);
+	if (!open_child(child, table, partition, mode))
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),
+				 errmsg("storage partition %d does not exist", partition)));
+}
 
-	child->rel = OidIsValid(entry->relid) ? try_table_open(entry->relid, mode) : NULL;
-	if (unlikely(child->rel == NULL))
-	{
-		entry->relid = InvalidOid;
-		child->rel = open_by_name(table, partition, mode);
-	}
-
-	/* with the lock, its indexes stay what they are until the transaction ends */
-	if (unlikely(!OidIsValid(entry->relid) || entry->checked != relcache_changes))
-		examine(entry, child->rel);
-	memcpy(child->indexes, entry->indexes, sizeof(child->indexes));
-	child->known = entry;
-	child->slot = table_slot_create(child->rel, NULL);
+bool
+child_try_open(Child *child, const ChildTable *table, int32 partition)
+{
+	return open_child(child, table, partition, RowExclusiveLock);
 }
 
 void
@@ -331,6 +345,13 @@ tell(Child *child, HeapTuple tuple)
 {
 	if (child_watch && !child_watch->quiet())
 		child_watch->touched(child->rel, tuple, true);
+}
+
+static inline void
+tell_changed(Child *child, HeapTuple old, HeapTuple new)
+{
+	if (child_watch && !child_watch->quiet())
+		child_watch->changed(child->rel, old, new);
 }
 
 /* of the row in the slot */
@@ -542,11 +563,11 @@ child_update(Child *child, int ncolumns, const int *columns,
 	TU_UpdateIndexes which;
 
 	which = update_heap_tuple(child->rel, &old->t_self, tuple);
+	tell_changed(child, old, tuple);
 	ExecClearTuple(child->slot);
 	if (which != TU_None)
 		insert_index_entries(child, tuple, which, true);
 	CommandCounterIncrement();
-	tell(child, tuple);
 	ExecForceStoreHeapTuple(tuple, child->slot, false);
 	if (free_old)
 		heap_freetuple(old);

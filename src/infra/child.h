@@ -52,6 +52,9 @@ typedef enum RowLock
 
 extern void child_open(Child *child, const ChildTable *table, int32 partition);
 
+/* the same; false: the partition does not exist (any more) */
+extern bool child_try_open(Child *child, const ChildTable *table, int32 partition);
+
 /* the same with another lock: AccessShareLock for who only reads */
 extern void child_open_mode(Child *child, const ChildTable *table, int32 partition, LOCKMODE mode);
 
@@ -126,6 +129,7 @@ typedef struct ChildWatch
 {
 	bool		(*quiet) (void);
 	void		(*touched) (Relation rel, HeapTuple tuple, bool written);
+	void		(*changed) (Relation rel, HeapTuple old, HeapTuple new);
 } ChildWatch;
 
 extern PGDLLIMPORT const ChildWatch *child_watch;

@@ -26,6 +26,7 @@
 #include "market/eligible.h"
 #include "market/layout.h"
 #include "market/rows.h"
+#include "market/shelf.h"
 #include "market/source.h"
 
 #include "access/xact.h"
@@ -586,7 +587,11 @@ take_from_shelf(Taker *taker, Shelf *shelf, int64 task_type, Accepted *accepted)
 						   eligibility_blocks_mark(&taker->eligibility));
 	if (!more)
 		return false;
-	child_open(&tasks, &task_table, scan.partition);
+	if (!child_try_open(&tasks, &task_table, scan.partition))
+	{
+		shelf_release(shelf);	/* everybody has moved away, and it was dropped */
+		return false;
+	}
 	while (more && !taken)
 	{
 		int64		task_id = claim_candidate(taker, &scan, &tasks);

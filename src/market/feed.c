@@ -421,13 +421,19 @@ claiming_for(Shelf *shelf)
 
 /*
  * Keeps the shelf in place until it is released or the transaction ends; false
- * if it has given way to another one since feed_shelves named it.
+ * if it has given way to another one since feed_shelves named it, or its storage
+ * partition was dropped.
  */
 bool
 shelf_hold(Shelf *shelf, int64 task_type)
 {
 	if (!shelf_pin_ours(shelf, task_type))
 		return false;
+	if (unlikely(!directory_has_partition(shelf->key.partition)))
+	{
+		shelf_unpin(shelf);
+		return false;
+	}
 	claiming_for(shelf);
 	shelf_unpin(shelf);			/* the record's pin is enough */
 	return true;

@@ -22,11 +22,13 @@
 
 #include "market/shelf.h"
 #include "base/guc.h"
+#include "directory/directory.h"
 #include "infra/realm.h"
 #include "infra/spi.h"
 #include "market/golden.h"
 #include "market/place.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "common/pg_prng.h"
@@ -644,6 +646,28 @@ feed_shelf_type(const Shelf *shelf)
 	return task_type;
 }
 
+/* of a storage partition that was dropped, when everybody had moved away: nothing can be had there */
+static void
+forget_dropped(Shelf *shelf)
+{
+	/* an old snapshot does not show what partitions there are now */
+	if (IsolationUsesXactSnapshot() || !shelf_pin_ours(shelf, 0))
+		return;
+	if (!directory_has_partition(shelf->key.partition))
+	{
+		SpinLockAcquire(&shelf->mutex);
+		shelf->loaded = shelf->retired = true;
+		shelf->registered = false;
+		shelf->low = shelf->durable = shelf->high;
+		shelf->busy_count = 0;
+		memset(shelf->ranges, 0, sizeof(shelf->ranges));
+		shelf->open_ranges = 0;
+		shelf_changed(shelf);
+		SpinLockRelease(&shelf->mutex);
+	}
+	shelf_unpin(shelf);
+}
+
 void
 shelf_each(void (*visit) (Shelf *shelf))
 {
@@ -651,8 +675,13 @@ shelf_each(void (*visit) (Shelf *shelf))
 
 	for (int i = 0; i < feed->used; i++)
 	{
-		if (places[i].key.realm != realm || !shelf_hold(&shelves[i], 0))
+		if (places[i].key.realm != realm)
 			continue;
+		if (!shelf_hold(&shelves[i], 0))
+		{
+			forget_dropped(&shelves[i]);
+			continue;
+		}
 		visit(&shelves[i]);
 		shelf_release(&shelves[i]);
 	}

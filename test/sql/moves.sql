@@ -36,6 +36,11 @@ SELECT pg_temp.try('SELECT taskex.preview_task(''moves_a'', -5)'), pg_temp.try('
 SELECT pg_temp.try(format('SELECT pg_temp.publish(1000001, %s, %s, %s)', :b, :here, :there)) AS elsewhere,
     pg_temp.try(format('SELECT pg_temp.publish(1000001, 0, %s, %s)', :here, :there)) AS nobody,
     pg_temp.try(format('SELECT pg_temp.publish(1000001, %s, %s, %s)', :a, :here, :here)) AS nowhere;
+-- (he has a summary, the key of which will change)
+SELECT taskex.create_task_type('moves_b', 'Moves', 0) AS type \gset
+SELECT count(taskex.create_task('moves_b', :type, '1')) AS tasks FROM generate_series(1, 2);
+SELECT taskex.return_assignment('moves_a', assignment_id) AS returned FROM taskex.accept_next('moves_a', :type);
+SELECT count(*) FROM taskex.run_due();
 SELECT pg_temp.publish(1000001, :a, :here, :there);
 SELECT pg_temp.try(format('SELECT pg_temp.publish(1000002, %s, %s, %s)', :a, :here, :there)) AS twice,
     pg_temp.try(format('SELECT pg_temp.publish(1000001, %s, %s, %s)', :a, :here, :there)) AS the_same;
@@ -52,6 +57,11 @@ SELECT taskex.deposit('moves_a', 5, 'moves 2') > 0 AS deposited;
 ROLLBACK;
 SELECT c.table_name, l.migration_id, l.key[1] = :a::text AS his, cardinality(l.key) AS columns
     FROM _taskex.migration_log l JOIN _taskex.child_table c USING (position) ORDER BY c.position;
+-- where a key has changed, the old one too
+DELETE FROM _taskex.migration_log WHERE migration_id = 1000001;
+SELECT taskex.return_assignment('moves_a', assignment_id) AS returned FROM taskex.accept_next('moves_a', :type);
+SELECT count(*) FROM taskex.run_due();
+SELECT DISTINCT c.table_name, l.key[2] AS version FROM _taskex.migration_log l JOIN _taskex.child_table c USING (position) WHERE c.table_name = 'standing' ORDER BY 2;
 -- a row that would lie where he does not live
 SELECT pg_temp.try(format('INSERT INTO _taskex.message VALUES (%s, 1, %s, 0, now(), NULL, ''s'', ''m'')', :there, :a)) AS ghost;
 SELECT pg_temp.lives(:a, :here) AS here, pg_temp.lives(:a, :there) AS there, pg_temp.lives(:b, :here) AS of_others;

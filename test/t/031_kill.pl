@@ -48,24 +48,9 @@ sub start_again
 	return 0;
 }
 
-# acknowledged acts, and for each kind what the tables say about its ids
+# acknowledged acts
 my %acts;
-my %truth = (
-	created => q{select 1 from here.task where task_id = id::bigint},
-	# what was expired may have been opened again, but the act stays
-	expired => q{select 1 from _taskex.journal_act where task_id = u.id::bigint and kind = 'expired'},
-	extended => q{select 1 from _taskex.journal_act where task_id = u.id::bigint and kind = 'extended'},
-	cancelled => q{select 1 from here.task where task_id = id::bigint and state = 'cancelled'},
-	added => q{select 1 from added where key = id},
-	bonus => q{select 1 from here.bonus join here.entry e on e.transfer_id = bonus_id where idempotency_key = id and e.kind = 'bonus' having count(*) = 2},
-	disputed => q{select 1 from here.dispute where assignment_id = id::bigint},
-	overridden => q{select 1 from here.result where assignment_id = id::bigint and state = 'approved'},
-	submitted => q{select 1 from here.assignment join here.result r using (assignment_id)
-		where assignment_id = id::bigint and r.state in ('submitted', 'approved', 'rejected')},
-	returned => q{select 1 from here.assignment where assignment_id = id::bigint and state = 'returned'},
-	approved => q{select 1 from here.result where assignment_id = id::bigint and state = 'approved'},
-	rejected => q{select 1 from here.result where assignment_id = id::bigint and (state = 'rejected' or feedback ~ 'override')},
-	deposited => q{select 1 from here.entry where reference = id and available = 1000000000 and account_id > 0});
+my %truth = everything_truth();
 
 sub lost
 {

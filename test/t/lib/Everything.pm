@@ -16,13 +16,34 @@ use TaskexTest;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-our @EXPORT = qw(everything_market everything_turns everything_helpers everything_stop everything_rest ok_everything everything_errors);
+our @EXPORT = qw(everything_market everything_turns everything_helpers everything_stop everything_rest ok_everything everything_errors everything_truth);
 
 my $requesters = 8;
 my $performers = 64;
 
 # what a client must expect besides, when others grant, revoke, block and spend
 sub everything_errors { return 'TX11[23]|TX203' }
+
+# for each kind of act that clients tell of, what the tables say about its ids
+sub everything_truth
+{
+	return (
+		created => q{select 1 from here.task where task_id = id::bigint},
+		# what was expired may have been opened again, but the act stays
+		expired => q{select 1 from _taskex.journal_act where task_id = u.id::bigint and kind = 'expired'},
+		extended => q{select 1 from _taskex.journal_act where task_id = u.id::bigint and kind = 'extended'},
+		cancelled => q{select 1 from here.task where task_id = id::bigint and state = 'cancelled'},
+		added => q{select 1 from added where key = id},
+		bonus => q{select 1 from here.bonus join here.entry e on e.transfer_id = bonus_id where idempotency_key = id and e.kind = 'bonus' having count(*) = 2},
+		disputed => q{select 1 from here.dispute where assignment_id = id::bigint},
+		overridden => q{select 1 from here.result where assignment_id = id::bigint and state = 'approved'},
+		submitted => q{select 1 from here.assignment join here.result r using (assignment_id)
+			where assignment_id = id::bigint and r.state in ('submitted', 'approved', 'rejected')},
+		returned => q{select 1 from here.assignment where assignment_id = id::bigint and state = 'returned'},
+		approved => q{select 1 from here.result where assignment_id = id::bigint and state = 'approved'},
+		rejected => q{select 1 from here.result where assignment_id = id::bigint and (state = 'rejected' or feedback ~ 'override')},
+		deposited => q{select 1 from here.entry where reference = id and available = 1000000000 and account_id > 0});
+}
 
 # everything_market(NODE): on top of hammer_market; returns the ids of task types
 # that require a qualification. All are subscribed before anything is done.
