@@ -90,10 +90,11 @@ INSERT INTO _taskex.user_column VALUES
     ('budget', 'requester_id', 'other', 'keeps', 'the known user''s', NULL),
     ('fee_rule', 'requester_id', 'other', 'keeps', 'the known user''s', NULL),
     ('golden_rate', 'requester_id', 'other', 'keeps', 'the known user''s', NULL),
-    ('layout', 'requester_id', 'other', 'keeps', 'his gets his number added to its name', NULL),
+    ('requester_weight', 'requester_id', 'other', 'keeps', 'the known user''s', NULL),
+    ('layout', 'requester_id', 'other', 'keeps', 'his gets the beginning of his login added to its name', NULL),
     ('layout_use', 'requester_id', 'other', 'kept', 'the known user''s', NULL),
-    ('template', 'requester_id', 'other', 'keeps', 'his gets his number added to its name', NULL),
-    ('qualification_type', 'requester_id', 'other', 'keeps', 'his gets his number added to its name', NULL),
+    ('template', 'requester_id', 'other', 'keeps', 'his gets the beginning of his login added to its name', NULL),
+    ('qualification_type', 'requester_id', 'other', 'keeps', 'his gets the beginning of his login added to its name', NULL),
     ('review_policy', 'requester_id', 'other', 'keeps', NULL, NULL),
     ('saved_search', 'requester_id', 'special', 'kept', NULL, NULL),
     ('group_lease', 'requester_ids', 'special', 'kept', NULL, NULL),
@@ -118,7 +119,7 @@ INSERT INTO _taskex.user_column VALUES
     ('policy_action', 'performer_id', 'dispatch', 'kept', NULL, NULL),
     ('policy_action', 'requester_id', 'dispatch', 'kept', NULL, NULL),
     ('load_hour', 'id', 'dispatch', 'kept', 'sums; what is stored later stays until it is too old', NULL),
-    ('load_mean', 'id', 'dispatch', 'kept', 'the known user''s', NULL),
+    ('load_mean', 'id', 'dispatch', 'kept', 'sums', NULL),
     ('load_bytes', 'user_id', 'dispatch', 'removed', 'the known user''s: the next sample has his', NULL),
     ('event', 'user_id', 'dispatch', 'removed', 'his follow those of the known user', NULL),
     ('event_floor', 'user_id', 'dispatch', 'removed', 'the known user''s', NULL),
@@ -304,7 +305,7 @@ COMMENT ON FUNCTION _taskex.settle_performer(_taskex.merge) IS
 CREATE FUNCTION _taskex.settle_requester(m _taskex.merge) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    mark text := ' (' || m.old_id || ')';
+    mark text := ' (' || substr(_taskex.login(m.old_id), 11, 8) || ')';
 BEGIN
     UPDATE _taskex.block k SET until = a.until, reason = a.reason, blocked_at = a.blocked_at
         FROM _taskex.block a WHERE a.requester_id = m.old_id AND k.requester_id = m.new_id AND k.performer_id = a.performer_id
@@ -317,6 +318,7 @@ BEGIN
         AND (k.kind, k.task_type_id, k.min_performers, k.valid_from) = (a.kind, a.task_type_id, a.min_performers, a.valid_from));
     DELETE FROM _taskex.golden_rate a WHERE a.requester_id = m.old_id AND EXISTS (SELECT FROM _taskex.golden_rate k
         WHERE k.requester_id = m.new_id AND k.task_type_id = a.task_type_id);
+    DELETE FROM _taskex.requester_weight a WHERE a.requester_id = m.old_id AND EXISTS (SELECT FROM _taskex.requester_weight k WHERE k.requester_id = m.new_id);
     DELETE FROM _taskex.layout_use a WHERE a.requester_id = m.old_id AND EXISTS (SELECT FROM _taskex.layout_use k
         WHERE k.requester_id = m.new_id AND k.task_type_id = a.task_type_id AND k.since = a.since);
     UPDATE _taskex.layout a SET name = left(a.name, 200) || mark WHERE a.requester_id = m.old_id
@@ -449,13 +451,13 @@ END $$;
 COMMENT ON FUNCTION _taskex.merge_summary(name, text, bigint, bigint, int, int, text[], text[], text) IS
     'Adds the rows of a summary that name old_id (in the column whose), on the partition source, to those of new_id on target.';
 
-CREATE FUNCTION _taskex.forget_load(of_user bigint) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION _taskex.forget_user_load(of_user bigint) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     DELETE FROM _taskex.load_hour h WHERE h.kind = 'u' AND h.id = of_user;
     DELETE FROM _taskex.load_mean m WHERE m.kind = 'u' AND m.id = of_user;
     DELETE FROM _taskex.load_bytes b WHERE b.user_id = of_user;
 END $$;
-COMMENT ON FUNCTION _taskex.forget_load(bigint) IS 'Removes what was measured of a user.';
+COMMENT ON FUNCTION _taskex.forget_user_load(bigint) IS 'Removes what was measured of a user.';
 
 CREATE FUNCTION _taskex.merge_performer_summaries(i _taskex.identified, home int) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -476,12 +478,7 @@ BEGIN
         ON CONFLICT (performer_id, task_type_id, hour) DO UPDATE SET submitted = w.submitted + excluded.submitted, last_at = greatest(w.last_at, excluded.last_at);
     DELETE FROM _taskex.work_hour o WHERE o.performer_id = i.anonymous_id;
 
-    INSERT INTO _taskex.load_hour AS k SELECT o.hour, o.kind, i.user_id, o.calls, o.blocks_hit, o.blocks_read, o.blocks_written, o.wal_bytes, o.cpu_us
-            FROM _taskex.load_hour o WHERE o.kind = 'u' AND o.id = i.anonymous_id
-        ON CONFLICT (hour, kind, id) DO UPDATE SET calls = k.calls + excluded.calls, blocks_hit = k.blocks_hit + excluded.blocks_hit,
-            blocks_read = k.blocks_read + excluded.blocks_read, blocks_written = k.blocks_written + excluded.blocks_written,
-            wal_bytes = k.wal_bytes + excluded.wal_bytes, cpu_us = k.cpu_us + excluded.cpu_us;
-    PERFORM _taskex.forget_load(i.anonymous_id);
+    PERFORM _taskex.merge_load(i.anonymous_id, i.user_id);
 
     -- what review policies know of him
     UPDATE _taskex.policy_result r SET performer_id = i.user_id WHERE r.task_id = ANY (i.tasks) AND r.performer_id = i.anonymous_id;
@@ -637,7 +634,7 @@ BEGIN
     DELETE FROM _taskex.working w USING _taskex.directory d WHERE d.user_id = ANY (requesters)
         AND w.partition_id = d.partition_id AND w.requester_id = d.user_id AND w.performer_id = of_user;
     DELETE FROM _taskex.appeal a WHERE a.whose = 'u:' || of_user;
-    PERFORM _taskex.forget_load(of_user);
+    PERFORM _taskex.forget_user_load(of_user);
     DELETE FROM _taskex.assignment a WHERE a.partition_id = home AND a.performer_id = of_user;
     FOR c IN SELECT * FROM _taskex.user_column u WHERE u.unused = 'removed' AND u.table_name <> 'policy_tally' LOOP
         EXECUTE format('DELETE FROM _taskex.%I WHERE %I = $1 %s', c.table_name, c.column_name,

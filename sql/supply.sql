@@ -511,7 +511,7 @@ SELECT pg_catalog.pg_extension_config_dump('_taskex.requester_weight', '');
 CREATE FUNCTION taskex.set_requester_weight(requester text, weight int) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    id bigint := _taskex.user_id(requester);
+    id bigint := _taskex.kept_user_id(requester);
 BEGIN
     IF weight IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'the weight of a requester must not be null';

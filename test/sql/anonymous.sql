@@ -213,7 +213,7 @@ SELECT task_id - :d1 AS task, state, free_slots FROM taskex.tasks WHERE requeste
 SELECT count(*) FROM taskex.assignments WHERE requester = 'anon_boss';
 SELECT task_type_id = :type AS type, tasks, slots FROM _taskex.catalogue WHERE requester_id = :boss;
 SELECT tasks, slots, submitted FROM _taskex.progress WHERE requester_id = :boss;
-SELECT regexp_replace(name, '\(\d+\)', '(...)') AS name FROM taskex.templates WHERE requester = 'anon_boss' ORDER BY 1;
+SELECT regexp_replace(name, '\([0-9a-f]{8}\)', '(...)') AS name FROM taskex.templates WHERE requester = 'anon_boss' ORDER BY 1;
 SELECT period, amount, spent FROM taskex.budgets WHERE requester = 'anon_boss' ORDER BY 1;
 SELECT taskex.create_task('anon_boss', :type, '"b"', idempotency_key => 'k') = :b1 AS his_key;
 SELECT taskex.submit_assignment('anon_known', :r2, '"z"'), taskex.approve_assignment('anon_boss', :r2), taskex.approve_assignment('anon_boss', :r3);
