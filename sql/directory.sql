@@ -341,24 +341,6 @@ node: where the partition is. storage_class: free text, for placement. capacity:
 Result: the partition''s id. Errors: duplicate_name (TX007), unknown_node (TX005),
 undefined_object (42704), configuration_limit_exceeded (53400). Operators only.';
 
-CREATE FUNCTION taskex.drain_partition(name text)
-    RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    UPDATE _taskex.partition SET state = 'draining' WHERE partition_id = _taskex.partition_id(drain_partition.name);
-END $$;
-COMMENT ON FUNCTION taskex.drain_partition(text) IS
-'Makes a storage partition take no more new users. Those on it stay and go on working.
-Errors: unknown_partition (TX003). Operators only.';
-
-CREATE FUNCTION taskex.resume_partition(name text)
-    RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    UPDATE _taskex.partition SET state = 'active' WHERE partition_id = _taskex.partition_id(resume_partition.name);
-END $$;
-COMMENT ON FUNCTION taskex.resume_partition(text) IS
-'Makes a storage partition that was drained take new users again, if its node does.
-Errors: unknown_partition (TX003). Operators only.';
-
 CREATE FUNCTION taskex.drop_partition(name text)
     RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -379,7 +361,7 @@ BEGIN
     IF users > 0 THEN
         PERFORM _taskex.fail('still_in_use', format('storage partition "%s" is not empty', name),
             format('%s users live on it.', users),
-            'taskex.drain_partition() keeps new users away from it.');
+            'taskex.drain_partition() moves them away.');
     END IF;
     -- triggers: each module rescues or forgets what it has of the partition
     DELETE FROM _taskex.partition WHERE partition_id = id;

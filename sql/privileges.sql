@@ -240,7 +240,12 @@ GRANT EXECUTE ON FUNCTION
     taskex.create_payout(text, numeric, text[], int),
     taskex.deposit(text, numeric, text),
     taskex.drain_node(text),
-    taskex.drain_partition(text),
+    taskex.cancel_migration(bigint),
+    taskex.drain_partition(text, boolean),
+    taskex.migrate_user(text, text, text),
+    taskex.migrate_users(text[], text, text),
+    taskex.move_partition(text, name),
+    taskex.undo_migration(bigint),
     taskex.drop_fee(bigint),
     taskex.drop_group(text),
     taskex.drop_node(text),
@@ -273,8 +278,10 @@ GRANT EXECUTE ON FUNCTION
     _taskex.workers()
     TO taskex_admin;
 
-GRANT SELECT ON taskex.activity, taskex.failed_acts, taskex.health, taskex.nodes, taskex.partitions TO taskex_admin;
+GRANT SELECT ON taskex.activity, taskex.drains, taskex.failed_acts, taskex.health, taskex.nodes, taskex.partitions TO taskex_admin;
 GRANT SELECT ON taskex.group_members, taskex.hot_spots, taskex.performer_groups, taskex.pushes, taskex.requester_weights, taskex.supplies, taskex.supply_history TO taskex_admin;
+GRANT SELECT ON taskex.migrations TO taskex_user;
+GRANT EXECUTE ON FUNCTION _taskex.move_progress() TO taskex_user;
 GRANT EXECUTE ON FUNCTION _taskex.supply_list() TO taskex_admin;
 GRANT EXECUTE ON FUNCTION _taskex.at_hand(bigint) TO taskex_user;
 GRANT SELECT ON taskex.payouts TO taskex_admin;

@@ -15,8 +15,10 @@
 #include "journal/journal.h"
 #include "launcher/launcher.h"
 #include "ledger/ledger.h"
+#include "market/follow.h"
 #include "market/market.h"
 #include "market/source.h"
+#include "migration/mover.h"
 #include "supply/group.h"
 #include "supply/supplier.h"
 #include "supply/supply.h"
@@ -46,7 +48,14 @@ static const ShmemPart *const shmem_parts[] = {
 	&supply_shmem,
 	&supplier_shmem,
 	&wait_shmem,
+	&mover_shmem,
 	&launcher_shmem,
+	NULL
+};
+
+/* who must do something when a user's home changes */
+static const MoveFollower *const followers[] = {
+	&market_follower,
 	NULL
 };
 
@@ -61,5 +70,6 @@ _PG_init(void)
 	task_source = &supply_source;
 	child_watch = &moved_watch;
 	meter_install();
+	mover_install(followers);
 	launcher_install();
 }

@@ -75,6 +75,36 @@ extern TU_UpdateIndexes update_heap_tuple(Relation rel, ItemPointer tid, HeapTup
 #define index_insert_cleanup(index, info) ((void) 0)
 #endif
 
+/*
+ * Enters a row into all indexes of its table.  The list of what is to be checked
+ * again later is nobody's here: no index is deferred.
+ */
+#if PG_VERSION_NUM < 160000
+#define insert_index_tuples(info, slot, estate) \
+	ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL)
+#else
+#define insert_index_tuples(info, slot, estate) \
+	ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL, false)
+#endif
+
+/* has no unique index a row already that is equal? */
+#if PG_VERSION_NUM < 180000
+#define check_index_constraints(info, slot, estate, other) \
+	ExecCheckIndexConstraints(info, slot, estate, other, NIL)
+#else
+#define check_index_constraints(info, slot, estate, other) \
+	ExecCheckIndexConstraints(info, slot, estate, other, &(slot)->tts_tid, NIL)
+#endif
+
+/* the process of a virtual transaction; 0: it is prepared, or has ended */
+#if PG_VERSION_NUM < 170000
+#define vxid_proc(vxid) \
+	((vxid).backendId == InvalidBackendId ? NULL : BackendIdGetProc((vxid).backendId))
+#else
+#define vxid_proc(vxid) \
+	((vxid).procNumber == INVALID_PROC_NUMBER ? NULL : ProcNumberGetProc((vxid).procNumber))
+#endif
+
 /* which backend this is: 0 .. MaxBackends - 1, since 17 */
 #if PG_VERSION_NUM < 170000
 #define MyProcNumber (MyProc->pgprocno)

@@ -60,6 +60,10 @@ const TxError tx_errors[] = {
 	{ERRCODE_TX_EXCLUSIVE_SUPPLY, "exclusive_supply", "the task is kept for another group of performers"},
 	{ERRCODE_TX_UNKNOWN_INTENTION, "unknown_intention", "the performer has no intention of this number"},
 	{ERRCODE_TX_UNKNOWN_LAYOUT, "unknown_layout", "the requester has no layout of this name"},
+	/* TX5xx: moves of users between storage partitions */
+	{ERRCODE_TX_UNKNOWN_MIGRATION, "unknown_migration", "no migration has this id"},
+	{ERRCODE_TX_ALREADY_MOVING, "already_moving", "the user has another migration that has not moved him yet"},
+	{ERRCODE_TX_LIVES_THERE, "lives_there", "the user lives on the storage partition already"},
 	{ERRCODE_TX_IDENTITY_CONFLICT, "identity_conflict",
 	"what an anonymous user has done does not go together with what the known one has"},
 	{ERRCODE_TX_NOT_ANONYMOUS, "not_anonymous",

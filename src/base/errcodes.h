@@ -56,6 +56,10 @@
 #define ERRCODE_TX_EXCLUSIVE_SUPPLY			TX_CODE('4', '0', '3')
 #define ERRCODE_TX_UNKNOWN_INTENTION		TX_CODE('4', '1', '0')
 #define ERRCODE_TX_UNKNOWN_LAYOUT			TX_CODE('4', '1', '9')
+/* TX5xx: moves of users between storage partitions */
+#define ERRCODE_TX_UNKNOWN_MIGRATION		TX_CODE('5', '0', '0')
+#define ERRCODE_TX_ALREADY_MOVING			TX_CODE('5', '0', '1')
+#define ERRCODE_TX_LIVES_THERE				TX_CODE('5', '0', '2')
 #define ERRCODE_TX_IDENTITY_CONFLICT		TX_CODE('5', '2', '0')
 #define ERRCODE_TX_NOT_ANONYMOUS			TX_CODE('5', '2', '1')
 #define ERRCODE_TX_ALREADY_IDENTIFIED		TX_CODE('5', '2', '2')

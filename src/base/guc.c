@@ -28,9 +28,13 @@ int			guc_max_databases = 16;
 int			guc_max_inference_memory = 1024 * 1024;
 int			guc_max_input_size = 1024;
 int			guc_max_loaded_users = 65536;
+int			guc_max_movers = 2;
 int			guc_max_partitions = 1024;
 bool		guc_measure_load = true;
 int			guc_max_supplies = 1024;
+int			guc_move_rate = 0;
+int			guc_move_stall = 10;
+char	   *guc_move_window = NULL;
 int			guc_override_period = 30 * 86400;
 int			guc_plan_cache_size = 256;
 int			guc_purse_cache_size = 16384;
@@ -69,6 +73,39 @@ alike_check(char **newval, void **extra, GucSource source)
 		return false;
 	}
 	return true;
+}
+
+bool
+guc_parse_window(const char *window, int *from, int *to)
+{
+	int			hours[2];
+	int			minutes[2];
+	int			end = 0;
+
+	*from = *to = 0;
+	if (window[0] == '\0')
+		return true;
+	if (sscanf(window, "%2d:%2d-%2d:%2d%n", &hours[0], &minutes[0], &hours[1], &minutes[1], &end) != 4 ||
+		window[end] != '\0')
+		return false;
+	for (int i = 0; i < 2; i++)
+		if (hours[i] < 0 || minutes[i] < 0 || minutes[i] > 59 || hours[i] * 60 + minutes[i] > 24 * 60)
+			return false;
+	*from = hours[0] * 60 + minutes[0];
+	*to = hours[1] * 60 + minutes[1];
+	return *from != *to;
+}
+
+static bool
+window_check(char **newval, void **extra, GucSource source)
+{
+	int			from;
+	int			to;
+
+	if (guc_parse_window(*newval, &from, &to))
+		return true;
+	GUC_check_errdetail("It must be two different times of the day, as in \"22:00-06:00\", or empty.");
+	return false;
 }
 
 static void
@@ -247,6 +284,13 @@ guc_define(void)
 							1024, 1, 256 * 1024,
 							PGC_SUSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.max_movers",
+							"Number of users that an exchange moves between storage partitions at a time.",
+							"0: none is moved; what has begun rests.",
+							&guc_max_movers,
+							2, 0, MAX_MOVERS,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
 	DefineCustomBoolVariable("taskex.measure_load",
 							 "Counts what users' calls cost.",
 							 NULL,
@@ -254,6 +298,27 @@ guc_define(void)
 							 true,
 							 PGC_SUSET, 0,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.move_rate",
+							"What all moves of users together write to the WAL in a second, at most.",
+							"0: as much as the disk takes while others do not wait for it.",
+							&guc_move_rate,
+							0, 0, MAX_KILOBYTES,
+							PGC_SIGHUP, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.move_stall",
+							"Time for which a move waits for a user's open transactions when his home changes.",
+							"His other writes wait meanwhile. If it is not enough, the move tries again later.",
+							&guc_move_stall,
+							10, 1, 60 * 1000,
+							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomStringVariable("taskex.move_window",
+							   "Time of the day at which users are moved, as in '22:00-06:00'.",
+							   "In the server's time zone. Outside of it no move begins, and none copies. Empty: at all times.",
+							   &guc_move_window,
+							   "",
+							   PGC_SIGHUP, 0,
+							   window_check, NULL, NULL);
 	DefineCustomIntVariable("taskex.override_period",
 							"Time after a rejection in which the requester can approve the assignment after all.",
 							NULL,

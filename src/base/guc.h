@@ -27,9 +27,13 @@ extern int	guc_max_databases;
 extern int	guc_max_inference_memory;	/* kB */
 extern int	guc_max_input_size; /* kB */
 extern int	guc_max_loaded_users;
+extern int	guc_max_movers;
 extern int	guc_max_partitions;
 extern int	guc_max_supplies;
 extern bool guc_measure_load;
+extern int	guc_move_rate;		/* kB in a second; 0: any */
+extern int	guc_move_stall;		/* ms */
+extern char *guc_move_window;
 extern int	guc_override_period;	/* s */
 extern int	guc_plan_cache_size;
 extern int	guc_purse_cache_size;
@@ -43,6 +47,12 @@ extern int	guc_supply_lease;	/* s */
 extern int	guc_supply_limit;
 extern int	guc_supply_size;
 extern char *guc_wait_point;
+
+/* most movers that an exchange can have at a time */
+#define MAX_MOVERS 32
+
+/* minutes of the day; false: it is none.  Empty: the whole day, 0 to 0 */
+extern bool guc_parse_window(const char *window, int *from, int *to);
 
 extern void guc_define(void);
 

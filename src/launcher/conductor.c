@@ -15,6 +15,7 @@
 #include "market/market.h"
 #include "market/policy.h"
 #include "placement/load.h"
+#include "migration/mover.h"
 #include "supply/supplier.h"
 
 #include "fmgr.h"
@@ -91,6 +92,7 @@ conductor_round(void)
 	(void) worker_try_transaction("looking after the feed", maintain_feed, NULL);
 	ledger_maintain();
 	supplier_ensure();
+	mover_ensure();
 	more = journal_maintain();
 	more |= policy_maintain();
 	more |= load_maintain();

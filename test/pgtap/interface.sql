@@ -25,7 +25,12 @@ insert into expected values
     ('forecast_accepts', 'group_name text, task_type bigint DEFAULT NULL::bigint, horizon interval DEFAULT NULL::interval, OUT expected numeric, OUT low bigint, OUT high bigint, OUT explained jsonb', 'record', true),
     ('acceptance_probability', 'group_name text, task_types bigint[], quantities integer[], within interval', 'double precision', true),
     ('drain_node', 'name text', 'void', true),
-    ('drain_partition', 'name text', 'void', true),
+    ('cancel_migration', 'id bigint', 'void', true),
+    ('drain_partition', 'name text, move boolean DEFAULT true', 'void', true),
+    ('migrate_user', 'login text, partition text, reason text DEFAULT ''manual''::text', 'bigint', true),
+    ('migrate_users', 'logins text[], partition text, reason text DEFAULT ''manual''::text', 'SETOF bigint', true),
+    ('move_partition', 'name text, tablespace name', 'integer', true),
+    ('undo_migration', 'id bigint', 'bigint', true),
     ('drop_node', 'name text', 'void', true),
     ('drop_partition', 'name text', 'void', true),
     ('resume_node', 'name text', 'void', true),
@@ -226,6 +231,8 @@ insert into expected_column values
     ('budgets', 'requester text, task_type_id bigint, period text, amount numeric, spent numeric, remaining numeric, since timestamp with time zone'),
     ('earnings', 'performer text, day date, task_type_id bigint, title text, approved bigint, reward numeric, bonus numeric'),
     ('fee_rules', 'rule_id bigint, kind text, requester text, task_type_id bigint, performers integer, share numeric, minimum numeric, valid_from timestamp with time zone'),
+    ('drains', 'partition text, target text, users bigint, users_left bigint, moving bigint, failed bigint, drop_empty boolean, started_at timestamp with time zone, error text'),
+    ('migrations', 'migration_id bigint, login text, source text, target text, reason text, state text, rows bigint, rows_total bigint, bytes bigint, bytes_total bigint, cleaned bigint, eta timestamp with time zone, longest_stall interval, waits_for integer[], mover integer, attempts integer, cancelling boolean, undo_of bigint, error text, requested_at timestamp with time zone, not_before timestamp with time zone, started_at timestamp with time zone, switched_at timestamp with time zone, finished_at timestamp with time zone'),
     ('failed_acts', 'consumer text, act_id bigint, kind text, at timestamp with time zone, requester text, performer text, task_id bigint, assignment_id bigint, set_aside boolean, message text'),
     ('health', 'check_name text, ok boolean, detail text'),
     ('inferences', 'pid integer, role name, method text, phase text, round integer, rounds integer, labels bigint, tasks bigint, performers bigint, started_at timestamp with time zone'),
@@ -281,7 +288,7 @@ select results_eq($$ select name::text, vartype::text, context::text, coalesce(u
     $$ values ('taskex.anonymous_lifetime', 'integer', 'sighup', 's'), ('taskex.anonymous_limit', 'integer', 'superuser', ''), ('taskex.async_accept', 'bool', 'user', ''), ('taskex.clock', 'string', 'superuser', ''), ('taskex.conductor', 'bool', 'sighup', ''), ('taskex.conductor_interval', 'integer', 'sighup', 'ms'),
         ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.dispute_period', 'integer', 'superuser', 's'), ('taskex.event_retention', 'integer', 'sighup', 's'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.feed_size', 'integer', 'postmaster', ''),
         ('taskex.load_half_life', 'integer', 'sighup', 's'), ('taskex.load_history', 'integer', 'sighup', 's'), ('taskex.load_interval', 'integer', 'sighup', 'ms'), ('taskex.load_sample', 'integer', 'sighup', '8kB'),
-        ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_inference_memory', 'integer', 'superuser', 'kB'), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_loaded_users', 'integer', 'postmaster', ''), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.max_supplies', 'integer', 'postmaster', ''), ('taskex.measure_load', 'bool', 'superuser', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
+        ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_inference_memory', 'integer', 'superuser', 'kB'), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_loaded_users', 'integer', 'postmaster', ''), ('taskex.max_movers', 'integer', 'sighup', ''), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.max_supplies', 'integer', 'postmaster', ''), ('taskex.measure_load', 'bool', 'superuser', ''), ('taskex.move_rate', 'integer', 'sighup', 'kB'), ('taskex.move_stall', 'integer', 'sighup', 'ms'), ('taskex.move_window', 'string', 'sighup', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
         ('taskex.plan_cache_size', 'integer', 'user', ''), ('taskex.purse_cache_size', 'integer', 'postmaster', ''),
         ('taskex.supply', 'bool', 'superuser', ''), ('taskex.supply_alike', 'string', 'superuser', ''), ('taskex.supply_certainty', 'real', 'sighup', ''), ('taskex.supply_horizon', 'integer', 'sighup', 's'), ('taskex.supply_input', 'integer', 'postmaster', 'B'), ('taskex.supply_interval', 'integer', 'superuser', 'ms'), ('taskex.supply_lease', 'integer', 'sighup', 's'),
         ('taskex.supply_limit', 'integer', 'sighup', ''), ('taskex.supply_size', 'integer', 'postmaster', '') $$,
@@ -318,7 +325,7 @@ select results_eq('select sqlstate, name from taskex.errors order by sqlstate co
     ('TX302', 'not_subscribed'),
     ('TX401', 'unknown_group'), ('TX402', 'default_group'), ('TX403', 'exclusive_supply'),
     ('TX410', 'unknown_intention'),
-    ('TX419', 'unknown_layout'), ('TX520', 'identity_conflict'), ('TX521', 'not_anonymous'), ('TX522', 'already_identified'), ('TX523', 'user_busy'), ('TX524', 'too_many_anonymous') $$, 'class TX');
+    ('TX419', 'unknown_layout'), ('TX500', 'unknown_migration'), ('TX501', 'already_moving'), ('TX502', 'lives_there'), ('TX520', 'identity_conflict'), ('TX521', 'not_anonymous'), ('TX522', 'already_identified'), ('TX523', 'user_busy'), ('TX524', 'too_many_anonymous') $$, 'class TX');
 select is_empty('select * from taskex.errors where coalesce(description, '''') = ''''', 'each has a description');
 select throws_ok(format('select _taskex.fail(%L, ''message'')', name), sqlstate, 'message', name || ' is raised with its SQLSTATE') from taskex.errors;
 

@@ -10,7 +10,7 @@ insert into may_execute
         'extend_assignment', 'reject_assignment', 'return_assignment', 'route', 'start_anonymous', 'identify', 'set_golden_rate', 'statement', 'submit_assignment', 'submit_assignments', 'task_answer', 'task_answers', 'task_consensus',
         'task_results', 'update_user', 'withdraw']), 'taskex_user'
     union all select 'register_user', 'taskex_app'
-    union all select unnest(array['add_node', 'add_partition', 'check_ledger', 'check_market', 'deposit', 'drain_node', 'drain_partition', 'drop_node',
+    union all select unnest(array['add_node', 'add_partition', 'check_ledger', 'check_market', 'deposit', 'cancel_migration', 'drain_node', 'drain_partition', 'drop_node', 'migrate_user', 'migrate_users', 'move_partition', 'undo_migration',
         'drop_partition', 'resume_node', 'prune', 'resume_partition', 'retry_failed_acts', 'run_due']), 'taskex_admin';
 -- review
 insert into may_execute select unnest(array['answer_dispute', 'approve_assignments', 'approve_task', 'mark_messages', 'messages', 'open_dispute',
@@ -35,7 +35,7 @@ insert into may_execute_internal values ('journal_lag', 'taskex_admin');
 create temporary table may_read (name text, role text);
 insert into may_read
     select unnest(array['assignments', 'disputes', 'errors', 'inferences', 'ratings', 'task_types', 'tasks', 'transfers', 'users', 'anonymous_users', 'identified_users']), 'taskex_user'
-    union all select unnest(array['activity', 'failed_acts', 'health', 'nodes', 'partitions']), 'taskex_admin';
+    union all select unnest(array['activity', 'drains', 'failed_acts', 'health', 'nodes', 'partitions']), 'taskex_admin';
 
 -- load
 insert into may_execute values ('measure_load', 'taskex_admin');
@@ -53,7 +53,8 @@ insert into may_read values ('recommendation_factors', 'taskex_admin');
 insert into may_execute values ('wait_for_task', 'taskex_user');
 insert into may_execute select unnest(array['add_group_members', 'create_group', 'drop_group', 'propose_moves', 'push_tasks', 'remove_group_members', 'replenish', 'set_requester_weight', 'update_group']), 'taskex_admin';
 insert into may_read select unnest(array['group_members', 'hot_spots', 'performer_groups', 'pushes', 'requester_weights', 'supplies', 'supply_history']), 'taskex_admin';
-insert into may_execute_internal values ('supply_list', 'taskex_admin'), ('at_hand', 'taskex_user');
+insert into may_execute_internal values ('supply_list', 'taskex_admin'), ('at_hand', 'taskex_user'), ('move_progress', 'taskex_user');
+insert into may_read values ('migrations', 'taskex_user');
 
 -- forecasts
 insert into may_execute select unnest(array['acceptance_probability', 'cancel_intention', 'declare_intention', 'forecast_accepts', 'set_preferences']), 'taskex_user';

@@ -110,7 +110,8 @@ INSERT INTO call VALUES
     ('balance', 'balance(''%1$s'')'), ('check_ledger', 'check_ledger()'), ('check_market', 'check_market()'),
     ('create_task', 'create_task(''%1$s'', pg_temp.id(''type''), ''1'')'), ('create_task_type', 'create_task_type(''%1$s'', ''new'', 1)'),
     ('create_tasks', 'create_tasks(''%1$s'', pg_temp.id(''type''), ARRAY[''1'']::jsonb[])'), ('deposit', 'deposit(''%1$s'', 1, ''more'')'),
-    ('drain_node', 'drain_node(''local'')'), ('drain_partition', 'drain_partition(''access_1'')'),
+    ('drain_node', 'drain_node(''local'')'), ('drain_partition', 'drain_partition(''access_1'')'), ('move_partition', 'move_partition(''access_1'', ''pg_default'')'),
+    ('migrate_user', 'migrate_user(''%1$s'', ''access_1'')'), ('migrate_users', 'migrate_users(ARRAY[''%1$s''], ''access_1'')'), ('cancel_migration', 'cancel_migration(0)'), ('undo_migration', 'undo_migration(0)'),
     ('create_payout', 'create_payout(''a-payout'')'), ('settle_payout_item', 'settle_payout_item(''a-payout'', ''%1$s'', ''paid'')'),
     ('set_fee', 'set_fee(0.1)'), ('drop_fee', 'drop_fee(0)'), ('set_budget', 'set_budget(''%1$s'', 100)'), ('drop_budget', 'drop_budget(''%1$s'', ''day'')'),
     ('quote', 'quote(''%1$s'', pg_temp.id(''type''))'), ('send_bonus', 'send_bonus(''%1$s'', pg_temp.id(''submitted to %1$s''), 1, ''good'')'),
@@ -273,6 +274,7 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('event_kinds', 'SELECT count(*) > 10 FROM taskex.event_kinds'),
     ('errors', 'SELECT count(*) > 10 FROM taskex.errors'),
     ('nodes', 'SELECT count(*) FROM taskex.nodes WHERE name = ''local'''),
+    ('drains', 'SELECT count(*) FROM taskex.drains'), ('migrations', 'SELECT count(*) FROM taskex.migrations'),
     ('partitions', 'SELECT count(*) FROM taskex.partitions WHERE name = ''access_1'''),
     ('supplies', 'SELECT count(*) >= 0 FROM taskex.supplies'), ('supply_history', 'SELECT count(*) >= 0 FROM taskex.supply_history'),
     ('performer_groups', 'SELECT count(*) FROM taskex.performer_groups WHERE name = ''partition:access_1'''),
@@ -289,7 +291,7 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('inferences', 'SELECT count(*) FROM taskex.inferences'),
     ('activity', 'SELECT count(*) >= 0 FROM taskex.activity')) v (what, query);
 SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex'::regnamespace AND c.relkind = 'v'
-    AND c.relname NOT IN ('disputes', 'golden_tasks', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'failed_acts', 'health', 'inferences', 'activity')
+    AND c.relname NOT IN ('disputes', 'golden_tasks', 'ratings', 'users', 'tasks', 'assignments', 'transfers', 'task_types', 'errors', 'nodes', 'partitions', 'failed_acts', 'health', 'inferences', 'activity', 'drains', 'migrations')
     AND c.relname NOT IN ('performer_groups', 'group_members', 'recommendation_factors', 'intentions', 'preferences', 'supply_targets')
     AND c.relname NOT IN ('performer_groups', 'group_members', 'hot_spots', 'pushes', 'requester_weights', 'supplies', 'supply_history')
     AND c.relname NOT IN ('policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings')

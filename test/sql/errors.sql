@@ -6,7 +6,7 @@ SET datestyle = 'ISO, YMD';
 SET taskex.exchange_fee = 0.2;
 SET taskex.clock = '2105-01-01 00:00:00+00';
 SELECT count(*) FROM taskex.run_due();
-SELECT taskex.add_partition('errors_1') > 0 AS added;
+SELECT taskex.add_partition('errors_1') > 0 AS added, taskex.add_partition('errors_3') > 0 AS other;
 SELECT taskex.register_user('e_req', partition => 'errors_1') > 0 AS req,
     taskex.register_user('e_per', partition => 'errors_1') > 0 AS per,
     taskex.register_user('e_oth', partition => 'errors_1') > 0 AS oth;
@@ -56,6 +56,9 @@ SELECT taskex.add_partition('errors_2', storage_class => 'temporary') > 0 AS add
 SELECT taskex.start_anonymous('{"is": "e_anonymous"}') IS NOT NULL AS started;
 CREATE FUNCTION pg_temp.anonymous() RETURNS text LANGUAGE sql STABLE AS
     $$ SELECT login FROM taskex.anonymous_users WHERE profile ->> 'is' = 'e_anonymous' $$;
+-- (no mover takes it)
+WITH m AS (SELECT taskex.migrate_user('e_oth', 'errors_3') AS id) INSERT INTO thing SELECT 'migration', id FROM m;
+UPDATE _taskex.migration SET not_before = 'infinity' WHERE migration_id = pg_temp.id('migration');
 
 -- tries a statement and undoes it: what it says, with numbers of ids left out
 CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -70,7 +73,7 @@ BEGIN
         WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
             RETURN regexp_replace(format('%s %s%s', SQLSTATE, SQLERRM, ' | ' || nullif(detail, '')),
-                '(task|assignment|dispute|qualification|id) \d+', '\1 N', 'g');
+                '(task|assignment|dispute|qualification|[Mm]igration|id) \d+', '\1 N', 'g');
     END;
 END $$;
 -- everything that the exchange has on record, and what shared memory makes of it
@@ -82,7 +85,7 @@ DECLARE
 BEGIN
     FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'review_policy', 'entry', 'partition', 'node',
         'qualification_type', 'qualification', 'qualification_request', 'block',
-        'budget', 'budget_charge', 'budget_layer', 'fee_rule', 'bonus', 'payout', 'payout_item', 'saved_search', 'layout', 'layout_use', 'announcement'] LOOP
+        'budget', 'budget_charge', 'budget_layer', 'fee_rule', 'bonus', 'payout', 'payout_item', 'saved_search', 'layout', 'layout_use', 'announcement', 'migration', 'drain'] LOOP
         EXECUTE format('SELECT md5(string_agg(r::text, chr(10) ORDER BY r::text)) FROM _taskex.%I r', t) INTO one;
         all_of_it := all_of_it || coalesce(one, '');
     END LOOP;
@@ -149,7 +152,9 @@ INSERT INTO good_call VALUES
     ('create_tasks', ARRAY['''e_req''', 'pg_temp.id(''type'')', 'ARRAY[''1''::jsonb]', '1', '''1 day''', '''mean''', '''key''', 'NULL', 'NULL', '''note''']),
     ('create_task_type', ARRAY['''e_req''', '''title''', '1', '''text''', '''{}''', '''1 hour''', '''1 hour''', '''[]''', 'NULL']),
     ('deposit', ARRAY['''e_req''', '1', '''more''']),
-    ('drain_node', ARRAY['''local''']), ('drain_partition', ARRAY['''errors_1''']),
+    ('drain_node', ARRAY['''local''']), ('drain_partition', ARRAY['''errors_1''', 'true']), ('move_partition', ARRAY['''errors_3''', '''pg_default''']),
+    ('migrate_user', ARRAY['''e_req''', '''errors_3''', '''why''']), ('migrate_users', ARRAY['ARRAY[''e_req'']', '''errors_3''', '''why''']),
+    ('cancel_migration', ARRAY['pg_temp.id(''migration'')']), ('undo_migration', ARRAY['pg_temp.id(''migration'')']),
     ('drop_budget', ARRAY['''e_req''', '''none''', 'NULL']), ('drop_fee', ARRAY['0']),
     ('replenish', ARRAY['''partition:errors_1''']), ('wait_for_task', ARRAY['''e_per''', '''0 s''', 'NULL']),
     ('measure_load', '{}'), ('propose_moves', ARRAY['10']), ('push_tasks', ARRAY['''e_req''']),
@@ -261,6 +266,10 @@ INSERT INTO bad_call (call) VALUES
     ('create_task(''e_req'', taskex.create_task_type(''e_req'', ''t'', 7600000000), ''1'')'),
     ('create_task(''e_req'', taskex.create_task_type(''e_req'', ''t'', 8999999999), ''1'', 100000)'),
     ('create_task(''e_req'', taskex.create_task_type(''e_req'', ''t'', 1000000), ''1'', 10000)'),
+    ('migrate_user(''e_req'', ''errors_1'')'), ('migrate_user(''e_req'', ''nowhere'')'), ('migrate_user(''e_oth'', ''errors_3'')'), ('migrate_user(''e_req'', ''errors_3'', '''')'),
+    ('migrate_user(''e_req'', ''errors_3'', repeat(''x'', 256))'), ('migrate_users(''{}'', ''errors_3'')'), ('migrate_users(ARRAY[''e_req'', NULL], ''errors_3'')'),
+    ('migrate_users(ARRAY[''e_req'', ''e_req''], ''errors_3'')'), ('migrate_users(ARRAY[''e_req'', ''e_nobody''], ''errors_3'')'), ('migrate_users(ARRAY[[''e_req''], [''e_per'']], ''errors_3'')'),
+    ('cancel_migration(0)'), ('undo_migration(-1)'), ('move_partition(''errors_1'', ''nowhere'')'), ('move_partition(''errors_1'', NULL)'), ('move_partition(''nowhere'', NULL)'),
     ('create_task(''e_req'', pg_temp.id(''type''), ''1'', 100)'),
     ('create_tasks(''e_req'', pg_temp.id(''type''), array_fill(''1''::jsonb, ARRAY[100]))'),
     ('deposit(''e_req'', -1, ''x'')'), ('deposit(''e_req'', 0, ''x'')'), ('deposit(''e_req'', ''NaN'', ''x'')'),
@@ -408,6 +417,7 @@ SELECT p.available = b.available AS purse_is_right, p.inflight, p.pins, p.loadin
 SELECT * FROM taskex.check_ledger() WHERE NOT ok;
 SELECT * FROM taskex.check_market() WHERE NOT ok;
 -- ... and everything goes on where it was
+SELECT taskex.cancel_migration(pg_temp.id('migration')), taskex.drop_partition('errors_3');
 SELECT count(*) FROM taskex.accept_next('e_oth', pg_temp.id('type'), 10);
 SELECT taskex.submit_assignment('e_oth', pg_temp.id('late'), '1');
 SELECT taskex.submit_assignment('e_per', pg_temp.id('accepted'), '1', pg_temp.id('token'));

@@ -10,7 +10,7 @@ CREATE EXTENSION taskex;
 
 -- a drained partition can be resumed
 SELECT taskex.add_partition('p1'), taskex.add_partition('p2'), taskex.add_partition('p3');
-SELECT taskex.drain_partition('p1'), taskex.drain_partition('p2'), taskex.drain_partition('p3');
+SELECT taskex.drain_partition('p1', false), taskex.drain_partition('p2', false), taskex.drain_partition('p3', false);
 SELECT ok, detail FROM taskex.health WHERE check_name = 'partitions';
 SELECT taskex.register_user('ann');
 SELECT taskex.resume_partition('p2');

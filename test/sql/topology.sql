@@ -103,8 +103,8 @@ SELECT taskex.drop_node('topo_bare');
 
 -- draining keeps new users away, and those who are there go on
 SELECT taskex.register_user('topo_ann', partition => 'topo_1') > 0 AS registered;
-SELECT taskex.drain_partition('topo_1');
-SELECT taskex.drain_partition('topo_1');
+SELECT taskex.drain_partition('topo_1', false);
+SELECT taskex.drain_partition('topo_1', false);
 SELECT name, state, users FROM taskex.partitions WHERE name = 'topo_1';
 SELECT taskex.register_user('topo_bob', partition => 'topo_1');
 SELECT taskex.deposit('topo_ann', 1, 'still here') > 0 AS deposited;
@@ -171,7 +171,7 @@ BEGIN READ ONLY;
 SELECT taskex.add_partition('topo_5');
 ROLLBACK;
 BEGIN;
-SELECT taskex.drain_partition('topo_3');
+SELECT taskex.drain_partition('topo_3', false);
 PREPARE TRANSACTION 'topo';
 SELECT name, state FROM taskex.partitions WHERE name = 'topo_3';
 

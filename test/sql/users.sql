@@ -230,7 +230,7 @@ SELECT taskex.add_partition('users_5') > 0 AS added;
 SELECT count(taskex.register_user('users_q' || i)) FROM generate_series(11, 12) i;
 SELECT users FROM taskex.partitions WHERE name = 'users_5';
 ROLLBACK;
-SELECT taskex.drain_partition('users_4');
+SELECT taskex.drain_partition('users_4', false);
 SELECT count(taskex.register_user('users_q' || i)) FROM generate_series(11, 12) i;
 SELECT name, users FROM taskex.partitions WHERE name IN ('users_3', 'users_4') ORDER BY name;
 UPDATE _taskex.partition p SET state = o.state FROM others o WHERE p.name = o.name;

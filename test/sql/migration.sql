@@ -1,0 +1,165 @@
+-- Users move to other storage partitions. Step by step here, where no mover takes
+-- the migration; the movers' own work is in test/t/041_migration.pl.
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+SELECT setval('_taskex.migration_migration_id_seq', 1000);
+SELECT taskex.add_partition('mig_1') > 0 AS one, taskex.add_partition('mig_2') > 0 AS two;
+SELECT taskex.register_user('mig_req', '{"name": "Req"}', partition => 'mig_1') > 0 AS req, taskex.register_user('mig_per', partition => 'mig_1') > 0 AS per;
+SELECT taskex.deposit('mig_req', 100, 'start') > 0 AS deposited;
+SELECT taskex.create_task_type('mig_req', 'Moving', 0.1) AS type \gset
+SELECT count(*) FROM taskex.create_tasks('mig_req', :type, array_fill('{"x": 1}'::jsonb, ARRAY[10]), 1, idempotency_key => 'once');
+SELECT taskex.set_budget('mig_req', 50);
+SELECT count(*) FROM taskex.create_tasks('mig_req', :type, array_fill('{"x": 2}'::jsonb, ARRAY[5]), 1);
+SELECT taskex.create_task('mig_req', :type, to_jsonb(repeat('long ', 100000))) AS long \gset
+SELECT array_agg(assignment_id ORDER BY assignment_id) AS had FROM taskex.accept_next('mig_per', :type, 4) \gset
+SELECT taskex.submit_assignment('mig_per', a, '{"y": 1}') FROM unnest((:'had'::bigint[])[1:2]) a;
+SELECT taskex.attach('mig_req', 'file', 'https://a.example/file', task_id => :long);
+
+-- what a user has, wherever he lives
+CREATE FUNCTION pg_temp.holdings(who text) RETURNS text LANGUAGE sql AS $$
+    SELECT format('%s tasks, %s assignments, balance %s, input %s, budget %s',
+        (SELECT count(*) FROM taskex.tasks WHERE requester = who), (SELECT count(*) FROM taskex.assignments WHERE performer = who),
+        (SELECT b FROM taskex.balance(who) b), (SELECT sum(length(input::text)) FROM taskex.tasks WHERE requester = who),
+        (SELECT spent FROM taskex.budgets WHERE requester = who)) $$;
+-- rows of his that lie on a partition
+CREATE FUNCTION pg_temp.rows_on(who text, place text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    t record;
+    n bigint;
+    total bigint := 0;
+BEGIN
+    FOR t IN SELECT * FROM _taskex.child_table LOOP
+        EXECUTE format('SELECT count(*) FROM _taskex.%I x WHERE %s', t.table_name || '_' || (SELECT p.partition_id FROM taskex.partitions p WHERE p.name = place),
+            coalesce(t.owned, format('x.%I = $1', t.owner))) INTO n USING (SELECT user_id FROM taskex.users WHERE login = who);
+        total := total + n;
+    END LOOP;
+    RETURN total;
+END $$;
+-- a migration that no mover takes, and its steps: each state that it comes through
+CREATE PROCEDURE pg_temp.queue(who text, place text, INOUT id bigint) LANGUAGE plpgsql AS $$
+BEGIN
+    id := taskex.migrate_user(who, place);
+    UPDATE _taskex.migration SET not_before = 'infinity' WHERE migration_id = id;
+END $$;
+CREATE PROCEDURE pg_temp.go(id bigint, upto text) LANGUAGE plpgsql AS $$
+DECLARE
+    state text;
+    before text := '';
+BEGIN
+    FOR i IN 1 .. 1000 LOOP
+        state := _taskex.move_step(id);
+        COMMIT;
+        IF state <> before AND state <> 'preparing' THEN
+            RAISE NOTICE '%', state;
+            before := state;
+        END IF;
+        EXIT WHEN state IN (upto, 'done', 'cancelled', 'failed');
+        PERFORM pg_sleep(0.002);
+    END LOOP;
+END $$;
+SET client_min_messages = notice;
+SELECT pg_temp.holdings('mig_req') AS before \gset
+SELECT :'before';
+SELECT pg_temp.holdings('mig_per') AS per_before \gset
+
+-- the whole way
+CALL pg_temp.queue('mig_req', 'mig_2', NULL) \gset
+SELECT login, source, target, reason, state, error FROM taskex.migrations WHERE migration_id = :id;
+CALL pg_temp.go(:id, 'preparing');
+SELECT pg_temp.holdings('mig_req') = :'before' AS same;
+CALL pg_temp.go(:id, 'following');
+SELECT pg_temp.holdings('mig_req') = :'before' AS same, pg_temp.rows_on('mig_req', 'mig_2') > 30 AS copied;
+SELECT partition, epoch FROM taskex.users WHERE login = 'mig_req';
+-- what is written now is followed
+SELECT taskex.create_task('mig_req', :type, '"while moving"') > 0 AS created;
+SELECT taskex.update_user('mig_req', '{"name": "Moving"}');
+SELECT taskex.approve_assignment('mig_req', (:'had'::bigint[])[1]);
+SELECT taskex.submit_assignment('mig_per', (:'had'::bigint[])[3], '{"y": 2}');
+SELECT pg_temp.holdings('mig_req') AS before \gset
+CALL pg_temp.go(:id, 'cleaning');
+SELECT pg_temp.holdings('mig_req') = :'before' AS same;
+SELECT partition, epoch, profile FROM taskex.users WHERE login = 'mig_req';
+SELECT taskex.cancel_migration(:id);
+CALL pg_temp.go(:id, 'done');
+SELECT pg_temp.holdings('mig_req') = :'before' AS same, pg_temp.rows_on('mig_req', 'mig_1') AS left_behind;
+SELECT state, rows > 0 AS copied, cleaned >= rows AS cleaned, longest_stall < '1 s' AS short, error FROM taskex.migrations WHERE migration_id = :id;
+-- he goes on: the key, the assignment, the budget
+SELECT count(*) FROM taskex.create_tasks('mig_req', :type, array_fill('{"x": 1}'::jsonb, ARRAY[10]), 1, idempotency_key => 'once');
+SELECT pg_temp.holdings('mig_req') = :'before' AS same;
+SELECT taskex.submit_assignment('mig_per', (:'had'::bigint[])[4], '{"y": 3}');
+SELECT taskex.approve_assignments('mig_req', (:'had'::bigint[])[2:4]) AS approved;
+SELECT count(*) FROM taskex.accept_task('mig_per', :long);
+SELECT count(*) FROM taskex.attachments('mig_req', task_id => :long);
+SELECT taskex.migrate_user('mig_req', 'mig_2');
+
+-- cancelled while it copies
+SELECT pg_temp.holdings('mig_req') AS before \gset
+CALL pg_temp.queue('mig_req', 'mig_1', NULL) \gset
+CALL pg_temp.go(:id, 'copying');
+SELECT taskex.migrate_user('mig_req', 'mig_1');
+CALL pg_temp.go(:id, 'following');
+BEGIN;
+SELECT taskex.undo_migration(:id) = :id AS the_same;
+UPDATE _taskex.migration SET not_before = 'infinity' WHERE migration_id = :id;
+COMMIT;
+CALL pg_temp.go(:id, 'cancelled');
+SELECT pg_temp.holdings('mig_req') = :'before' AS same, pg_temp.rows_on('mig_req', 'mig_1') AS left_behind;
+SELECT taskex.cancel_migration(:id);
+SELECT taskex.undo_migration(:id);
+SELECT partition, epoch FROM taskex.users WHERE login = 'mig_req';
+-- cancelled before it began
+CALL pg_temp.queue('mig_req', 'mig_1', NULL) \gset
+SELECT taskex.cancel_migration(:id);
+SELECT state FROM taskex.migrations WHERE migration_id = :id;
+
+-- moved, and undone; a second one waits for the cleaning of the first
+CALL pg_temp.queue('mig_per', 'mig_2', NULL) \gset
+CALL pg_temp.go(:id, 'cleaning');
+BEGIN;
+SELECT taskex.undo_migration(:id) AS back \gset
+UPDATE _taskex.migration SET not_before = 'infinity' WHERE migration_id = :back;
+COMMIT;
+SELECT _taskex.move_step(:back);
+CALL pg_temp.go(:id, 'done');
+CALL pg_temp.go(:back, 'done');
+SELECT undo_of = :id AS undone, reason, source, target, state FROM taskex.migrations WHERE migration_id = :back;
+SELECT partition, epoch FROM taskex.users WHERE login = 'mig_per';
+SELECT taskex.undo_migration(:id);
+
+-- back again
+CALL pg_temp.queue('mig_req', 'mig_1', NULL) \gset
+CALL pg_temp.go(:id, 'cleaning');
+SELECT pg_temp.holdings('mig_req') = :'before' AS same;
+-- all of a partition to another tablespace
+BEGIN;
+SELECT taskex.move_partition('mig_1', 'pg_default') > 0 AS moved;
+SELECT regexp_replace(name, '~.*', '~N') AS name, tablespace, state, users FROM taskex.partitions WHERE name ~ '^mig_1' ORDER BY name;
+SELECT regexp_replace(partition, '~.*', '~N') AS partition, target, users, users_left, drop_empty FROM taskex.drains;
+SELECT regexp_replace(name, '~.*', '~N') AS name FROM taskex.performer_groups WHERE name ~ 'mig_1' ORDER BY 1;
+ROLLBACK;
+-- the target is kept while somebody moves from or to it, and takes nobody when it is drained
+SELECT taskex.drop_partition('mig_2');
+CALL pg_temp.go(:id, 'done');
+SELECT taskex.drain_partition('mig_2', NULL);
+SELECT taskex.drain_partition('mig_2', false);
+SELECT * FROM taskex.drains;
+SELECT taskex.migrate_user('mig_req', 'mig_2');
+SELECT taskex.resume_partition('mig_2');
+CALL pg_temp.queue('mig_req', 'mig_2', NULL) \gset
+CALL pg_temp.go(:id, 'copying');
+BEGIN;
+SELECT taskex.drain_partition('mig_2');
+UPDATE _taskex.migration SET not_before = 'infinity' WHERE migration_id = :id;
+COMMIT;
+SELECT partition, target, users, users_left, moving, failed, drop_empty, error FROM taskex.drains;
+CALL pg_temp.go(:id, 'cancelled');
+SELECT taskex.drop_partition('mig_2');
+SELECT * FROM taskex.drains;
+
+SELECT taskex.add_node('mig_far', 'host=far');
+SELECT taskex.add_partition('mig_3', node => 'mig_far') > 0 AS added;
+SELECT taskex.migrate_user('mig_req', 'mig_3');
+SELECT taskex.drop_partition('mig_3'), taskex.drop_node('mig_far');
+SELECT * FROM taskex.check_ledger() WHERE NOT ok;
+SELECT * FROM taskex.check_market() WHERE NOT ok;
+SELECT count(*) FROM _taskex.migration_log;
