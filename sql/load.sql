@@ -357,7 +357,6 @@ CREATE TRIGGER forget_load AFTER DELETE ON _taskex.partition FOR EACH ROW EXECUT
 CREATE FUNCTION _taskex.merge_load(source bigint, target bigint) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM _taskex.lock_load_state();
     WITH gone AS (DELETE FROM _taskex.load_hour h WHERE h.kind = 'u' AND h.id = source RETURNING h.*)
         INSERT INTO _taskex.load_hour AS h
             SELECT g.hour, 'u', target, g.calls, g.blocks_hit, g.blocks_read, g.blocks_written, g.wal_bytes, g.cpu_us FROM gone g
