@@ -32,6 +32,7 @@
 #define MAX_ATTEMPTS 5
 
 #define SECOND_MS 1000L
+#define STATEMENTS_MS 300
 #define WAIT_MAX_MS (10 * SECOND_MS)
 #define STUCK_MAX_MS (60 * SECOND_MS)
 #define BUSY_MS 100L
@@ -99,6 +100,9 @@ step_queued(Move *move)
 static long
 step_preparing(Move *move)
 {
+	/* calls and plans from before the publication: they hold no lock yet, perhaps */
+	if (move->nwaits < 0)
+		(void) moves_wait_for_statements(STATEMENTS_MS);
 	if (!prepare_waited(move))
 		return TimestampDifferenceExceeds(move->began, GetCurrentTimestamp(), SECOND_MS) ? BUSY_MS : 2;
 	enter(move, MOVE_COPYING);

@@ -41,6 +41,9 @@ SELECT taskex.create_task_type('moves_b', 'Moves', 0) AS type \gset
 SELECT count(taskex.create_task('moves_b', :type, '1')) AS tasks FROM generate_series(1, 2);
 SELECT taskex.return_assignment('moves_a', assignment_id) AS returned FROM taskex.accept_next('moves_a', :type);
 SELECT count(*) FROM taskex.run_due();
+-- (the movers keep off)
+INSERT INTO _taskex.migration (migration_id, user_id, source, target, reason, state, requested_at, not_before)
+    VALUES (1000001, :a, :here, :there, 'test', 'copying', now(), 'infinity');
 SELECT pg_temp.publish(1000001, :a, :here, :there);
 SELECT pg_temp.try(format('SELECT pg_temp.publish(1000002, %s, %s, %s)', :a, :here, :there)) AS twice,
     pg_temp.try(format('SELECT pg_temp.publish(1000001, %s, %s, %s)', :a, :here, :there)) AS the_same;
@@ -70,6 +73,7 @@ BEGIN;
 SELECT pg_temp.fence(:a, 0) AS fenced, pg_temp.fence(:a, 1000) AS again;
 SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 7412 AND objid = :a AND mode = 'ExclusiveLock';
 ROLLBACK;
+UPDATE _taskex.migration SET state = 'cancelled', finished_at = now() WHERE migration_id = 1000001;
 SELECT pg_temp.stop(1000001);
 SELECT pg_temp.try(format('SELECT pg_temp.switch(1000001, %s, %s, %s)', :a, :here, :there)) AS ended;
 DELETE FROM _taskex.migration_log WHERE migration_id = 1000001;

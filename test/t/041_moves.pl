@@ -75,7 +75,7 @@ sub begin_move
 	my ($id, $source, $target) = @_;
 	$primary->safe_psql('postgres', qq{begin;
 		insert into _taskex.migration (migration_id, user_id, source, target, reason, state, requested_at, not_before)
-			values ($id, $user, $source, $target, 'test', 'copying', now(), now());
+			values ($id, $user, $source, $target, 'test', 'copying', now(), 'infinity');
 		select publish($id, $user, $source, $target); commit});
 	return;
 }
