@@ -167,6 +167,9 @@ $node->safe_psql('postgres', q{
 	$node->safe_psql('postgres', 'select pg_reload_conf()');
 	await($node, 'postgres', "select current_setting('taskex.conductor') = 'off'", 'the conductor rests');
 	$node->safe_psql('postgres', q{select taskex.register_user('third', partition => 'home')});
+	# an act that the dispatch has not had
+	$node->safe_psql('postgres', qq{
+		select taskex.submit_assignment('$login', (taskex.accept_task('$login', taskex.create_task('req', $type, '"late"'))).assignment_id, '1')});
 	my $third = $node->safe_psql('postgres', "select taskex.identify('$login', 'third')");
 	$node->stop('immediate');
 	$node->start;
@@ -175,12 +178,23 @@ $node->safe_psql('postgres', q{
 	ok_checks($node, 'postgres', 'which the checks know');
 	$node->safe_psql('postgres', q{alter system reset taskex.conductor});
 	$node->safe_psql('postgres', 'select pg_reload_conf()');
-	await($node, 'postgres', "select count(*) = 1 and sum(submitted) = 3 from _taskex.standing where performer_id = $third", 'then it is added');
+	await($node, 'postgres', "select count(*) = 1 and sum(submitted) = 4 from _taskex.standing where performer_id = $third",
+		'then it is added, with what he did last');
 	dispatched();
 	is(rows_with($id), '', 'and nothing names him');
 	ok_checks($node, 'postgres', 'all adds up');
 	is($node->safe_psql('postgres', q{select count(taskex.submit_assignment('third', assignment_id, '1')) from taskex.assignments where performer = 'third' and state = 'accepted'}),
 		'1', 'what was under way goes on');
+}
+
+# a lease ends where it was moved to
+{
+	my $short = $node->safe_psql('postgres', q{select taskex.create_task_type('req', 'Short', 0.5, lease => '1 s')});
+	my $login = $node->safe_psql('postgres', 'select taskex.start_anonymous()');
+	$node->safe_psql('postgres', qq{
+		select taskex.accept_task('$login', taskex.create_task('req', $short, '1'));
+		select taskex.identify('$login', 'third')});
+	await($node, 'postgres', qq{select state = 'abandoned' from taskex.assignments where performer = 'third' and task_type_id = $short}, 'a lease ends where it was moved to');
 }
 
 # others are at work with him, or he is being moved: later
