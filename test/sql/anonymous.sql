@@ -288,6 +288,7 @@ SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = 
     WHERE c.relnamespace = '_taskex'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname !~ '^(journal|event)_\d'
         AND a.atttypid IN ('bigint'::regtype, 'bigint[]'::regtype)
         AND a.attname ~ '^(user|performer|requester|account|sender|owner|anonymous|blocker|holder)s?(_ids?)?$|^counterparty$|^accounts$|_(user|performer|requester|account)(_id)?$'
+        AND (a.atttypid = 'bigint[]'::regtype OR a.attname !~ 's$')     -- (how many)
         AND NOT EXISTS (SELECT FROM _taskex.user_column u WHERE u.table_name = c.relname AND u.column_name = a.attname);
 SELECT u.table_name, u.column_name FROM _taskex.user_column u WHERE NOT EXISTS (SELECT FROM pg_attribute a
     WHERE a.attrelid = to_regclass('_taskex.' || u.table_name) AND a.attname = u.column_name AND NOT a.attisdropped);
