@@ -20,7 +20,9 @@ CREATE TABLE _taskex.partition (
     tablespace name,
     storage_class text NOT NULL,
     capacity jsonb NOT NULL CHECK (jsonb_typeof(capacity) = 'object'),
-    state text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'draining'))
+    state text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'draining')),
+    tier text,
+    location text
 );
 COMMENT ON TABLE _taskex.partition IS 'Storage partitions: logical places for users'' data.';
 
@@ -183,6 +185,27 @@ END $$;
 COMMENT ON FUNCTION _taskex.check_topology_name(text, text, jsonb) IS
     'Checks the arguments that nodes and partitions have in common.';
 
+CREATE FUNCTION _taskex.check_capacity(capacity jsonb, keys text[])
+    RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    wrong text;
+BEGIN
+    PERFORM _taskex.check_keys(capacity, 'the capacity', keys);
+    SELECT e.key INTO wrong FROM jsonb_each(capacity) e
+        WHERE jsonb_typeof(e.value) <> 'number' OR NOT (e.value #>> '{}')::numeric BETWEEN 1e-6 AND 1e18 ORDER BY 1 LIMIT 1;
+    IF FOUND THEN
+        PERFORM _taskex.bad_value(format('the capacity "%s" must be a number between 0.000001 and 1e18', wrong));
+    END IF;
+END $$;
+COMMENT ON FUNCTION _taskex.check_capacity(jsonb, text[]) IS 'Checks the capacity of a node or partition: numbers for these keys.';
+
+CREATE FUNCTION _taskex.partition_capacities() RETURNS text[] LANGUAGE sql IMMUTABLE AS
+    $$ SELECT '{storage,cpu,memory,io,network,users}'::text[] $$;
+COMMENT ON FUNCTION _taskex.partition_capacities() IS 'The keys of a storage partition''s capacity.';
+CREATE FUNCTION _taskex.node_capacities() RETURNS text[] LANGUAGE sql IMMUTABLE AS
+    $$ SELECT '{storage,cpu,memory,io,network}'::text[] $$;
+COMMENT ON FUNCTION _taskex.node_capacities() IS 'The keys of a node''s capacity.';
+
 CREATE FUNCTION _taskex.node_id(node text) RETURNS int LANGUAGE plpgsql STABLE AS $$
 DECLARE
     id int := (SELECT n.node_id FROM _taskex.node n WHERE n.name = node);
@@ -219,6 +242,7 @@ CREATE FUNCTION taskex.add_node(name text, conninfo text = NULL, location text =
     RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM _taskex.check_topology_name('node', name, capacity);
+    PERFORM _taskex.check_capacity(capacity, _taskex.node_capacities());
     IF tier IS NULL OR tier = '' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'the tier of a node must not be empty';
@@ -233,7 +257,44 @@ END $$;
 COMMENT ON FUNCTION taskex.add_node(text, text, text, text, jsonb) IS
 'Adds a node, a PostgreSQL server that takes part in the exchange.
 name: 1 to 63 bytes, unique. conninfo: libpq connection string. location, tier: for placement.
-capacity: JSON object, free keys. Errors: duplicate_name (TX007). Operators only.';
+capacity: JSON object of numbers: storage and memory in bytes, cpu in cores, io in blocks of 8 kB a second, network in bytes
+a second; what is left out is not known. Errors: duplicate_name (TX007), invalid_parameter_value (22023). Operators only.';
+
+CREATE FUNCTION taskex.alter_node(name text, changes jsonb)
+    RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    n _taskex.node;
+BEGIN
+    IF changes IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'changes must not be null';
+    END IF;
+    PERFORM _taskex.check_keys(changes, 'the set of changes', '{location,tier,capacity}');
+    SELECT * INTO n FROM _taskex.node WHERE node_id = _taskex.node_id(alter_node.name) FOR NO KEY UPDATE;
+    IF changes ? 'tier' THEN
+        n.tier := coalesce(_taskex.change_of(changes, 'tier'), 'standard');
+    END IF;
+    IF changes ? 'location' THEN
+        n.location := _taskex.change_of(changes, 'location');
+    END IF;
+    IF changes ? 'capacity' THEN
+        PERFORM _taskex.check_capacity(changes -> 'capacity', _taskex.node_capacities());
+        n.capacity := changes -> 'capacity';
+    END IF;
+    UPDATE _taskex.node SET tier = n.tier, location = n.location, capacity = n.capacity WHERE node_id = n.node_id;
+END $$;
+COMMENT ON FUNCTION taskex.alter_node(text, jsonb) IS
+'Changes what placement looks at of a node. changes: JSON object with the keys location, tier (null: standard) and capacity, which
+replaces the present one. Nobody is moved by it; taskex.plan_rebalance() goes by it.
+Errors: unknown_node (TX005), invalid_parameter_value (22023). Operators only.';
+
+CREATE FUNCTION _taskex.change_of(changes jsonb, key text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    IF jsonb_typeof(changes -> key) NOT IN ('string', 'null') OR changes ->> key = '' THEN
+        PERFORM _taskex.bad_value(format('"%s" must be a text that is not empty, or null', key));
+    END IF;
+    RETURN changes ->> key;
+END $$;
+COMMENT ON FUNCTION _taskex.change_of(jsonb, text) IS 'A changed text of a node or partition; NULL: none.';
 
 -- While a dump is restored its tables come one by one, with pg_restore --jobs in any
 -- order, and what the conductor wrote meanwhile would be in the way of the rest. Only
@@ -296,13 +357,18 @@ COMMENT ON FUNCTION _taskex.create_children(int, name) IS
     'Makes the child tables of a new storage partition, in its tablespace.';
 
 CREATE FUNCTION taskex.add_partition(name text, tablespace name = NULL, node text = 'local',
-        storage_class text = 'ssd', capacity jsonb = '{}')
+        storage_class text = 'ssd', capacity jsonb = '{}', tier text = NULL, location text = NULL)
     RETURNS int LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     id int;
     node_id int;
 BEGIN
     PERFORM _taskex.check_topology_name('storage partition', name, capacity);
+    PERFORM _taskex.check_capacity(capacity, _taskex.partition_capacities());
+    IF tier = '' OR location = '' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'the tier and location of a storage partition must not be empty';
+    END IF;
     IF storage_class IS NULL OR storage_class = '' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'the storage class must not be empty';
@@ -322,9 +388,9 @@ BEGIN
             HINT = 'Raise taskex.max_partitions and restart the server.';
     END IF;
     PERFORM _taskex.mark_complete();
-    INSERT INTO _taskex.partition (name, node_id, tablespace, storage_class, capacity)
-        VALUES (add_partition.name, node_id, add_partition.tablespace,
-                add_partition.storage_class, add_partition.capacity)
+    INSERT INTO _taskex.partition (name, node_id, tablespace, storage_class, capacity, tier, location)
+        VALUES (add_partition.name, node_id, add_partition.tablespace, add_partition.storage_class,
+                add_partition.capacity, add_partition.tier, add_partition.location)
         ON CONFLICT DO NOTHING RETURNING partition_id INTO id;
     IF id IS NULL THEN
         PERFORM _taskex.fail('duplicate_name', format('storage partition "%s" exists already', name));
@@ -334,12 +400,48 @@ BEGIN
     END IF;
     RETURN id;
 END $$;
-COMMENT ON FUNCTION taskex.add_partition(text, name, text, text, jsonb) IS
+COMMENT ON FUNCTION taskex.add_partition(text, name, text, text, jsonb, text, text) IS
 'Adds a storage partition and, on the local node, its tables in the given tablespace.
 name: 1 to 63 bytes, unique. tablespace: an existing one, NULL for the database''s own.
-node: where the partition is. storage_class: free text, for placement. capacity: JSON object.
+node: where the partition is. storage_class: free text, for placement. capacity: JSON object of numbers: storage and memory in
+bytes, cpu in cores, io in blocks of 8 kB a second, network in bytes a second, users; what is left out is a share of the node''s
+or not known. tier, location: for placement; NULL: the node''s.
 Result: the partition''s id. Errors: duplicate_name (TX007), unknown_node (TX005),
 undefined_object (42704), configuration_limit_exceeded (53400). Operators only.';
+
+CREATE FUNCTION taskex.alter_partition(name text, changes jsonb)
+    RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    p _taskex.partition;
+BEGIN
+    IF changes IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'changes must not be null';
+    END IF;
+    PERFORM _taskex.check_keys(changes, 'the set of changes', '{location,tier,storage_class,capacity}');
+    SELECT * INTO p FROM _taskex.partition WHERE partition_id = _taskex.partition_id(alter_partition.name) FOR NO KEY UPDATE;
+    IF changes ? 'tier' THEN
+        p.tier := _taskex.change_of(changes, 'tier');
+    END IF;
+    IF changes ? 'location' THEN
+        p.location := _taskex.change_of(changes, 'location');
+    END IF;
+    IF changes ? 'storage_class' THEN
+        p.storage_class := _taskex.change_of(changes, 'storage_class');
+        IF p.storage_class IS NULL THEN
+            PERFORM _taskex.bad_value('the storage class must not be null');
+        END IF;
+    END IF;
+    IF changes ? 'capacity' THEN
+        PERFORM _taskex.check_capacity(changes -> 'capacity', _taskex.partition_capacities());
+        p.capacity := changes -> 'capacity';
+    END IF;
+    UPDATE _taskex.partition SET tier = p.tier, location = p.location, storage_class = p.storage_class, capacity = p.capacity
+        WHERE partition_id = p.partition_id;
+END $$;
+COMMENT ON FUNCTION taskex.alter_partition(text, jsonb) IS
+'Changes what placement looks at of a storage partition. changes: JSON object with the keys location, tier (null: the node''s),
+storage_class and capacity, which replaces the present one. Nobody is moved by it; taskex.plan_rebalance() goes by it.
+Errors: unknown_partition (TX003), invalid_parameter_value (22023). Operators only.';
 
 CREATE FUNCTION taskex.drop_partition(name text)
     RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -427,8 +529,9 @@ CREATE FUNCTION taskex.register_user(login text, profile jsonb = '{}', partition
 COMMENT ON FUNCTION taskex.register_user(text, jsonb, text) IS
 'Registers a user, who may act as requester and as performer.
 login: 1 to 255 bytes without control characters, unique, compared byte by byte.
-profile: JSON object, at most taskex.max_input_size; db_role (role that may act as the user), tier and location mean something,
-the rest is kept. partition: where the user will live; NULL: the least loaded active partition.
+profile: JSON object, at most taskex.max_input_size; db_role (role that may act as the user), tier, location, storage_class,
+required and expected mean something, the rest is kept. partition: where the user will live; NULL: where he fits best by the
+fitness function "default" if his profile says something about it, else the active partition with the fewest users.
 Result: the user''s id. Errors: duplicate_login (TX002), unknown_partition (TX003),
 partition_not_active (TX004), other_node (TX006), input_too_large (TX111), undefined_object (42704) for an unknown db_role.
 For members of taskex_app.';
@@ -543,7 +646,7 @@ COMMENT ON VIEW taskex.nodes IS 'Nodes of the exchange. The connection string is
 CREATE VIEW taskex.partitions AS
     SELECT p.name::text, n.name::text AS node, p.tablespace::text, p.storage_class, p.capacity, p.state,
         (SELECT count(*) FROM _taskex.directory d WHERE d.partition_id = p.partition_id) AS users,
-        p.partition_id
+        p.partition_id, coalesce(p.tier, n.tier) AS tier, coalesce(p.location, n.location) AS location
     FROM _taskex.partition p JOIN _taskex.node n USING (node_id);
 COMMENT ON VIEW taskex.partitions IS 'Storage partitions, with the number of users on each.';
 

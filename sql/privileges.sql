@@ -196,6 +196,21 @@ GRANT SELECT ON taskex.user_load TO taskex_user;
 GRANT EXECUTE ON FUNCTION taskex.measure_load() TO taskex_admin;
 GRANT SELECT ON taskex.node_load, taskex.partition_load TO taskex_admin;
 
+-- placement
+GRANT EXECUTE ON FUNCTION
+    _taskex.builtin_factors(),
+    taskex.add_factor(text, regprocedure, text),
+    taskex.drop_factor(text),
+    taskex.drop_fitness(text),
+    taskex.plan_rebalance(text, int),
+    taskex.rebalance(text, int),
+    taskex.schedule_rebalance(text, text, int),
+    taskex.score_partitions(text, text),
+    taskex.set_fitness(text, jsonb),
+    taskex.unschedule_rebalance(text)
+    TO taskex_admin;
+GRANT SELECT ON taskex.factors, taskex.fitnesses, taskex.placement_scores TO taskex_admin;
+
 -- recommendations
 GRANT EXECUTE ON FUNCTION taskex.recommend_tasks(text, int) TO taskex_user;
 GRANT EXECUTE ON FUNCTION taskex.send_recommendations(interval, int, int) TO taskex_admin;
@@ -233,7 +248,9 @@ GRANT EXECUTE ON FUNCTION taskex.register_user(text, jsonb, text) TO taskex_app;
 GRANT EXECUTE ON FUNCTION
     taskex.add_group_members(text, text[]),
     taskex.add_node(text, text, text, text, jsonb),
-    taskex.add_partition(text, name, text, text, jsonb),
+    taskex.add_partition(text, name, text, text, jsonb, text, text),
+    taskex.alter_node(text, jsonb),
+    taskex.alter_partition(text, jsonb),
     taskex.check_ledger(),
     taskex.check_market(),
     taskex.create_group(text, text[], jsonb, text[], text, float8, interval, interval, int),

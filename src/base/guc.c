@@ -38,6 +38,10 @@ char	   *guc_move_window = NULL;
 int			guc_override_period = 30 * 86400;
 int			guc_plan_cache_size = 256;
 int			guc_purse_cache_size = 16384;
+int			guc_rebalance_cooldown = 86400;
+double		guc_rebalance_gain = 0.02;
+double		guc_rebalance_start = 0.2;
+double		guc_rebalance_target = 0.05;
 bool		guc_supply = false;
 char	   *guc_supply_alike = NULL;
 double		guc_supply_certainty = 0.9;
@@ -333,6 +337,34 @@ guc_define(void)
 							256, 16, 65536,
 							PGC_USERSET, 0,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.rebalance_cooldown",
+							"Time after a move in which plans leave a user where he is.",
+							NULL,
+							&guc_rebalance_cooldown,
+							86400, 0, INT_MAX,
+							PGC_USERSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomRealVariable("taskex.rebalance_gain",
+							 "Least gain of a planned move that is not needed to lower a peak.",
+							 "1: what the score of one average user may change at most.",
+							 &guc_rebalance_gain,
+							 0.02, 0, 1000,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+	DefineCustomRealVariable("taskex.rebalance_start",
+							 "Plans lower loads if a storage partition's busiest hour exceeds an even share by this part of it.",
+							 NULL,
+							 &guc_rebalance_start,
+							 0.2, 0, 100,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+	DefineCustomRealVariable("taskex.rebalance_target",
+							 "Plans lower peaks until they exceed the least possible by this part of it.",
+							 NULL,
+							 &guc_rebalance_target,
+							 0.05, 0, 100,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
 	DefineCustomBoolVariable("taskex.supply",
 							 "Keeps tasks at hand for groups of performers.",
 							 "While off, what is kept goes back to the requesters.",

@@ -37,6 +37,10 @@ extern char *guc_move_window;
 extern int	guc_override_period;	/* s */
 extern int	guc_plan_cache_size;
 extern int	guc_purse_cache_size;
+extern int	guc_rebalance_cooldown; /* s */
+extern double guc_rebalance_gain;
+extern double guc_rebalance_start;
+extern double guc_rebalance_target;
 extern bool guc_supply;
 extern char *guc_supply_alike;
 extern double guc_supply_certainty;

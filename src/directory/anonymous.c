@@ -201,7 +201,7 @@ taskex_start_anonymous(PG_FUNCTION_ARGS)
 	id = DatumGetCString(DirectFunctionCall1(uuid_out, DirectFunctionCall1(gen_random_uuid, (Datum) 0)));
 	login = cstring_to_text(psprintf("%s%s", ANONYMOUS_PREFIX, id));
 	directory_lock_partitions();
-	(void) user_register(login, profile, db_role, partition_for_new_user(NULL, true));
+	(void) user_register(login, profile, db_role, partition_for_new_user(NULL, 0, true));
 	PG_RETURN_TEXT_P(login);
 }
 

@@ -32,7 +32,10 @@ extern void partition_require_local(int32 partition_id, const text *login);
  * of this node, of those for anonymous users or of the others.  Counts the user
  * in until the transaction aborts.
  */
-extern int32 partition_for_new_user(const text *name, bool anonymous);
+extern int32 partition_for_new_user(const text *name, int32 chosen, bool anonymous);
+
+/* does what a profile asks for make a difference between partitions? */
+extern bool partition_hints_matter(const text *tier, bool location, bool storage_class);
 
 /* at commit a user has left the partition */
 extern void partition_user_left(int32 partition_id);

@@ -28,6 +28,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "storage/lmgr.h"
 #include "storage/shmem.h"
 #include "utils/builtins.h"
@@ -43,6 +44,7 @@ typedef struct PartitionLoad
 	int32		partition_id;
 	bool		active;			/* takes new users */
 	bool		anonymous;		/* anonymous ones, and no others */
+	bool		standard;		/* its tier is that of users who have none */
 	int64		users;
 } PartitionLoad;
 
@@ -50,6 +52,9 @@ typedef struct PartitionMap
 {
 	uint32		generation;
 	bool		loaded;
+	bool		tiers;			/* is there another tier than standard? */
+	bool		locations;		/* is there a location? */
+	bool		classes;		/* are there several storage classes? */
 	int			count;
 	PartitionLoad loads[FLEXIBLE_ARRAY_MEMBER];
 } PartitionMap;
@@ -78,7 +83,10 @@ static Statement select_by_name = {
 
 static Statement select_loads = {
 	"SELECT p.partition_id, p.state = 'active' AND p.node_id = 0 AND n.state = 'active', coalesce(d.users, 0),"
-	" p.storage_class = '" ANONYMOUS_CLASS "'"
+	" p.storage_class = '" ANONYMOUS_CLASS "',"
+	" coalesce(p.tier, n.tier) = 'standard', coalesce(p.location, n.location) IS NOT NULL,"
+	" p.storage_class <> min(p.storage_class) FILTER (WHERE p.storage_class <> '" ANONYMOUS_CLASS "') OVER ()"
+	" AND p.storage_class <> '" ANONYMOUS_CLASS "'"
 	" FROM _taskex.partition p JOIN _taskex.node n USING (node_id) LEFT JOIN"
 	" (SELECT partition_id, count(*) AS users FROM _taskex.directory GROUP BY 1) d"
 	" USING (partition_id) ORDER BY 1",
@@ -145,9 +153,13 @@ typedef struct TopologyChange
 	int			slot;
 } TopologyChange;
 
+/* records of this session that are not settled; a look at them all costs time in a long transaction */
+static int	topology_changes = 0;
+
 static void
 topology_commit(void *record)
 {
+	topology_changes--;
 	map_reset(((TopologyChange *) record)->slot);
 }
 
@@ -158,6 +170,7 @@ static uint32 infos_serial = 0;
 static void
 topology_abort(void *record)
 {
+	topology_changes--;
 	infos_serial = 0;			/* what we read of our own change is void */
 }
 
@@ -172,7 +185,7 @@ always(void *record, void *arg)
 static bool
 topology_changed_here(void)
 {
-	return xact_scan(&topology_kind, always, NULL);
+	return topology_changes > 0 && xact_scan(&topology_kind, always, NULL);
 }
 
 PG_FUNCTION_INFO_V1(taskex_topology_changed);
@@ -188,6 +201,7 @@ taskex_topology_changed(PG_FUNCTION_ARGS)
 		TopologyChange *change = xact_add(&topology_kind, sizeof(TopologyChange));
 
 		change->slot = realm_current()->slot;
+		topology_changes++;
 		infos_serial = 0;
 	}
 	PG_RETURN_POINTER(NULL);
@@ -384,6 +398,9 @@ load_map(int slot)
 	PartitionLoad *loads;
 	SpiScope	scope;
 	int			count;
+	bool		tiers = false;
+	bool		locations = false;
+	bool		classes = false;
 	bool		isnull;
 
 	spi_begin(&scope);
@@ -395,6 +412,10 @@ load_map(int slot)
 		loads[i].active = DatumGetBool(spi_value(i, 2, &isnull));
 		loads[i].users = spi_int64(i, 3);
 		loads[i].anonymous = DatumGetBool(spi_value(i, 4, &isnull));
+		loads[i].standard = DatumGetBool(spi_value(i, 5, &isnull));
+		tiers |= !loads[i].standard;
+		locations |= DatumGetBool(spi_value(i, 6, &isnull));
+		classes |= DatumGetBool(spi_value(i, 7, &isnull));
 	}
 
 	LWLockAcquire(&map_locks[slot].lock, LW_EXCLUSIVE);
@@ -402,6 +423,9 @@ load_map(int slot)
 	{
 		memcpy(map->loads, loads, sizeof(PartitionLoad) * count);
 		map->count = count;
+		map->tiers = tiers;
+		map->locations = locations;
+		map->classes = classes;
 		map->loaded = true;
 	}
 	LWLockRelease(&map_locks[slot].lock);
@@ -422,7 +446,8 @@ take_least_loaded(int slot, bool anonymous, bool *loaded)
 	{
 		PartitionLoad *load = &map->loads[i];
 
-		if (load->active && load->anonymous == anonymous && (best == NULL || load->users < best->users))
+		if (load->active && load->anonymous == anonymous && (best == NULL || load->standard > best->standard ||
+							 (load->standard == best->standard && load->users < best->users)))
 			best = load;
 	}
 	if (best)
@@ -441,18 +466,24 @@ least_loaded_by_table(bool anonymous)
 	SpiScope	scope;
 	int32		best = 0;
 	int64		best_users = 0;
+	bool		best_standard = false;
 	bool		isnull;
 	uint64		count;
 
 	spi_begin(&scope);
 	count = spi_run(&select_loads, 0, NULL, NULL, SPI_VIEW_CURRENT, 0);
 	for (uint64 i = 0; i < count; i++)
+	{
+		bool		standard = DatumGetBool(spi_value(i, 5, &isnull));
+
 		if (DatumGetBool(spi_value(i, 2, &isnull)) && DatumGetBool(spi_value(i, 4, &isnull)) == anonymous &&
-			(best == 0 || spi_int64(i, 3) < best_users))
+			(best == 0 || standard > best_standard || (standard == best_standard && spi_int64(i, 3) < best_users)))
 		{
 			best = spi_int32(i, 1);
 			best_users = spi_int64(i, 3);
+			best_standard = standard;
 		}
+	}
 	spi_end(&scope);
 	return best;
 }
@@ -490,8 +521,74 @@ named_partition(const text *name)
 	return partition_id;
 }
 
+/* so that the map is loaded, unless the topology changes under our hands */
+static bool
+require_map(int slot)
+{
+	if (!map_of(slot)->loaded)
+		load_map(slot);
+	return map_of(slot)->loaded;
+}
+
+bool
+partition_hints_matter(const text *tier, bool location, bool storage_class)
+{
+	const PartitionMap *map = map_of(realm_current()->slot);
+
+	/* flags that are read without the lock may be those of a moment ago, as any placement */
+	if (topology_changed_here() || !require_map(realm_current()->slot))
+		return tier || location || storage_class;
+	return (tier && (map->tiers || strcmp(text_to_cstring(tier), "standard") != 0)) ||
+		(location && map->locations) || (storage_class && map->classes);
+}
+
+PG_FUNCTION_INFO_V1(taskex_partition_users);
+
+/* partition_users() -> setof (partition_id, users) */
+Datum
+taskex_partition_users(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	int			slot;
+	int			count = 0;
+	PartitionLoad *loads;
+
+	InitMaterializedSRF(fcinfo, 0);
+	shmem_require();
+	slot = realm_current()->slot;
+	loads = palloc(sizeof(PartitionLoad) * guc_max_partitions);
+	if (!topology_changed_here() && require_map(slot))
+	{
+		LWLockAcquire(&map_locks[slot].lock, LW_SHARED);
+		count = map_of(slot)->loaded ? map_of(slot)->count : 0;
+		memcpy(loads, map_of(slot)->loads, sizeof(PartitionLoad) * count);
+		LWLockRelease(&map_locks[slot].lock);
+	}
+	if (count == 0)
+	{
+		SpiScope	scope;
+
+		spi_begin(&scope);
+		count = (int) spi_run(&select_loads, 0, NULL, NULL, SPI_VIEW_CURRENT, guc_max_partitions);
+		for (int i = 0; i < count; i++)
+		{
+			loads[i].partition_id = spi_int32(i, 1);
+			loads[i].users = spi_int64(i, 3);
+		}
+		spi_end(&scope);
+	}
+	for (int i = 0; i < count; i++)
+	{
+		Datum		values[2] = {Int32GetDatum(loads[i].partition_id), Int64GetDatum(loads[i].users)};
+		bool		nulls[2] = {false, false};
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
 int32
-partition_for_new_user(const text *name, bool anonymous)
+partition_for_new_user(const text *name, int32 chosen, bool anonymous)
 {
 	int			slot = realm_current()->slot;
 	int32		partition_id = 0;
@@ -499,6 +596,8 @@ partition_for_new_user(const text *name, bool anonymous)
 
 	if (name)
 		partition_id = named_partition(name);
+	else if (chosen)
+		partition_id = chosen;
 	else if (topology_changed_here())
 		partition_id = least_loaded_by_table(anonymous);
 	else

@@ -54,6 +54,23 @@ static Statement update_profile = {
 	4, {INT8OID, TEXTOID, TEXTOID, JSONBOID}
 };
 
+static Statement check_hints = {
+	"SELECT _taskex.check_hints($1)",
+	1, {JSONBOID}
+};
+
+/* is anything known of users who are like him? */
+static Statement select_alike = {
+	"SELECT FROM unnest(regexp_split_to_array(btrim(current_setting('taskex.supply_alike')), '\\s*,\\s*')) k"
+	" JOIN _taskex.appeal a ON a.whose = left(k || ':' || ($1 ->> k), 200) AND a.requester_id = 0 LIMIT 1",
+	1, {JSONBOID}
+};
+
+static Statement place_user = {
+	"SELECT _taskex.place_user($1, $2)",
+	2, {TEXTOID, JSONBOID}
+};
+
 /* logins of the ledger's system accounts */
 static const char *const reserved_logins[] = {"exchange", "outside", NULL};
 
@@ -180,6 +197,48 @@ profile_datums(const Profile *profile, Datum *values, char *nulls)
 	nulls[2] = ' ';
 }
 
+static void
+check_profile_hints(Jsonb *json)
+{
+	Datum		value = JsonbPGetDatum(json);
+	SpiScope	scope;
+
+	if (!has_key(json, "expected") && !has_key(json, "required") && !has_key(json, "storage_class"))
+		return;
+	spi_begin(&scope);
+	spi_run(&check_hints, 0, &value, NULL, SPI_VIEW_CURRENT, 0);
+	spi_end(&scope);
+}
+
+/*
+ * The partition that suits a new user, if his profile says anything that makes
+ * a difference between partitions; else 0.  The fitness functions are a higher
+ * module's (sql/placement.sql), asked by name.
+ */
+static int32
+partition_by_fitness(const text *login, const Profile *profile)
+{
+	Datum		values[2] = {PointerGetDatum(login), JsonbPGetDatum(profile->json)};
+	SpiScope	scope;
+	int32		partition = 0;
+	bool		isnull;
+
+	if (JB_ROOT_COUNT(profile->json) == 0)
+		return 0;
+	spi_begin(&scope);
+	if (has_key(profile->json, "expected") || has_key(profile->json, "required") ||
+		partition_hints_matter(profile->tier, profile->location != NULL, has_key(profile->json, "storage_class")) ||
+		spi_run(&select_alike, 0, &values[1], NULL, SPI_VIEW_CURRENT, 1) > 0)
+	{
+		spi_run(&place_user, 0, values, NULL, SPI_VIEW_CURRENT, 1);
+		partition = DatumGetInt32(spi_value(0, 1, &isnull));
+		if (isnull)
+			partition = 0;
+	}
+	spi_end(&scope);
+	return partition;
+}
+
 int64
 user_register(const text *login, Jsonb *json, Oid db_role, int32 partition)
 {
@@ -237,8 +296,12 @@ taskex_register_user(PG_FUNCTION_ARGS)
 	json = PG_GETARG_JSONB_P(1);
 	read_profile(json, &profile);
 	profile.db_role = user_db_role(json);
+	check_profile_hints(json);
 	directory_lock_partitions();
-	partition = partition_for_new_user(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2), false);
+	if (PG_ARGISNULL(2))
+		partition = partition_for_new_user(NULL, partition_by_fitness(login, &profile), false);
+	else
+		partition = partition_for_new_user(PG_GETARG_TEXT_PP(2), 0, false);
 	PG_RETURN_INT64(user_register(login, json, profile.db_role, partition));
 }
 
@@ -277,6 +340,7 @@ METERED(taskex_update_user)
 
 	check_json_size(merged, "profile");
 	read_profile(DatumGetJsonbP(merged), &profile);
+	check_profile_hints(profile.json);
 
 	/* the name in the profile may be another role's by now: only a new one counts */
 	profile.db_role = has_key(changes, "db_role") ? user_db_role(changes) : home.db_role;

@@ -8,7 +8,7 @@ create temporary table expected (name text, arguments text, result text, volatil
 insert into expected values
     -- topology
     ('add_node', 'name text, conninfo text DEFAULT NULL::text, location text DEFAULT NULL::text, tier text DEFAULT ''standard''::text, capacity jsonb DEFAULT ''{}''::jsonb', 'void', true),
-    ('add_partition', 'name text, tablespace name DEFAULT NULL::name, node text DEFAULT ''local''::text, storage_class text DEFAULT ''ssd''::text, capacity jsonb DEFAULT ''{}''::jsonb', 'integer', true),
+    ('add_partition', 'name text, tablespace name DEFAULT NULL::name, node text DEFAULT ''local''::text, storage_class text DEFAULT ''ssd''::text, capacity jsonb DEFAULT ''{}''::jsonb, tier text DEFAULT NULL::text, location text DEFAULT NULL::text', 'integer', true),
     ('create_group', 'name text, members text[] DEFAULT ''{}''::text[], selector jsonb DEFAULT NULL::jsonb, partitions text[] DEFAULT ''{}''::text[], sharing text DEFAULT ''shared''::text, weight double precision DEFAULT 1, horizon interval DEFAULT NULL::interval, lease interval DEFAULT NULL::interval, max_slots integer DEFAULT NULL::integer', 'integer', true),
     ('replenish', 'group_name text', 'integer', true),
     ('measure_load', 'OUT users bigint, OUT calls bigint, OUT hours bigint, OUT tables bigint', 'record', true),
@@ -164,6 +164,17 @@ insert into expected values
     ('use_layout', 'requester text, task_type bigint, layout text DEFAULT NULL::text, version integer DEFAULT NULL::integer', 'void', true),
     ('withdraw_announcement', 'name text', 'void', true),
     ('recommend_tasks', 'performer text, max_rows integer DEFAULT 10', 'TABLE(rank integer, task_type_id bigint, title text, requester text, reward numeric, available bigint, task_id bigint, score double precision, factors jsonb)', true),
+    ('add_factor', 'name text, function regprocedure, description text DEFAULT ''''::text', 'void', true),
+    ('alter_node', 'name text, changes jsonb', 'void', true),
+    ('alter_partition', 'name text, changes jsonb', 'void', true),
+    ('drop_factor', 'name text', 'void', true),
+    ('drop_fitness', 'name text', 'void', true),
+    ('plan_rebalance', 'fitness text DEFAULT ''default''::text, max_moves integer DEFAULT 10', 'TABLE(login text, source text, target text, gain double precision, reason text, step integer)', true),
+    ('rebalance', 'fitness text DEFAULT ''default''::text, max_moves integer DEFAULT 10', 'integer', true),
+    ('schedule_rebalance', 'cron text, fitness text DEFAULT ''default''::text, max_moves integer DEFAULT 10', 'bigint', true),
+    ('score_partitions', 'login text, fitness text DEFAULT ''default''::text', 'TABLE(partition text, score double precision, factors jsonb)', true),
+    ('set_fitness', 'name text, weights jsonb', 'void', true),
+    ('unschedule_rebalance', 'fitness text DEFAULT ''default''::text', 'boolean', true),
     ('propose_moves', 'max_moves integer DEFAULT 10', 'TABLE(login text, source text, target text, task_type_id bigint, gain double precision, reason text)', true),
     ('send_recommendations', 'every interval DEFAULT ''1 day''::interval, max_rows integer DEFAULT 3, max_performers integer DEFAULT 1000', 'integer', true),
     ('search_tasks', 'performer text, query text DEFAULT NULL::text, max_rows integer DEFAULT 20, min_reward numeric DEFAULT NULL::numeric, max_reward numeric DEFAULT NULL::numeric, from_requester text DEFAULT NULL::text, task_types bigint[] DEFAULT NULL::bigint[], only_qualified boolean DEFAULT true, location text DEFAULT NULL::text, device text DEFAULT NULL::text, sort text DEFAULT NULL::text, skip integer DEFAULT 0', 'TABLE(task_type_id bigint, title text, description text, requester text, reward numeric, keywords text[], lease interval, available bigint, newest timestamp with time zone, qualified boolean, missing jsonb, task_id bigint)', true),
@@ -217,6 +228,9 @@ insert into expected_column values
     ('group_members', 'group_name text, login text, origin text'),
     ('supplies', 'group_name text, task_type_id bigint, title text, tasks integer, ready integer, reserved integer, pending integer, ended integer, target integer, pace double precision, hits bigint, misses bigint, leased bigint, returned bigint, refills bigint, hit_rate numeric, waste numeric, time_to_accept interval'),
     ('supply_history', 'group_name text, task_type_id bigint, hour timestamp with time zone, hits bigint, misses bigint, leased bigint, returned bigint, refills bigint, hit_rate numeric, waste numeric, time_to_accept interval'),
+    ('factors', 'name text, built_in boolean, function regprocedure, description text'),
+    ('fitnesses', 'name text, weights jsonb, built_in boolean, changed_at timestamp with time zone'),
+    ('placement_scores', 'login text, home text, partition text, score double precision, factors jsonb'),
     ('user_load', 'login text, partition text, metric text, unit text, level double precision, peak double precision, peak_hour integer, this_hour double precision, by_hour double precision[]'),
     ('partition_load', 'partition text, node text, metric text, unit text, level double precision, peak double precision, peak_hour integer, this_hour double precision, by_hour double precision[]'),
     ('node_load', 'node text, metric text, unit text, level double precision, peak double precision, peak_hour integer, this_hour double precision, by_hour double precision[]'),
@@ -237,7 +251,7 @@ insert into expected_column values
     ('health', 'check_name text, ok boolean, detail text'),
     ('inferences', 'pid integer, role name, method text, phase text, round integer, rounds integer, labels bigint, tasks bigint, performers bigint, started_at timestamp with time zone'),
     ('nodes', 'name text, remote boolean, location text, tier text, capacity jsonb, state text'),
-    ('partitions', 'name text, node text, tablespace text, storage_class text, capacity jsonb, state text, users bigint, partition_id integer'),
+    ('partitions', 'name text, node text, tablespace text, storage_class text, capacity jsonb, state text, users bigint, partition_id integer, tier text, location text'),
     ('task_types', 'task_type_id bigint, title text, reward numeric, description text, keywords text[], lease interval, auto_approve interval, qualifications jsonb, created_at timestamp with time zone'),
     ('payout_items', 'reference text, login text, amount numeric, state text, created_at timestamp with time zone, settled_at timestamp with time zone, external_reference text, error text'),
     ('payouts', 'reference text, payout_id bigint, created_at timestamp with time zone, minimum numeric, items bigint, pending bigint, paid bigint, failed bigint, amount numeric'),
@@ -289,7 +303,8 @@ select results_eq($$ select name::text, vartype::text, context::text, coalesce(u
         ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.dispute_period', 'integer', 'superuser', 's'), ('taskex.event_retention', 'integer', 'sighup', 's'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.feed_size', 'integer', 'postmaster', ''),
         ('taskex.load_half_life', 'integer', 'sighup', 's'), ('taskex.load_history', 'integer', 'sighup', 's'), ('taskex.load_interval', 'integer', 'sighup', 'ms'), ('taskex.load_sample', 'integer', 'sighup', '8kB'),
         ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_inference_memory', 'integer', 'superuser', 'kB'), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_loaded_users', 'integer', 'postmaster', ''), ('taskex.max_movers', 'integer', 'sighup', ''), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.max_supplies', 'integer', 'postmaster', ''), ('taskex.measure_load', 'bool', 'superuser', ''), ('taskex.move_rate', 'integer', 'sighup', 'kB'), ('taskex.move_stall', 'integer', 'sighup', 'ms'), ('taskex.move_window', 'string', 'sighup', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
-        ('taskex.plan_cache_size', 'integer', 'user', ''), ('taskex.purse_cache_size', 'integer', 'postmaster', ''),
+        ('taskex.plan_cache_size', 'integer', 'user', ''), ('taskex.purse_cache_size', 'integer', 'postmaster', ''), ('taskex.rebalance_cooldown', 'integer', 'user', 's'), ('taskex.rebalance_gain', 'real', 'user', ''),
+        ('taskex.rebalance_start', 'real', 'user', ''), ('taskex.rebalance_target', 'real', 'user', ''),
         ('taskex.supply', 'bool', 'superuser', ''), ('taskex.supply_alike', 'string', 'superuser', ''), ('taskex.supply_certainty', 'real', 'sighup', ''), ('taskex.supply_horizon', 'integer', 'sighup', 's'), ('taskex.supply_input', 'integer', 'postmaster', 'B'), ('taskex.supply_interval', 'integer', 'superuser', 'ms'), ('taskex.supply_lease', 'integer', 'sighup', 's'),
         ('taskex.supply_limit', 'integer', 'sighup', ''), ('taskex.supply_size', 'integer', 'postmaster', '') $$,
     'the settings, who may change them, and their units (wait_point is not shown)');
@@ -325,7 +340,7 @@ select results_eq('select sqlstate, name from taskex.errors order by sqlstate co
     ('TX302', 'not_subscribed'),
     ('TX401', 'unknown_group'), ('TX402', 'default_group'), ('TX403', 'exclusive_supply'),
     ('TX410', 'unknown_intention'),
-    ('TX419', 'unknown_layout'), ('TX500', 'unknown_migration'), ('TX501', 'already_moving'), ('TX502', 'lives_there'), ('TX520', 'identity_conflict'), ('TX521', 'not_anonymous'), ('TX522', 'already_identified'), ('TX523', 'user_busy'), ('TX524', 'too_many_anonymous') $$, 'class TX');
+    ('TX419', 'unknown_layout'), ('TX500', 'unknown_migration'), ('TX501', 'already_moving'), ('TX502', 'lives_there'), ('TX510', 'unknown_fitness'), ('TX511', 'unknown_factor'), ('TX512', 'factor_failed'), ('TX513', 'no_suitable_partition'), ('TX514', 'no_scheduler'), ('TX520', 'identity_conflict'), ('TX521', 'not_anonymous'), ('TX522', 'already_identified'), ('TX523', 'user_busy'), ('TX524', 'too_many_anonymous') $$, 'class TX');
 select is_empty('select * from taskex.errors where coalesce(description, '''') = ''''', 'each has a description');
 select throws_ok(format('select _taskex.fail(%L, ''message'')', name), sqlstate, 'message', name || ' is raised with its SQLSTATE') from taskex.errors;
 

@@ -39,13 +39,17 @@ insert into may_read
 
 -- load
 insert into may_execute values ('measure_load', 'taskex_admin');
-insert into may_execute_internal values ('load_faded', 'taskex_user'), ('load_means', 'taskex_user'), ('load_lag', 'taskex_admin');
+insert into may_execute_internal values ('builtin_factors', 'taskex_admin'), ('load_faded', 'taskex_user'), ('load_means', 'taskex_user'), ('load_lag', 'taskex_admin');
 insert into may_read values ('user_load', 'taskex_user'), ('partition_load', 'taskex_admin'), ('node_load', 'taskex_admin');
 
 -- layouts
 insert into may_execute select unnest(array['create_layout', 'drop_layout', 'render_layout', 'render_task', 'use_layout']), 'taskex_user'
     union all select unnest(array['announce', 'withdraw_announcement']), 'taskex_admin';
 insert into may_read select unnest(array['layout_uses', 'layouts']), 'taskex_user' union all select 'announcements', 'taskex_admin';
+-- placement
+insert into may_execute select unnest(array['add_factor', 'alter_node', 'alter_partition', 'drop_factor', 'drop_fitness', 'plan_rebalance', 'rebalance', 'schedule_rebalance',
+    'score_partitions', 'set_fitness', 'unschedule_rebalance']), 'taskex_admin';
+insert into may_read select unnest(array['factors', 'fitnesses', 'placement_scores']), 'taskex_admin';
 -- recommendations
 insert into may_execute values ('recommend_tasks', 'taskex_user'), ('send_recommendations', 'taskex_admin');
 insert into may_read values ('recommendation_factors', 'taskex_admin');

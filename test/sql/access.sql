@@ -115,7 +115,11 @@ INSERT INTO call VALUES
     ('create_payout', 'create_payout(''a-payout'')'), ('settle_payout_item', 'settle_payout_item(''a-payout'', ''%1$s'', ''paid'')'),
     ('set_fee', 'set_fee(0.1)'), ('drop_fee', 'drop_fee(0)'), ('set_budget', 'set_budget(''%1$s'', 100)'), ('drop_budget', 'drop_budget(''%1$s'', ''day'')'),
     ('quote', 'quote(''%1$s'', pg_temp.id(''type''))'), ('send_bonus', 'send_bonus(''%1$s'', pg_temp.id(''submitted to %1$s''), 1, ''good'')'),
-    ('create_group', 'create_group(''a_group'')'), ('propose_moves', 'propose_moves()'), ('measure_load', 'measure_load()'), ('push_tasks', 'push_tasks()'), ('update_group', 'update_group(''partition:access_1'', ''{}'')'), ('drop_group', 'drop_group(''a_nothing'')'),
+    ('create_group', 'create_group(''a_group'')'), ('propose_moves', 'propose_moves()'), ('measure_load', 'measure_load()'),
+    ('alter_node', 'alter_node(''local'', ''{}'')'), ('alter_partition', 'alter_partition(''access_1'', ''{}'')'), ('add_factor', 'add_factor(''cpu'', ''pg_catalog.length(text)'')'),
+    ('drop_factor', 'drop_factor(''cpu'')'), ('drop_fitness', 'drop_fitness(''default'')'), ('set_fitness', 'set_fitness(''a_fitness'', ''{"cpu": 1}'')'),
+    ('plan_rebalance', 'plan_rebalance()'), ('rebalance', 'rebalance()'), ('schedule_rebalance', 'schedule_rebalance(''0 3 * * *'')'), ('unschedule_rebalance', 'unschedule_rebalance()'),
+    ('score_partitions', 'score_partitions(''%1$s'')'), ('push_tasks', 'push_tasks()'), ('update_group', 'update_group(''partition:access_1'', ''{}'')'), ('drop_group', 'drop_group(''a_nothing'')'),
     ('set_requester_weight', 'set_requester_weight(''a_nobody'', 2)'),
     ('set_preferences', 'set_preferences(''%1$s'', ''{"pace": 3}'')'), ('declare_intention', 'declare_intention(''%1$s'', ARRAY[pg_temp.id(''type'')], 3, ''[2115-01-01, 2115-01-02)'')'),
     ('cancel_intention', 'cancel_intention(''%1$s'', pg_temp.id(''intention of %1$s''))'),
@@ -286,6 +290,8 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('supply_targets', 'SELECT count(*) >= 0 FROM taskex.supply_targets'),
     ('user_load', 'SELECT string_agg(login, '' '' ORDER BY login) FROM taskex.user_load WHERE login LIKE ''a\_%'' AND metric = ''calls'''),
     ('partition_load', 'SELECT count(*) FROM taskex.partition_load WHERE partition = ''access_1'''), ('node_load', 'SELECT count(*) FROM taskex.node_load WHERE node = ''local'''),
+    ('factors', 'SELECT count(*) > 10 FROM taskex.factors'), ('fitnesses', 'SELECT count(*) > 0 FROM taskex.fitnesses'),
+    ('placement_scores', 'SELECT count(*) > 0 FROM taskex.placement_scores WHERE login LIKE ''a\_%'''),
     ('health', 'SELECT count(*) > 2 FROM taskex.health'),
     ('failed_acts', 'SELECT count(*) >= 0 FROM taskex.failed_acts'),
     ('inferences', 'SELECT count(*) FROM taskex.inferences'),
@@ -296,6 +302,7 @@ SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex
     AND c.relname NOT IN ('performer_groups', 'group_members', 'hot_spots', 'pushes', 'requester_weights', 'supplies', 'supply_history')
     AND c.relname NOT IN ('policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings')
     AND c.relname NOT IN ('node_load', 'partition_load', 'user_load')
+    AND c.relname NOT IN ('factors', 'fitnesses', 'placement_scores')
     AND c.relname NOT IN ('announcements', 'layouts', 'layout_uses', 'templates')
     AND c.relname NOT IN ('anonymous_users', 'identified_users')
     AND c.relname NOT IN ('blocks', 'qualifications')

@@ -31,7 +31,7 @@ SELECT count(*) FROM taskex.nodes WHERE name LIKE 'topo%';
 DROP TABLESPACE IF EXISTS regress_topo_ts;
 CREATE TABLESPACE regress_topo_ts LOCATION '';
 CREATE TABLESPACE "regress topo ""ts" LOCATION '';
-SELECT taskex.add_partition('topo_1', 'regress_topo_ts', capacity => '{"bytes": 1000}') AS topo_1 \gset
+SELECT taskex.add_partition('topo_1', 'regress_topo_ts', capacity => '{"storage": 1000}') AS topo_1 \gset
 SELECT taskex.add_partition('topo "2"', 'regress topo "ts', 'local', 'hdd') AS topo_2 \gset
 SELECT taskex.add_partition('topo_3') AS topo_3 \gset
 SELECT :topo_1 < :topo_2 AND :topo_2 < :topo_3 AS rising;
