@@ -358,6 +358,13 @@ COMMENT ON FUNCTION _taskex.session_of(bigint, timestamptz) IS
 CREATE FUNCTION _taskex.trial_share() RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT 0.05::float8';
 COMMENT ON FUNCTION _taskex.trial_share() IS 'What share of all that it accepts a group is expected to accept of types that are new to it.';
 
+CREATE FUNCTION _taskex.most_of(performer_id bigint, at timestamptz) RETURNS float8 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT greatest(60, 1.5 * max(n)) FROM (SELECT sum(w.submitted)::float8 AS n FROM _taskex.work_hour w
+        WHERE w.performer_id = $1 AND w.hour > $2 - interval '8 days' AND w.hour <= $2 GROUP BY w.hour) h
+$$;
+COMMENT ON FUNCTION _taskex.most_of(bigint, timestamptz) IS
+    'More than so many tasks an hour nobody is believed to do, whatever he says: half as much again as in his best hour of eight days, at least one a minute.';
+
 -- What performers have declared, added up by group: what is to be expected beyond
 -- what history does.
 CREATE FUNCTION _taskex.declared_accepts(at timestamptz, seconds float8, only_group int = NULL, OUT group_id int, OUT task_type_id bigint,
@@ -398,12 +405,17 @@ CREATE FUNCTION _taskex.declared_accepts(at timestamptz, seconds float8, only_gr
         FROM said s JOIN performer p USING (performer_id)
         WHERE s.during IS NULL OR lower(s.during) < p.until
         GROUP BY 1, 2
+    ), likely AS (
+        -- nobody does more, of all types, than his time allows
+        SELECT m.performer_id, m.task_type_id, m.expected * least(1, _taskex.most_of(m.performer_id, $1)
+            * extract(epoch FROM p.until - $1)::float8 / 3600 / nullif(sum(m.expected) OVER (PARTITION BY m.performer_id), 0)) AS expected
+        FROM promise m JOIN performer p USING (performer_id)
     )
     -- history has him already, as he worked in the last day or hour
     SELECT p.group_id, m.task_type_id, sum(greatest(m.expected - greatest(h.day / 24.0,
             h.hour / (1 + extract(epoch FROM $1 - date_trunc('hour', $1, 'UTC'))::float8 / 3600))
         * extract(epoch FROM p.until - $1)::float8 / 3600, 0))
-    FROM promise m JOIN performer p USING (performer_id) CROSS JOIN LATERAL (
+    FROM likely m JOIN performer p USING (performer_id) CROSS JOIN LATERAL (
         SELECT coalesce(sum(w.submitted), 0)::float8 AS day,
             coalesce(sum(w.submitted) FILTER (WHERE w.hour >= date_trunc('hour', $1, 'UTC') - interval '1 hour'), 0)::float8 AS hour
         FROM _taskex.work_hour w WHERE w.performer_id = m.performer_id AND w.task_type_id = m.task_type_id

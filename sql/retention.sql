@@ -58,6 +58,11 @@ BEGIN
         PERFORM _taskex.bad_value('max_rows must be between 1 and 1000000');
     END IF;
     -- whoever is being moved is passed by: what counts is where he lives, and copies are the mover's
+    IF kind = 'supply_statistics' THEN
+        DELETE FROM _taskex.supply_statistics s WHERE s.ctid = ANY (ARRAY(SELECT r.ctid FROM _taskex.supply_statistics r WHERE r.hour < before LIMIT max_rows));
+        GET DIAGNOSTICS removed = ROW_COUNT;
+        RETURN removed;
+    END IF;
     condition := CASE kind
         -- the executor must have passed it for good: it goes by what is on record
         WHEN 'policy_action' THEN 'EXISTS (SELECT FROM _taskex.directory d WHERE d.user_id = r.requester_id AND d.partition_id = r.partition_id)'
@@ -69,7 +74,7 @@ BEGIN
             ' AND NOT EXISTS (SELECT FROM _taskex.task_%1$s t WHERE t.task_id BETWEEN r.first_task_id AND r.last_task_id AND (t.state <> ''disposed'' OR t.created_at >= $1))' END;
     IF condition IS NULL THEN
         PERFORM _taskex.bad_value(format('there is nothing of the kind "%s" to prune', kind), NULL,
-            'The kinds are policy_action, policy_result and budget_charge.');
+            'The kinds are policy_action, policy_result, budget_charge and supply_statistics.');
     END IF;
     <<sources>>
     FOREACH source IN ARRAY CASE kind WHEN 'budget_charge' THEN '{budget_charge,budget_layer}' ELSE ARRAY[kind] END LOOP
@@ -89,6 +94,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION taskex.prune(text, interval, int) IS
 'Removes machine records that nothing needs any more, at most max_rows (1 to 1000000), in one transaction. kind: policy_action
-(what review policies have done before older_than ago), policy_result (scores of that age, of disposed tasks) or budget_charge
-(which budget paid, of tasks that old which are all disposed of). older_than: a day, or taskex.override_period if that is longer, at
+(what review policies have done before older_than ago), policy_result (scores of that age, of disposed tasks), budget_charge
+(which budget paid, of tasks that old which are all disposed of) or supply_statistics (what supplies were good for, by the hour). older_than: a day, or taskex.override_period if that is longer, at
 least. Result: how many; less than max_rows: there are no more. Errors: invalid_parameter_value (22023). Operators only.';

@@ -343,6 +343,17 @@ after which what is not used goes back at the latest; both 1 second to 30 days, 
 max_slots: most slots that are kept for the group. Result: its id. Errors: duplicate_name (TX007), unknown_user (TX001),
 unknown_partition (TX003), invalid_parameter_value (22023). Operators only.';
 
+CREATE FUNCTION _taskex.json_interval(value jsonb, what text) RETURNS interval LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF jsonb_typeof(value) NOT IN ('string', 'null') THEN
+        PERFORM _taskex.bad_value(format('%s must be an interval, such as "10 minutes"', what));
+    END IF;
+    RETURN (value #>> '{}')::interval;
+EXCEPTION WHEN invalid_datetime_format OR datetime_field_overflow OR interval_field_overflow THEN
+    PERFORM _taskex.bad_value(format('%s must be an interval, such as "10 minutes"', what), format('This is none: %s', left(value::text, 60)));
+END $$;
+COMMENT ON FUNCTION _taskex.json_interval(jsonb, text) IS 'An interval, or NULL, or the error invalid_parameter_value.';
+
 CREATE FUNCTION taskex.update_group(name text, changes jsonb)
     RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -357,6 +368,8 @@ BEGIN
         IF key NOT IN ('selector', 'sharing', 'weight', 'horizon', 'lease', 'max_slots', 'accept_push') THEN
             PERFORM _taskex.bad_value(format('"%s" of a group cannot be changed', key),
                 hint => 'There are selector, sharing, weight, horizon, lease, max_slots and accept_push.');
+        ELSIF key IN ('weight', 'max_slots') AND jsonb_typeof(changes -> key) NOT IN ('number', 'null') THEN
+            PERFORM _taskex.bad_value(format('%s of a group must be a number', key));
         END IF;
     END LOOP;
     IF changes ? 'selector' THEN
@@ -371,9 +384,11 @@ BEGIN
     END IF;
     g.sharing := CASE WHEN changes ? 'sharing' THEN changes ->> 'sharing' ELSE g.sharing END;
     g.weight := CASE WHEN changes ? 'weight' THEN changes ->> 'weight' ELSE g.weight::text END;
-    g.horizon := CASE WHEN changes ? 'horizon' THEN changes ->> 'horizon' ELSE g.horizon::text END;
-    g.lease := CASE WHEN changes ? 'lease' THEN changes ->> 'lease' ELSE g.lease::text END;
-    g.max_slots := CASE WHEN changes ? 'max_slots' THEN changes ->> 'max_slots' ELSE g.max_slots::text END;
+    g.horizon := CASE WHEN changes ? 'horizon' THEN _taskex.json_interval(changes -> 'horizon', 'horizon') ELSE g.horizon END;
+    g.lease := CASE WHEN changes ? 'lease' THEN _taskex.json_interval(changes -> 'lease', 'lease') ELSE g.lease END;
+    IF changes ? 'max_slots' THEN
+        g.max_slots := CASE WHEN changes -> 'max_slots' <> 'null' THEN _taskex.json_int(changes -> 'max_slots', 'max_slots') END;
+    END IF;
     IF changes ? 'accept_push' THEN
         IF jsonb_typeof(changes -> 'accept_push') <> 'boolean' THEN
             PERFORM _taskex.bad_value('accept_push must be true or false');

@@ -17,7 +17,7 @@ COMMENT ON FUNCTION taskex.set_expiry(text, bigint, timestamptz) IS
 'Lets a task end earlier or later. expires_at: at most 3660 days from now. A time that is over closes it at once, as
 expire_task does. An expired task is opened again with the slots that it had left, and their money is held again;
 of a complete or decided one only the time changes.
-Errors: unknown_task (TX102), wrong_state (TX109) if it was cancelled, insufficient_funds (TX201), budget_exceeded (TX203).';
+Errors: unknown_task (TX102), wrong_state (TX109) if it was cancelled, or is closed already and the time is over, insufficient_funds (TX201), budget_exceeded (TX203).';
 
 CREATE FUNCTION taskex.cancel_task(requester text, task_id bigint)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_cancel_task';

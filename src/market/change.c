@@ -351,6 +351,8 @@ METERED(taskex_set_expiry)
 		move_expiry(&change, expires_at);
 	else if (change_in_state(&change, "open"))
 		task_close(&change.requester, change.task_id, "expired", false);
+	else
+		change_wrong_state(&change, "is closed already", "A time to come opens an expired task again.");
 	child_close(&change.tasks);
 	PG_RETURN_VOID();
 }

@@ -254,8 +254,8 @@ read_stored(void *arg)
 	cursor->position = due_stored(cursor->partition, cursor->kind);
 }
 
-/* scans one index from its cursor up to now */
-static void
+/* scans one index from its cursor up to now; false: it cannot be read, perhaps its partition is being dropped */
+static bool
 work_off(DueBatch *batch, bool own_transactions, int64 counts[DUE_KINDS])
 {
 	TimestampTz postponed = DT_NOEND;
@@ -265,7 +265,8 @@ work_off(DueBatch *batch, bool own_transactions, int64 counts[DUE_KINDS])
 	{
 		if (own_transactions)
 		{
-			worker_transaction("looking for what is due", read_batch_work, batch);
+			if (!worker_try_transaction("looking for what is due", read_batch_work, batch))
+				return false;
 			postponed = Min(postponed, handle_in_transactions(batch));
 		}
 		else
@@ -281,6 +282,7 @@ work_off(DueBatch *batch, bool own_transactions, int64 counts[DUE_KINDS])
 				TimestampTzPlusMilliseconds(batch->now, RETRY_MS));
 	else
 		due_end_at_commit(batch->partition, batch->kind, batch->next);
+	return true;
 }
 
 typedef struct PartitionList
@@ -308,17 +310,18 @@ work_cursor(DueBatch *batch, bool own_transactions, int64 counts[DUE_KINDS])
 
 	if (!due_known(batch->partition, batch->kind))
 	{
-		if (own_transactions)
-			worker_transaction("reading a cursor", read_stored, &stored);
-		else
+		if (!own_transactions)
 			read_stored(&stored);
+		else if (!worker_try_transaction("reading a cursor", read_stored, &stored))
+			return;
 	}
 	if (!due_begin(batch->partition, batch->kind, batch->now, stored.position, &batch->after))
 		return;
 
 	PG_TRY();
 	{
-		work_off(batch, own_transactions, counts);
+		if (!work_off(batch, own_transactions, counts))
+			due_abandon(batch->partition, batch->kind);
 	}
 	PG_CATCH();
 	{
@@ -342,6 +345,12 @@ wait_for_scanner(int32 partition, DueKind kind)
 						 10, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}
+	if (due_busy(partition, kind))
+		ereport(NOTICE,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("the conductor is still at work on what is due"),
+				 errdetail("It was waited for as long as %d seconds; what it has not come to is not done yet.", SCANNER_WAITS / 100),
+				 errhint("Call taskex.run_due() again.")));
 }
 
 void
@@ -406,6 +415,7 @@ taskex_run_due(PG_FUNCTION_ARGS)
 				 errdetail("A dump is being restored, or that was broken off."),
 				 errhint("Wait for pg_restore to end; see taskex.health.")));
 	InitMaterializedSRF(fcinfo, 0);
+	directory_lock_partitions();	/* none is dropped meanwhile */
 	due_work(false, counts);
 	feed_maintain();
 	journal_dispatch();

@@ -209,3 +209,15 @@ SELECT count(*) FROM _taskex.accept_hour h FULL JOIN _taskex.accept_series USING
 SELECT _taskex.count_accepts(:id, pg_temp.kind('often'), _taskex.now(), 10);
 SELECT _taskex.count_accepts(pg_temp.team(), pg_temp.kind('often'), _taskex.now(), -1);
 SELECT _taskex.count_accepts(pg_temp.team(), 0, _taskex.now(), 1);
+
+-- Who intends to do a million tasks of each of many types is believed as much as anybody can do in the time.
+SELECT taskex.create_task_type('f_own', 'lie ' || i, 1) IS NOT NULL AS made FROM generate_series(1, 5) i;
+SELECT count(taskex.register_user('f_liar' || i, partition => 'forecast_1')) FROM generate_series(1, 3) i;
+SELECT count(taskex.declare_intention('f_liar' || i, ARRAY[task_type_id], 1000000, tstzrange(_taskex.now(), _taskex.now() + interval '1 hour')))
+    FROM generate_series(1, 3) i, taskex.task_types WHERE title LIKE 'lie %';
+SELECT count(*), round(sum(declared)::numeric, 2) AS all_of_them FROM _taskex.declared_accepts(_taskex.now(), 1800)
+    WHERE task_type_id IN (SELECT task_type_id FROM taskex.task_types WHERE title LIKE 'lie %');
+-- who has done 80 in an hour is believed 120
+INSERT INTO _taskex.work_hour SELECT _taskex.user_id('f_liar1'), pg_temp.kind('often'), date_trunc('hour', _taskex.now(), 'UTC') - interval '2 days', 80, _taskex.now() - interval '2 days';
+SELECT round(sum(declared)::numeric, 2) AS all_of_them FROM _taskex.declared_accepts(_taskex.now(), 1800)
+    WHERE task_type_id IN (SELECT task_type_id FROM taskex.task_types WHERE title LIKE 'lie %');

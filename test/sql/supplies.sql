@@ -167,6 +167,11 @@ SELECT count(taskex.replenish(g)) FROM unnest(ARRAY['partition:p1', 'partition:p
 SELECT s.group_name, s.title FROM taskex.supplies s LEFT JOIN (SELECT group_name, task_type_id, sum(hits) AS hits, sum(misses) AS misses,
         sum(leased) AS leased, sum(returned) AS returned FROM taskex.supply_history GROUP BY 1, 2) h USING (group_name, task_type_id)
     WHERE s.group_name IS NOT NULL AND (s.hits, s.misses, s.leased, s.returned) IS DISTINCT FROM (coalesce(h.hits, 0), coalesce(h.misses, 0), coalesce(h.leased, 0), coalesce(h.returned, 0));
+-- what is old goes, and only that
+SELECT count(*) AS hours FROM _taskex.supply_statistics \gset
+INSERT INTO _taskex.supply_statistics SELECT -1, i, _taskex.now() - interval '90 days', 1, 1, 1, 1, 1, 1 FROM generate_series(1001, 1003) i;
+SELECT taskex.prune('supply_statistics', '89 days', 2) AS two, taskex.prune('supply_statistics', '89 days') AS one, taskex.prune('supply_statistics', '89 days') AS none;
+SELECT count(*) = :hours AS kept FROM _taskex.supply_statistics;
 SET taskex.supply = off;
 SELECT taskex.replenish('none');
 SELECT taskex.replenish(NULL);
