@@ -426,12 +426,22 @@ CREATE FUNCTION _taskex.name_anonymous(user_id bigint, login text, home int) RET
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     anonymous text := _taskex.login(user_id);
+    target int;
 BEGIN
     UPDATE _taskex.directory d SET login = name_anonymous.login WHERE d.user_id = name_anonymous.user_id;
     INSERT INTO _taskex.identified VALUES (user_id, user_id, anonymous, _taskex.now(), home, NULL, NULL);
     PERFORM _taskex.journal('identified', NULL, user_id, NULL, NULL, NULL, NULL, jsonb_build_object('anonymous', anonymous));
+    -- he stays where he is if there is nowhere else, or if he is on his way already
+    IF EXISTS (SELECT FROM _taskex.partition p WHERE p.partition_id = home AND p.storage_class = 'temporary')
+            AND NOT EXISTS (SELECT FROM _taskex.migration g WHERE g.user_id = name_anonymous.user_id AND g.finished_at IS NULL) THEN
+        target := _taskex.best_partition(user_id);
+        IF EXISTS (SELECT FROM _taskex.partition p WHERE p.partition_id = target AND p.storage_class <> 'temporary') THEN
+            PERFORM _taskex.queue_migration(user_id, target, 'identified');
+        END IF;
+    END IF;
 END $$;
-COMMENT ON FUNCTION _taskex.name_anonymous(bigint, text, int) IS 'Gives an anonymous user a login: he is a user like others.';
+COMMENT ON FUNCTION _taskex.name_anonymous(bigint, text, int) IS
+    'Gives an anonymous user a login: he is a user like others, and moves to where these live, in the background.';
 
 -- what the dispatch writes ----------------------------------------------------------------
 

@@ -183,6 +183,9 @@ SELECT taskex.submit_assignment('anon_new', :c1, '"c"');
 SELECT login, profile FROM taskex.users WHERE login = 'anon_new';
 SELECT pg_temp.try_identify(:'c', 'anon_known');
 SELECT is_new FROM taskex.identified_users WHERE login = 'anon_new';
+-- and moves to where users live
+SELECT m.reason, s.name AS source, t.storage_class <> 'temporary' AS ordinary FROM _taskex.migration m JOIN _taskex.partition s ON s.partition_id = m.source
+    JOIN _taskex.partition t ON t.partition_id = m.target WHERE m.user_id = :c_id;
 
 -- who has supplied tasks is merged where he lives
 SELECT taskex.register_user('anon_boss', partition => 'anon_other') AS boss \gset

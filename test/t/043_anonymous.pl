@@ -197,6 +197,16 @@ $node->safe_psql('postgres', q{
 	await($node, 'postgres', qq{select state = 'abandoned' from taskex.assignments where performer = 'third' and task_type_id = $short}, 'a lease ends where it was moved to');
 }
 
+# a new user moves to where users live, with all he has
+{
+	my $login = performer(4);
+	is($node->safe_psql('postgres', "select taskex.identify('$login', 'fourth')"), id_of('fourth'), 'an anonymous user becomes a new one');
+	await($node, 'postgres', q{select partition = 'home' from taskex.users where login = 'fourth'}, 'and is moved to an ordinary partition');
+	is($node->safe_psql('postgres', q{select count(taskex.submit_assignment('fourth', assignment_id, '1')) from taskex.assignments where performer = 'fourth' and state = 'accepted'}),
+		'1', 'where his work goes on');
+	ok_checks($node, 'postgres', 'all adds up');
+}
+
 # others are at work with him, or he is being moved: later
 {
 	my $login = $node->safe_psql('postgres', 'select taskex.start_anonymous()');
