@@ -99,6 +99,15 @@ INSERT INTO _taskex.user_column VALUES
     ('saved_search', 'requester_id', 'special', 'kept', NULL, NULL),
     ('group_lease', 'requester_ids', 'special', 'kept', NULL, NULL),
     ('shown', 'requesters', 'special', 'kept', NULL, NULL),
+    -- runs and programs: an anonymous user has none
+    ('run', 'customer_id', 'special', 'keeps', 'an anonymous user has none', NULL),
+    ('run_attempt', 'customer_id', 'special', 'kept', 'an anonymous user has none', NULL),
+    ('run_wait', 'customer_id', 'special', 'kept', 'an anonymous user has none', NULL),
+    ('run_link', 'customer_id', 'special', 'kept', 'an anonymous user has none', NULL),
+    ('run_key', 'customer_id', 'special', 'kept', 'an anonymous user has none', NULL),
+    ('run_limit', 'customer_id', 'kept', 'removed', 'the known user''s', NULL),
+    ('program', 'owner_id', 'kept', 'keeps', 'an anonymous user has none', NULL),
+    ('environment', 'customers', 'kept', 'kept', NULL, NULL),
     -- what the dispatch writes
     ('standing', 'performer_id', 'dispatch', 'removed', 'sums', NULL),
     ('earning', 'performer_id', 'dispatch', 'removed', 'sums', NULL),

@@ -108,11 +108,11 @@ CREATE TABLE _taskex.migration_log (
 COMMENT ON TABLE _taskex.migration_log IS
     'Keys of rows that were written while they were being copied, by position of the table in child_table. Written by the writers.';
 
--- The ids of tasks, disputes and requests tell the partition where they came to be (id % 1024).
+-- The ids of tasks, disputes, requests and runs tell the partition where they came to be (id % 1024).
 CREATE TABLE _taskex.forward (
     id bigint NOT NULL,
     owner_id bigint NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('task', 'dispute', 'request')),
+    kind text NOT NULL CHECK (kind IN ('task', 'dispute', 'request', 'run')),
     PRIMARY KEY (id, kind)
 );
 COMMENT ON TABLE _taskex.forward IS
@@ -636,7 +636,7 @@ BEGIN
     RETURN CASE WHEN owner IS NOT NULL THEN _taskex.home(owner) END;
 END $$;
 COMMENT ON FUNCTION _taskex.place_of(text, bigint) IS
-    'The storage partition of a thing with an id of its own (task, dispute, request): its owner''s home, or NULL if there is none.';
+    'The storage partition of a thing with an id of its own (task, dispute, request, run): its owner''s home, or NULL if there is none.';
 
 CREATE VIEW taskex.nodes AS
     SELECT name::text, conninfo IS NOT NULL AS remote, location, tier, capacity, state

@@ -241,6 +241,45 @@ GRANT EXECUTE ON FUNCTION
     TO taskex_admin;
 GRANT SELECT ON taskex.announcements TO taskex_admin;
 
+-- programs and runs; who may pull is checked for each environment
+GRANT EXECUTE ON FUNCTION
+    taskex.cancel_run(bigint),
+    taskex.complete_run(bigint, bigint, jsonb),
+    taskex.complete_runs(bigint[], bigint[], jsonb[]),
+    taskex.deprecate_program(text, text, int),
+    taskex.fail_run(bigint, bigint, jsonb, boolean),
+    taskex.heartbeat_run(bigint, bigint, interval, jsonb),
+    taskex.limit_key(text, text, int),
+    taskex.pause_runs(text),
+    taskex.publish_program(text, text, text, text, numeric, boolean),
+    taskex.pull_runs(text, text, int, interval, interval),
+    taskex.redrive_runs(text, text, int, int),
+    taskex.release_run(bigint, bigint),
+    taskex.resume_runs(text),
+    taskex.retry_run(bigint, int),
+    taskex.run_result(bigint),
+    taskex.run_status(bigint),
+    taskex.submit_run(text, text, jsonb, int, interval, jsonb),
+    taskex.submit_runs(text, text, jsonb[], int, interval, jsonb),
+    taskex.wait_for_run(bigint, interval)
+    TO taskex_user;
+GRANT EXECUTE ON FUNCTION _taskex.lanes(), _taskex.run_ended(text), _taskex.run_state(text) TO taskex_user;
+GRANT SELECT ON
+    taskex.dead_letters, taskex.environments, taskex.programs, taskex.queue, taskex.run_attempts, taskex.runs
+    TO taskex_user;
+GRANT EXECUTE ON FUNCTION
+    taskex.alter_environment(text, jsonb),
+    taskex.check_workload(),
+    taskex.create_environment(text, name, text, jsonb),
+    taskex.limit_customer(text, int, int, interval),
+    taskex.pause_environment(text),
+    taskex.remove_runs(interval, int),
+    taskex.resume_environment(text),
+    taskex.retire_environment(text),
+    taskex.run_due_runs(),
+    _taskex.queue_health()
+    TO taskex_admin;
+
 -- trusted applications
 GRANT EXECUTE ON FUNCTION taskex.register_user(text, jsonb, text) TO taskex_app;
 

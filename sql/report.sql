@@ -234,6 +234,14 @@ CREATE VIEW taskex.health AS
             ELSE 'load is measured' END
     FROM (SELECT) s LEFT JOIN _taskex.load_lag() l ON true
     UNION ALL
+    SELECT 'queue', (q.late = 0 AND NOT q.crowded AND q.free_entries > 0) OR pg_is_in_recovery(),
+        CASE WHEN pg_is_in_recovery() THEN 'this is a standby'
+            WHEN q.late > 0 THEN format('%s leases of runs are over since a minute and have not been ended', q.late)
+            WHEN q.crowded THEN 'runs wait for a lane: raise taskex.max_lanes'
+            WHEN q.free_entries = 0 THEN 'all places are in use: raise taskex.ready_runs'
+            ELSE format('%s run, %s of %s places are free', q.running, q.free_entries, q.entries) END
+    FROM _taskex.queue_health() q
+    UNION ALL
     SELECT 'complete', c.relispopulated, CASE WHEN c.relispopulated THEN 'no restore of a dump is under way'
         ELSE 'a dump is being restored, or that was broken off; the conductor waits' END
     FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace WHERE s.nspname = '_taskex' AND c.relname = 'complete'

@@ -24,6 +24,8 @@
 #include "supply/supply.h"
 #include "supply/wait.h"
 #include "truth/progress.h"
+#include "workload/follow.h"
+#include "workload/workload.h"
 
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -49,6 +51,8 @@ static const ShmemPart *const shmem_parts[] = {
 	&supplier_shmem,
 	&wait_shmem,
 	&mover_shmem,
+	&queue_shmem,
+	&run_wait_shmem,
 	&launcher_shmem,
 	NULL
 };
@@ -56,6 +60,7 @@ static const ShmemPart *const shmem_parts[] = {
 /* who must do something when a user's home changes */
 static const MoveFollower *const followers[] = {
 	&market_follower,
+	&workload_follower,
 	NULL
 };
 

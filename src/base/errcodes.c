@@ -79,6 +79,12 @@ const TxError tx_errors[] = {
 	"others are at work with what an anonymous user has; to be tried again"},
 	{ERRCODE_TX_TOO_MANY_ANONYMOUS, "too_many_anonymous",
 	"the role has as many anonymous users as it may"},
+	/* TX6xx: programs that are queued and run */
+	{ERRCODE_TX_UNKNOWN_RUN, "unknown_run", "the run does not exist, or is not one of the user's"},
+	{ERRCODE_TX_RUN_FAILED, "run_failed", "the run has ended without a result"},
+	{ERRCODE_TX_UNKNOWN_ENVIRONMENT, "unknown_environment", "no environment has this name"},
+	{ERRCODE_TX_ENVIRONMENT_RETIRED, "environment_retired", "the environment takes no new runs"},
+	{ERRCODE_TX_UNKNOWN_PROGRAM, "unknown_program", "the user can run no program of this name and version"},
 };
 
 const int	tx_errors_count = lengthof(tx_errors);

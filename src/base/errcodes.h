@@ -70,6 +70,11 @@
 #define ERRCODE_TX_ALREADY_IDENTIFIED		TX_CODE('5', '2', '2')
 #define ERRCODE_TX_USER_BUSY				TX_CODE('5', '2', '3')
 #define ERRCODE_TX_TOO_MANY_ANONYMOUS		TX_CODE('5', '2', '4')
+#define ERRCODE_TX_UNKNOWN_RUN				TX_CODE('6', '0', '0')
+#define ERRCODE_TX_RUN_FAILED				TX_CODE('6', '0', '1')
+#define ERRCODE_TX_UNKNOWN_ENVIRONMENT		TX_CODE('6', '2', '0')
+#define ERRCODE_TX_ENVIRONMENT_RETIRED		TX_CODE('6', '2', '1')
+#define ERRCODE_TX_UNKNOWN_PROGRAM			TX_CODE('6', '2', '2')
 
 typedef struct TxError
 {

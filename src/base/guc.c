@@ -27,6 +27,7 @@ int			guc_load_sample = 512;
 int			guc_max_databases = 16;
 int			guc_max_inference_memory = 1024 * 1024;
 int			guc_max_input_size = 1024;
+int			guc_max_lanes = 8192;
 int			guc_max_loaded_users = 65536;
 int			guc_max_movers = 2;
 int			guc_max_partitions = 1024;
@@ -42,6 +43,8 @@ int			guc_rebalance_cooldown = 86400;
 double		guc_rebalance_gain = 0.02;
 double		guc_rebalance_start = 0.2;
 double		guc_rebalance_target = 0.05;
+int			guc_ready_runs = 65536;
+int			guc_run_retention = 7 * 86400;
 bool		guc_supply = false;
 char	   *guc_supply_alike = NULL;
 double		guc_supply_certainty = 0.9;
@@ -136,6 +139,13 @@ define_postmaster_sizes(void)
 							16, 1, 1024,
 							PGC_POSTMASTER, 0,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.max_lanes",
+							"Number of lanes (customer, environment and priority) of runs that shared memory holds.",
+							"Also of environments, of customers with runs, and of concurrency keys.",
+							&guc_max_lanes,
+							8192, 64, 1024 * 1024,
+							PGC_POSTMASTER, 0,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.max_loaded_users",
 							"Number of users whose load is told apart between two looks at it.",
 							"What others do meanwhile counts for their storage partitions only.",
@@ -162,6 +172,13 @@ define_postmaster_sizes(void)
 							NULL,
 							&guc_purse_cache_size,
 							16384, 128, 16 * 1024 * 1024,
+							PGC_POSTMASTER, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.ready_runs",
+							"Number of runs, ready or running, that shared memory holds.",
+							"What is running must have its place there. Further ready runs wait in their tables.",
+							&guc_ready_runs,
+							65536, 64, 16 * 1024 * 1024,
 							PGC_POSTMASTER, 0,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.supply_input",
@@ -365,6 +382,13 @@ guc_define(void)
 							 0.05, 0, 100,
 							 PGC_USERSET, 0,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.run_retention",
+							"Time for which a run is kept after it has ended, with its result.",
+							"A run can have its own. 0: for ever.",
+							&guc_run_retention,
+							7 * 86400, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
 	DefineCustomBoolVariable("taskex.supply",
 							 "Keeps tasks at hand for groups of performers.",
 							 "While off, what is kept goes back to the requesters.",

@@ -26,6 +26,7 @@ extern int	guc_load_sample;
 extern int	guc_max_databases;
 extern int	guc_max_inference_memory;	/* kB */
 extern int	guc_max_input_size; /* kB */
+extern int	guc_max_lanes;
 extern int	guc_max_loaded_users;
 extern int	guc_max_movers;
 extern int	guc_max_partitions;
@@ -41,6 +42,8 @@ extern int	guc_rebalance_cooldown; /* s */
 extern double guc_rebalance_gain;
 extern double guc_rebalance_start;
 extern double guc_rebalance_target;
+extern int	guc_ready_runs;
+extern int	guc_run_retention;	/* s */
 extern bool guc_supply;
 extern char *guc_supply_alike;
 extern double guc_supply_certainty;

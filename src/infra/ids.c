@@ -47,6 +47,7 @@ static const char *const sequences[ID_KINDS] = {
 	[ID_TRANSFER] = "transfer_id_seq",
 	[ID_LEASE] = "lease_token_seq",
 	[ID_JOURNAL] = "journal_id_seq",
+	[ID_RUN] = "run_id_seq",
 };
 
 static Size

@@ -18,6 +18,7 @@ typedef enum IdKind
 	ID_TRANSFER,
 	ID_LEASE,
 	ID_JOURNAL,
+	ID_RUN,
 	ID_KINDS
 } IdKind;
 

@@ -17,6 +17,7 @@
 #include "placement/load.h"
 #include "migration/mover.h"
 #include "supply/supplier.h"
+#include "workload/workload.h"
 
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -52,7 +53,7 @@ maintain_feed(void *arg)
 static long
 until_next(void)
 {
-	TimestampTz next = due_work_next();
+	TimestampTz next = Min(due_work_next(), workload_next());
 	long		wait = guc_conductor_interval;
 
 	if (next != DT_NOEND)
@@ -65,7 +66,7 @@ conductor_round(void)
 {
 	Look		look;
 	bool		more;
-	int64		counts[DUE_KINDS];
+	int64		counts[DUE_MARKET_KINDS];
 
 	if (!begun)
 	{
@@ -88,6 +89,8 @@ conductor_round(void)
 	if (!guc_conductor || !look.complete)
 		return guc_conductor_interval;
 
+	/* first: due_work looks when the next of all cursors is due */
+	workload_maintain();
 	due_work(true, counts);
 	(void) worker_try_transaction("looking after the feed", maintain_feed, NULL);
 	ledger_maintain();

@@ -159,6 +159,7 @@ static const XactKind note_kinds[DUE_KINDS] = {
 	{note_commit, note_abort},
 	{note_commit, note_abort},
 	{note_commit, note_abort},
+	{note_commit, note_abort},
 };
 
 void

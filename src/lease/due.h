@@ -16,11 +16,14 @@ typedef enum DueKind
 	DUE_LEASE,					/* assignment.lease_until, not submitted */
 	DUE_REVIEW,					/* result.auto_approve_at, not judged */
 	DUE_EXPIRY,					/* task.expires_at, still open */
+	DUE_RUN,					/* run_wait.due_at */
 	DUE_KINDS
 } DueKind;
 
 /* a call may look at the clock this long before its transaction has an xid */
 #define DUE_MARGIN_MS 60000
+/* those before it are the market's */
+#define DUE_MARKET_KINDS DUE_RUN
 
 extern const ShmemPart due_shmem;
 

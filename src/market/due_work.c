@@ -52,7 +52,7 @@ typedef struct DueBatch
 	DueItem		items[BATCH];
 } DueBatch;
 
-static Statement select_due[DUE_KINDS] = {
+static Statement select_due[DUE_MARKET_KINDS] = {
 	[DUE_LEASE] = {
 		"SELECT assignment_id, performer_id, lease_until FROM _taskex.assignment_%p"
 		" WHERE lease_until >= $1 AND (lease_until > $1 OR assignment_id > $2) AND lease_until <= $3"
@@ -73,7 +73,7 @@ static Statement select_due[DUE_KINDS] = {
 	},
 };
 
-static Statement select_next[DUE_KINDS] = {
+static Statement select_next[DUE_MARKET_KINDS] = {
 	[DUE_LEASE] = {"SELECT lease_until FROM _taskex.assignment_%p WHERE lease_until > $1 ORDER BY 1 LIMIT 1", 1, {TIMESTAMPTZOID}},
 	[DUE_REVIEW] = {"SELECT auto_approve_at FROM _taskex.result_%p WHERE auto_approve_at > $1 ORDER BY 1 LIMIT 1", 1, {TIMESTAMPTZOID}},
 	[DUE_EXPIRY] = {"SELECT expires_at FROM _taskex.task_%p WHERE expires_at > $1 ORDER BY 1 LIMIT 1", 1, {TIMESTAMPTZOID}},
@@ -256,7 +256,7 @@ read_stored(void *arg)
 
 /* scans one index from its cursor up to now; false: it cannot be read, perhaps its partition is being dropped */
 static bool
-work_off(DueBatch *batch, bool own_transactions, int64 counts[DUE_KINDS])
+work_off(DueBatch *batch, bool own_transactions, int64 counts[DUE_MARKET_KINDS])
 {
 	TimestampTz postponed = DT_NOEND;
 
@@ -304,7 +304,7 @@ partition_list(void *arg)
 
 /* one cursor: begins it where it was stored if need be, and works it off */
 static void
-work_cursor(DueBatch *batch, bool own_transactions, int64 counts[DUE_KINDS])
+work_cursor(DueBatch *batch, bool own_transactions, int64 counts[DUE_MARKET_KINDS])
 {
 	StoredCursor stored = {batch->partition, batch->kind, DT_NOBEGIN};
 
@@ -354,12 +354,12 @@ wait_for_scanner(int32 partition, DueKind kind)
 }
 
 void
-due_work(bool own_transactions, int64 counts[DUE_KINDS])
+due_work(bool own_transactions, int64 counts[DUE_MARKET_KINDS])
 {
 	PartitionList partitions;
 	DueBatch   *batch = palloc(sizeof(DueBatch));
 
-	memset(counts, 0, sizeof(int64) * DUE_KINDS);
+	memset(counts, 0, sizeof(int64) * DUE_MARKET_KINDS);
 	if (own_transactions)
 		worker_transaction("listing partitions", partition_list, &partitions);
 	else
@@ -368,7 +368,7 @@ due_work(bool own_transactions, int64 counts[DUE_KINDS])
 	due_next_known = DT_NOEND;
 	for (int i = 0; i < partitions.count; i++)
 	{
-		for (int kind = 0; kind < DUE_KINDS; kind++)
+		for (int kind = 0; kind < DUE_MARKET_KINDS; kind++)
 		{
 			CHECK_FOR_INTERRUPTS();
 			batch->kind = kind;
@@ -398,13 +398,13 @@ PG_FUNCTION_INFO_V1(taskex_run_due);
 Datum
 taskex_run_due(PG_FUNCTION_ARGS)
 {
-	static const char *const what[DUE_KINDS] = {
+	static const char *const what[DUE_MARKET_KINDS] = {
 		[DUE_LEASE] = "leases ended",
 		[DUE_REVIEW] = "results approved",
 		[DUE_EXPIRY] = "tasks expired",
 	};
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	int64		counts[DUE_KINDS];
+	int64		counts[DUE_MARKET_KINDS];
 
 	directory_require_admin("run due work");
 	PreventCommandIfReadOnly("run_due()");
@@ -420,7 +420,7 @@ taskex_run_due(PG_FUNCTION_ARGS)
 	feed_maintain();
 	journal_dispatch();
 	policy_run();
-	for (int kind = 0; kind < DUE_KINDS; kind++)
+	for (int kind = 0; kind < DUE_MARKET_KINDS; kind++)
 	{
 		Datum		values[2] = {CStringGetTextDatum(what[kind]), Int64GetDatum(counts[kind])};
 		bool		nulls[2] = {false, false};

@@ -139,7 +139,7 @@ extern bool task_close(const UserHome *requester, int64 task_id, const char *sta
  * counts by kind.  With own_transactions (a worker, outside any transaction)
  * work goes in small transactions and what is locked is put off.
  */
-extern void due_work(bool own_transactions, int64 counts[DUE_KINDS]);
+extern void due_work(bool own_transactions, int64 counts[DUE_MARKET_KINDS]);
 
 /* when the next thing becomes due, as the last round of due_work saw it */
 extern TimestampTz due_work_next(void);

@@ -185,6 +185,37 @@ insert into expected values
     ('queue', 'performer text', 'TABLE(assignment_id bigint, task_id bigint, task_type_id bigint, title text, requester text, reward numeric, input jsonb, lease_token bigint, accepted_at timestamp with time zone, lease_until timestamp with time zone, time_left interval)', true),
     ('history', 'performer text, before bigint DEFAULT NULL::bigint, max_rows integer DEFAULT 100', 'TABLE(assignment_id bigint, task_id bigint, task_type_id bigint, title text, requester text, state text, reward numeric, accepted_at timestamp with time zone, finished_at timestamp with time zone, judged_at timestamp with time zone, feedback text)', true);
 
+-- runs
+insert into expected values
+    ('alter_environment', 'name text, options jsonb', 'void', true),
+    ('cancel_run', 'run_id bigint', 'boolean', true),
+    ('check_workload', 'OUT check_name text, OUT ok boolean, OUT detail text', 'SETOF record', true),
+    ('complete_run', 'run_id bigint, lease_token bigint, result jsonb DEFAULT NULL::jsonb', 'void', true),
+    ('complete_runs', 'run_ids bigint[], lease_tokens bigint[], results jsonb[] DEFAULT NULL::jsonb[]', 'integer', true),
+    ('create_environment', 'name text, language name, version text DEFAULT ''1''::text, options jsonb DEFAULT ''{}''::jsonb', 'integer', true),
+    ('deprecate_program', 'owner text, name text, version integer DEFAULT NULL::integer', 'integer', true),
+    ('fail_run', 'run_id bigint, lease_token bigint, error jsonb, retry boolean DEFAULT true', 'text', true),
+    ('heartbeat_run', 'run_id bigint, lease_token bigint, lease interval DEFAULT ''00:01:00''::interval, progress jsonb DEFAULT NULL::jsonb', 'timestamp with time zone', true),
+    ('limit_customer', 'customer text, max_running integer DEFAULT NULL::integer, rate integer DEFAULT NULL::integer, per interval DEFAULT ''00:01:00''::interval', 'void', true),
+    ('limit_key', 'customer text, concurrency_key text, max_running integer', 'void', true),
+    ('pause_environment', 'name text', 'void', true),
+    ('pause_runs', 'customer text', 'void', true),
+    ('publish_program', 'owner text, name text, environment text, source text, price numeric DEFAULT 0, is_public boolean DEFAULT false', 'integer', true),
+    ('pull_runs', 'worker text, environment text, count integer DEFAULT 1, lease interval DEFAULT ''00:01:00''::interval, wait interval DEFAULT ''00:00:00''::interval', 'SETOF taskex.leased_run', true),
+    ('redrive_runs', 'customer text, environment text DEFAULT NULL::text, attempts integer DEFAULT 1, max_runs integer DEFAULT 1000', 'integer', true),
+    ('release_run', 'run_id bigint, lease_token bigint', 'void', true),
+    ('remove_runs', 'older_than interval, max_rows integer DEFAULT 10000', 'bigint', true),
+    ('resume_environment', 'name text', 'void', true),
+    ('resume_runs', 'customer text', 'void', true),
+    ('retire_environment', 'name text', 'void', true),
+    ('retry_run', 'run_id bigint, attempts integer DEFAULT 1', 'void', true),
+    ('run_due_runs', 'OUT what text, OUT count bigint', 'SETOF record', true),
+    ('run_result', 'run_id bigint', 'jsonb', true),
+    ('run_status', 'run_id bigint, OUT state text, OUT attempts integer, OUT max_attempts integer, OUT priority integer, OUT worker text, OUT submitted_at timestamp with time zone, OUT run_at timestamp with time zone, OUT started_at timestamp with time zone, OUT lease_until timestamp with time zone, OUT finished_at timestamp with time zone, OUT progress jsonb, OUT error jsonb', 'record', true),
+    ('submit_run', 'customer text, program text DEFAULT NULL::text, data jsonb DEFAULT NULL::jsonb, priority integer DEFAULT 0, max_delay interval DEFAULT NULL::interval, options jsonb DEFAULT ''{}''::jsonb', 'bigint', true),
+    ('submit_runs', 'customer text, program text, data jsonb[], priority integer DEFAULT 0, max_delay interval DEFAULT NULL::interval, options jsonb DEFAULT ''{}''::jsonb', 'SETOF bigint', true),
+    ('wait_for_run', 'run_id bigint, timeout interval DEFAULT ''00:01:00''::interval', 'jsonb', true);
+
 select bag_eq($$ select proname::text from pg_proc where pronamespace = 'taskex'::regnamespace $$,
     'select name from expected', 'schema taskex has these functions, one of each name');
 select unnest(array[is(pg_get_function_arguments(p.oid), e.arguments, 'parameters of ' || e.name),
@@ -201,13 +232,13 @@ select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace 
     'each SECURITY DEFINER function has this search_path and no other setting, but jit');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace = '_taskex'::regnamespace
         and prolang in (select oid from pg_language where lanname in ('sql', 'plpgsql')) and prosecdef
-        and proname not in ('workers', 'journal_lag', 'load_lag', 'supplier_state') $$,
+        and proname not in ('workers', 'journal_lag', 'load_lag', 'queue_health', 'supplier_state') $$,
     'of the internal functions only those that views of operators call are SECURITY DEFINER');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace in ('taskex'::regnamespace, '_taskex'::regnamespace)
         and coalesce(obj_description(p.oid, 'pg_proc'), '') = '' $$,
     'every function has a comment, also the internal ones');
 select is_empty($$ select p.oid::regprocedure from pg_proc p, unnest(p.proargnames[1:p.pronargs]) parameter
-        where pronamespace = 'taskex'::regnamespace and parameter not in ('requester', 'performer', 'login', 'name', 'task_id', 'assignment_id')
+        where pronamespace = 'taskex'::regnamespace and parameter not in ('requester', 'performer', 'login', 'name', 'task_id', 'assignment_id', 'customer', 'owner', 'run_id')
         and obj_description(p.oid, 'pg_proc') !~ ('\m' || parameter || '\M') and proname not in ('create_tasks', 'create_golden_tasks', 'submit_assignments') $$,
     'a function''s comment tells of each parameter that its name does not explain');
 
@@ -284,14 +315,22 @@ insert into expected_column values
     ('saved_searches', 'performer text, name text, query text, filters jsonb, notify boolean, saved_at timestamp with time zone'),
     ('task_catalogue', 'task_type_id bigint, title text, requester text, reward numeric, tasks bigint, available bigint, newest timestamp with time zone'),
     ('work_history', 'performer text, assignment_id bigint, task_id bigint, task_type_id bigint, title text, requester text, state text, reward numeric, accepted_at timestamp with time zone, finished_at timestamp with time zone, judged_at timestamp with time zone, feedback text');
+insert into expected_column values
+    ('dead_letters', 'run_id bigint, customer text, environment text, state text, attempts integer, max_attempts integer, finished_at timestamp with time zone, message text, error jsonb, version integer, code text, data jsonb, data_ref jsonb'),
+    ('environments', 'name text, language text, version text, state text, resource_class text, limits jsonb, max_attempts integer, libraries text[], min_executors integer, max_executors integer, idle_time interval, worker_role text, created_at timestamp with time zone'),
+    ('leased_run', 'run_id bigint, lease_token bigint, lease_until timestamp with time zone, customer text, priority integer, attempt integer, program text, version integer, code text, data jsonb, data_ref jsonb, timeout interval, progress jsonb'),
+    ('programs', 'owner text, name text, environment text, version integer, is_newest boolean, deprecated boolean, price numeric, is_public boolean, published_at timestamp with time zone, source text'),
+    ('queue', 'environment text, customer text, priority integer, waiting bigint, running integer, oldest timestamp with time zone, age interval, blocked boolean'),
+    ('run_attempts', 'run_id bigint, customer text, attempt integer, worker text, version integer, started_at timestamp with time zone, finished_at timestamp with time zone, outcome text, error jsonb, measured jsonb'),
+    ('runs', 'run_id bigint, customer text, environment text, program text, version integer, priority integer, state text, attempts integer, max_attempts integer, worker text, concurrency_key text, submitted_at timestamp with time zone, run_at timestamp with time zone, deadline timestamp with time zone, started_at timestamp with time zone, lease_until timestamp with time zone, finished_at timestamp with time zone, code text, data jsonb, data_ref jsonb, options jsonb, progress jsonb, result jsonb, error jsonb');
 select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' order by attnum)
         from pg_class c join pg_attribute a on a.attrelid = c.oid
         where c.relnamespace = 'taskex'::regnamespace and attnum > 0 and not attisdropped group by c.relname $$,
     'select * from expected_column', 'views and row types have these columns');
-select is(c.relkind::text, case c.relname when 'assignment' then 'c' else 'v' end, c.relname || ' is a view or a row type')
+select is(c.relkind::text, case when c.relname in ('assignment', 'leased_run') then 'c' else 'v' end, c.relname || ' is a view or a row type')
 from pg_class c where c.relnamespace = 'taskex'::regnamespace order by c.relname;
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
-        and c.relname in ('layouts', 'layout_uses', 'batches', 'performer_profile', 'requester_performers', 'reviewable', 'saved_searches', 'task_catalogue', 'work_history', 'blocks', 'subscriptions', 'qualifications', 'disputes', 'policies', 'policy_actions', 'policy_results', 'policy_tallies', 'inferences', 'ratings', 'users', 'anonymous_users', 'identified_users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
+        and c.relname in ('dead_letters', 'programs', 'queue', 'run_attempts', 'runs', 'layouts', 'layout_uses', 'batches', 'performer_profile', 'requester_performers', 'reviewable', 'saved_searches', 'task_catalogue', 'work_history', 'blocks', 'subscriptions', 'qualifications', 'disputes', 'policies', 'policy_actions', 'policy_results', 'policy_tallies', 'inferences', 'ratings', 'users', 'anonymous_users', 'identified_users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
     'views that hide rows are security barriers');
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
         and c.relname in ('audit', 'bonuses', 'budgets', 'earnings', 'fee_rules', 'payout_items', 'yearly_statements') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
@@ -302,9 +341,9 @@ select results_eq($$ select name::text, vartype::text, context::text, coalesce(u
     $$ values ('taskex.anonymous_lifetime', 'integer', 'sighup', 's'), ('taskex.anonymous_limit', 'integer', 'superuser', ''), ('taskex.async_accept', 'bool', 'user', ''), ('taskex.clock', 'string', 'superuser', ''), ('taskex.conductor', 'bool', 'sighup', ''), ('taskex.conductor_interval', 'integer', 'sighup', 'ms'),
         ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.dispute_period', 'integer', 'superuser', 's'), ('taskex.event_retention', 'integer', 'sighup', 's'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.feed_size', 'integer', 'postmaster', ''),
         ('taskex.load_half_life', 'integer', 'sighup', 's'), ('taskex.load_history', 'integer', 'sighup', 's'), ('taskex.load_interval', 'integer', 'sighup', 'ms'), ('taskex.load_sample', 'integer', 'sighup', '8kB'),
-        ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_inference_memory', 'integer', 'superuser', 'kB'), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_loaded_users', 'integer', 'postmaster', ''), ('taskex.max_movers', 'integer', 'sighup', ''), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.max_supplies', 'integer', 'postmaster', ''), ('taskex.measure_load', 'bool', 'superuser', ''), ('taskex.move_rate', 'integer', 'sighup', 'kB'), ('taskex.move_stall', 'integer', 'sighup', 'ms'), ('taskex.move_window', 'string', 'sighup', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
-        ('taskex.plan_cache_size', 'integer', 'user', ''), ('taskex.purse_cache_size', 'integer', 'postmaster', ''), ('taskex.rebalance_cooldown', 'integer', 'user', 's'), ('taskex.rebalance_gain', 'real', 'user', ''),
-        ('taskex.rebalance_start', 'real', 'user', ''), ('taskex.rebalance_target', 'real', 'user', ''),
+        ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_inference_memory', 'integer', 'superuser', 'kB'), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_lanes', 'integer', 'postmaster', ''), ('taskex.max_loaded_users', 'integer', 'postmaster', ''), ('taskex.max_movers', 'integer', 'sighup', ''), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.max_supplies', 'integer', 'postmaster', ''), ('taskex.measure_load', 'bool', 'superuser', ''), ('taskex.move_rate', 'integer', 'sighup', 'kB'), ('taskex.move_stall', 'integer', 'sighup', 'ms'), ('taskex.move_window', 'string', 'sighup', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
+        ('taskex.plan_cache_size', 'integer', 'user', ''), ('taskex.purse_cache_size', 'integer', 'postmaster', ''), ('taskex.ready_runs', 'integer', 'postmaster', ''), ('taskex.rebalance_cooldown', 'integer', 'user', 's'), ('taskex.rebalance_gain', 'real', 'user', ''),
+        ('taskex.rebalance_start', 'real', 'user', ''), ('taskex.rebalance_target', 'real', 'user', ''), ('taskex.run_retention', 'integer', 'sighup', 's'),
         ('taskex.supply', 'bool', 'superuser', ''), ('taskex.supply_alike', 'string', 'superuser', ''), ('taskex.supply_certainty', 'real', 'sighup', ''), ('taskex.supply_horizon', 'integer', 'sighup', 's'), ('taskex.supply_input', 'integer', 'postmaster', 'B'), ('taskex.supply_interval', 'integer', 'superuser', 'ms'), ('taskex.supply_lease', 'integer', 'sighup', 's'),
         ('taskex.supply_limit', 'integer', 'sighup', ''), ('taskex.supply_size', 'integer', 'postmaster', '') $$,
     'the settings, who may change them, and their units (wait_point is not shown)');
@@ -340,7 +379,8 @@ select results_eq('select sqlstate, name from taskex.errors order by sqlstate co
     ('TX302', 'not_subscribed'),
     ('TX401', 'unknown_group'), ('TX402', 'default_group'), ('TX403', 'exclusive_supply'),
     ('TX410', 'unknown_intention'),
-    ('TX419', 'unknown_layout'), ('TX500', 'unknown_migration'), ('TX501', 'already_moving'), ('TX502', 'lives_there'), ('TX510', 'unknown_fitness'), ('TX511', 'unknown_factor'), ('TX512', 'factor_failed'), ('TX513', 'no_suitable_partition'), ('TX514', 'no_scheduler'), ('TX520', 'identity_conflict'), ('TX521', 'not_anonymous'), ('TX522', 'already_identified'), ('TX523', 'user_busy'), ('TX524', 'too_many_anonymous') $$, 'class TX');
+    ('TX419', 'unknown_layout'), ('TX500', 'unknown_migration'), ('TX501', 'already_moving'), ('TX502', 'lives_there'), ('TX510', 'unknown_fitness'), ('TX511', 'unknown_factor'), ('TX512', 'factor_failed'), ('TX513', 'no_suitable_partition'), ('TX514', 'no_scheduler'), ('TX520', 'identity_conflict'), ('TX521', 'not_anonymous'), ('TX522', 'already_identified'), ('TX523', 'user_busy'), ('TX524', 'too_many_anonymous'),
+    ('TX600', 'unknown_run'), ('TX601', 'run_failed'), ('TX620', 'unknown_environment'), ('TX621', 'environment_retired'), ('TX622', 'unknown_program') $$, 'class TX');
 select is_empty('select * from taskex.errors where coalesce(description, '''') = ''''', 'each has a description');
 select throws_ok(format('select _taskex.fail(%L, ''message'')', name), sqlstate, 'message', name || ' is raised with its SQLSTATE') from taskex.errors;
 

@@ -55,6 +55,17 @@ SELECT taskex.announce('a_announcement', '1');
 SELECT count(taskex.create_template(u, 't of ' || u, '1')), count(taskex.attach(u, 'f of ' || u, 'https://x.example', pg_temp.id('open of ' || u))) FROM unnest(ARRAY['a_own', 'a_oth']) u;
 INSERT INTO thing VALUES ('free', taskex.create_task('a_third', taskex.create_task_type('a_third', 'Free', 0), '1', 9));
 
+SELECT taskex.create_environment('a_env', 'external', options => '{"max_attempts": 1}') > 0 AS made;
+SELECT count(taskex.publish_program(u, 'p of ' || u, 'a_env', 'x')) FROM unnest(ARRAY['a_own', 'a_oth']) u;
+SELECT count(taskex.submit_run(u, 'p of ' || u)) FROM unnest(ARRAY['a_own', 'a_oth']) u, generate_series(1, 4);
+INSERT INTO thing SELECT w || ' of ' || p.customer, p.run_id FROM (SELECT r.*, row_number() OVER (PARTITION BY customer ORDER BY run_id) AS n
+    FROM taskex.pull_runs('w', 'a_env', 6, '7 days') r) p, unnest(ARRAY['running', 'dead', 'succeeded']) WITH ORDINALITY AS u (w, n) WHERE p.n = u.n;
+INSERT INTO thing SELECT 'token of ' || (SELECT login FROM _taskex.directory WHERE user_id = customer_id), lease_token FROM _taskex.run WHERE run_id IN (SELECT id FROM thing WHERE name ~ '^running of');
+SELECT count(taskex.fail_run(run_id, lease_token, '{}')) FROM _taskex.run WHERE run_id IN (SELECT id FROM thing WHERE name ~ '^dead of');
+SELECT count(taskex.complete_run(run_id, lease_token, '1')) FROM _taskex.run WHERE run_id IN (SELECT id FROM thing WHERE name ~ '^succeeded of');
+INSERT INTO thing SELECT 'waiting of ' || (SELECT login FROM _taskex.directory WHERE user_id = customer_id), run_id FROM _taskex.run
+    WHERE state = 'ready' AND environment_id = (SELECT environment_id FROM _taskex.environment WHERE name = 'a_env');
+
 SELECT taskex.subscribe('a_own') AS own, taskex.subscribe('a_oth') AS oth;
 
 INSERT INTO thing SELECT 'intention of ' || u, taskex.declare_intention(u, ARRAY[pg_temp.id('type')], 5, '[2115-01-01, 2115-01-03)') FROM unnest(ARRAY['a_own', 'a_oth']) u;
@@ -168,6 +179,17 @@ INSERT INTO call VALUES
     ('announce', 'announce(''a_new'', ''1'')'), ('withdraw_announcement', 'withdraw_announcement(''a_announcement'')'),
     ('recommend_tasks', 'recommend_tasks(''%1$s'')'), ('send_recommendations', 'send_recommendations()'),
     ('start_anonymous', 'start_anonymous()'), ('identify', 'identify(pg_temp.anonymous(''%1$s''), ''%1$s'')'),
+    ('alter_environment', 'alter_environment(''a_env'', ''{}'')'), ('cancel_run', 'cancel_run(pg_temp.id(''waiting of %1$s''))'), ('check_workload', 'check_workload()'),
+    ('complete_run', 'complete_run(pg_temp.id(''running of %1$s''), pg_temp.id(''token of %1$s''))'),
+    ('complete_runs', 'complete_runs(ARRAY[pg_temp.id(''running of %1$s'')], ARRAY[pg_temp.id(''token of %1$s'')])'), ('create_environment', 'create_environment(''a_new'', ''external'')'),
+    ('deprecate_program', 'deprecate_program(''%1$s'', ''p of %1$s'')'), ('fail_run', 'fail_run(pg_temp.id(''running of %1$s''), pg_temp.id(''token of %1$s''), ''{}'')'),
+    ('heartbeat_run', 'heartbeat_run(pg_temp.id(''running of %1$s''), pg_temp.id(''token of %1$s''))'), ('limit_customer', 'limit_customer(''%1$s'', 5)'), ('limit_key', 'limit_key(''%1$s'', ''k'', 5)'),
+    ('pause_environment', 'pause_environment(''a_env'')'), ('pause_runs', 'pause_runs(''%1$s'')'), ('publish_program', 'publish_program(''%1$s'', ''p of %1$s'', ''a_env'', ''y'')'),
+    ('pull_runs', 'pull_runs(''w'', ''a_env'')'), ('redrive_runs', 'redrive_runs(''%1$s'')'), ('release_run', 'release_run(pg_temp.id(''running of %1$s''), pg_temp.id(''token of %1$s''))'),
+    ('remove_runs', 'remove_runs(''1 day'')'), ('resume_environment', 'resume_environment(''a_env'')'), ('resume_runs', 'resume_runs(''%1$s'')'), ('retire_environment', 'retire_environment(''a_env'')'),
+    ('retry_run', 'retry_run(pg_temp.id(''dead of %1$s''))'), ('run_due_runs', 'run_due_runs()'), ('run_result', 'run_result(pg_temp.id(''succeeded of %1$s''))'),
+    ('run_status', 'run_status(pg_temp.id(''waiting of %1$s''))'), ('submit_run', 'submit_run(''%1$s'', ''p of %1$s'')'), ('submit_runs', 'submit_runs(''%1$s'', ''p of %1$s'', ''{1,2}'')'),
+    ('wait_for_run', 'wait_for_run(pg_temp.id(''succeeded of %1$s''), ''0'')'),
     ('update_user', 'update_user(''%1$s'', ''{"colour": "red"}'')'), ('withdraw', 'withdraw(''%1$s'', 1)');
 SELECT p.oid::regprocedure AS missing_here FROM pg_proc p LEFT JOIN call c ON c.name = p.proname
     WHERE p.pronamespace = 'taskex'::regnamespace AND c.name IS NULL;
@@ -292,6 +314,12 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('partition_load', 'SELECT count(*) FROM taskex.partition_load WHERE partition = ''access_1'''), ('node_load', 'SELECT count(*) FROM taskex.node_load WHERE node = ''local'''),
     ('factors', 'SELECT count(*) > 10 FROM taskex.factors'), ('fitnesses', 'SELECT count(*) > 0 FROM taskex.fitnesses'),
     ('placement_scores', 'SELECT count(*) > 0 FROM taskex.placement_scores WHERE login LIKE ''a\_%'''),
+    ('environments', 'SELECT count(*) FROM taskex.environments WHERE name = ''a_env'''),
+    ('programs', 'SELECT string_agg(name, '','' ORDER BY name) FROM taskex.programs WHERE owner LIKE ''a\_%'''),
+    ('runs', 'SELECT string_agg(DISTINCT customer, '','') FROM taskex.runs WHERE customer LIKE ''a\_%'''),
+    ('dead_letters', 'SELECT string_agg(customer, '','' ORDER BY customer) FROM taskex.dead_letters WHERE customer LIKE ''a\_%'''),
+    ('run_attempts', 'SELECT string_agg(DISTINCT customer, '','') FROM taskex.run_attempts WHERE customer LIKE ''a\_%'''),
+    ('queue', 'SELECT string_agg(customer, '','' ORDER BY customer) FROM taskex.queue WHERE customer LIKE ''a\_%'''),
     ('health', 'SELECT count(*) > 2 FROM taskex.health'),
     ('failed_acts', 'SELECT count(*) >= 0 FROM taskex.failed_acts'),
     ('inferences', 'SELECT count(*) FROM taskex.inferences'),
@@ -303,6 +331,7 @@ SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex
     AND c.relname NOT IN ('policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings')
     AND c.relname NOT IN ('node_load', 'partition_load', 'user_load')
     AND c.relname NOT IN ('factors', 'fitnesses', 'placement_scores')
+    AND c.relname NOT IN ('dead_letters', 'environments', 'programs', 'queue', 'run_attempts', 'runs')
     AND c.relname NOT IN ('announcements', 'layouts', 'layout_uses', 'templates')
     AND c.relname NOT IN ('anonymous_users', 'identified_users')
     AND c.relname NOT IN ('blocks', 'qualifications')

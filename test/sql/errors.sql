@@ -59,6 +59,35 @@ CREATE FUNCTION pg_temp.anonymous() RETURNS text LANGUAGE sql STABLE AS
 -- (no mover takes it)
 WITH m AS (SELECT taskex.migrate_user('e_oth', 'errors_3') AS id) INSERT INTO thing SELECT 'migration', id FROM m;
 UPDATE _taskex.migration SET not_before = 'infinity' WHERE migration_id = pg_temp.id('migration');
+-- runs
+DO $$
+BEGIN
+    PERFORM taskex.create_environment('e_env', 'external', options => '{"max_attempts": 1}'), taskex.create_environment('e_retired', 'external'),
+        taskex.publish_program('e_req', 'kept', 'e_env', 'x');
+    PERFORM taskex.retire_environment('e_retired');
+    FOR i IN 1 .. 5 LOOP
+        PERFORM taskex.submit_run('e_req', options => '{"environment": "e_env"}');
+    END LOOP;
+END $$;
+DO $$
+DECLARE
+    r record;
+BEGIN
+    FOR r IN SELECT p.*, n FROM taskex.pull_runs('w', 'e_env', 4, '1 day') WITH ORDINALITY AS p (run_id, lease_token, lease_until, customer, priority, attempt, program, version,
+            code, data, data_ref, timeout, progress, n) LOOP
+        INSERT INTO thing VALUES ((ARRAY['running', 'succeeded run', 'dead run', 'cancelled run'])[r.n], r.run_id);
+        IF r.n = 1 THEN
+            INSERT INTO thing VALUES ('run token', r.lease_token);
+        ELSIF r.n = 2 THEN
+            PERFORM taskex.complete_run(r.run_id, r.lease_token, '1');
+        ELSIF r.n = 3 THEN
+            PERFORM taskex.fail_run(r.run_id, r.lease_token, '{"message": "no"}');
+        ELSE
+            PERFORM taskex.cancel_run(r.run_id);
+        END IF;
+    END LOOP;
+    INSERT INTO thing SELECT 'waiting run', run_id FROM _taskex.run WHERE state = 'ready' AND customer_id = (SELECT user_id FROM _taskex.directory WHERE login = 'e_req');
+END $$;
 
 -- tries a statement and undoes it: what it says, with numbers of ids left out
 CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -73,7 +102,7 @@ BEGIN
         WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
             RETURN regexp_replace(format('%s %s%s', SQLSTATE, SQLERRM, ' | ' || nullif(detail, '')),
-                '(task|assignment|dispute|qualification|[Mm]igration|id) \d+', '\1 N', 'g');
+                '(task|assignment|dispute|qualification|[Mm]igration|id|run) \d+', '\1 N', 'g');
     END;
 END $$;
 -- everything that the exchange has on record, and what shared memory makes of it
@@ -84,7 +113,7 @@ DECLARE
     all_of_it text := '';
 BEGIN
     FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'review_policy', 'entry', 'partition', 'node',
-        'qualification_type', 'qualification', 'qualification_request', 'block',
+        'qualification_type', 'qualification', 'qualification_request', 'block', 'environment', 'program', 'program_version', 'run', 'run_attempt', 'run_wait', 'run_link', 'run_key', 'run_limit',
         'budget', 'budget_charge', 'budget_layer', 'fee_rule', 'bonus', 'payout', 'payout_item', 'saved_search', 'layout', 'layout_use', 'announcement', 'migration', 'drain'] LOOP
         EXECUTE format('SELECT md5(string_agg(r::text, chr(10) ORDER BY r::text)) FROM _taskex.%I r', t) INTO one;
         all_of_it := all_of_it || coalesce(one, '');
@@ -226,6 +255,31 @@ INSERT INTO good_call VALUES
     ('set_expiry', ARRAY['''e_req''', 'pg_temp.id(''open'')', '''2105-01-20''']),
     ('set_review_status', ARRAY['''e_req''', 'pg_temp.id(''approved task'')', '''reviewing''']),
     ('validate_result', ARRAY['pg_temp.id(''type'')', '''1''']),
+    ('alter_environment', ARRAY['''e_env''', '''{"max_executors": 1}''']),
+    ('cancel_run', ARRAY['pg_temp.id(''waiting run'')']),
+    ('check_workload', '{}'),
+    ('complete_run', ARRAY['pg_temp.id(''running'')', 'pg_temp.id(''run token'')', 'NULL']),
+    ('complete_runs', ARRAY['ARRAY[pg_temp.id(''running'')]', 'ARRAY[pg_temp.id(''run token'')]', 'NULL']),
+    ('create_environment', ARRAY['''e_new''', '''external''', '''1''', '''{}''']),
+    ('deprecate_program', ARRAY['''e_req''', '''kept''', 'NULL']),
+    ('fail_run', ARRAY['pg_temp.id(''running'')', 'pg_temp.id(''run token'')', '''{}''', 'true']),
+    ('heartbeat_run', ARRAY['pg_temp.id(''running'')', 'pg_temp.id(''run token'')', '''1 minute''', 'NULL']),
+    ('limit_customer', ARRAY['''e_req''', 'NULL', 'NULL', '''1 minute''']),
+    ('limit_key', ARRAY['''e_req''', '''key''', '2']),
+    ('pause_environment', ARRAY['''e_env''']), ('pause_runs', ARRAY['''e_req''']),
+    ('publish_program', ARRAY['''e_req''', '''new''', '''e_env''', '''x''', '0', 'false']),
+    ('pull_runs', ARRAY['''w''', '''e_env''', '1', '''1 minute''', '''0''']),
+    ('redrive_runs', ARRAY['''e_req''', 'NULL', '1', '10']),
+    ('release_run', ARRAY['pg_temp.id(''running'')', 'pg_temp.id(''run token'')']),
+    ('remove_runs', ARRAY['''1 day''', '10']),
+    ('resume_environment', ARRAY['''e_env''']), ('resume_runs', ARRAY['''e_req''']), ('retire_environment', ARRAY['''e_env''']),
+    ('retry_run', ARRAY['pg_temp.id(''dead run'')', '1']),
+    ('run_due_runs', '{}'),
+    ('run_result', ARRAY['pg_temp.id(''succeeded run'')']),
+    ('run_status', ARRAY['pg_temp.id(''running'')']),
+    ('submit_run', ARRAY['''e_req''', 'NULL', 'NULL', '0', 'NULL', '''{"environment": "e_env"}''']),
+    ('submit_runs', ARRAY['''e_req''', 'NULL', 'ARRAY[''1''::jsonb]', '0', 'NULL', '''{"environment": "e_env"}''']),
+    ('wait_for_run', ARRAY['pg_temp.id(''succeeded run'')', '''0''']),
     ('withdraw', ARRAY['''e_req''', '1', '''back''']);
 -- (all functions are here)
 SELECT p.oid::regprocedure FROM pg_proc p LEFT JOIN good_call g ON g.name = p.proname
@@ -243,12 +297,12 @@ SELECT pg_temp.state() = :'before' AS nothing_changed;
 SELECT g.name, p.proargnames[1] AS who, pg_temp.try(format('SELECT * FROM taskex.%I(''e_nobody''%s)', g.name,
         (SELECT string_agg(', ' || a, '' ORDER BY n) FROM unnest(args) WITH ORDINALITY u (a, n) WHERE n > 1))) AS says
     FROM good_call g JOIN pg_proc p ON p.proname = g.name AND p.pronamespace = 'taskex'::regnamespace
-    WHERE p.proargnames[1] IN ('requester', 'performer', 'login') AND g.name <> 'register_user' ORDER BY 1;
+    WHERE p.proargnames[1] IN ('requester', 'performer', 'login', 'customer') AND g.name <> 'register_user' ORDER BY 1;
 -- the ledger's own accounts are no users
 SELECT g.name, who, pg_temp.try(format('SELECT * FROM taskex.%I(%L%s)', g.name, who,
         (SELECT string_agg(', ' || a, '' ORDER BY n) FROM unnest(args) WITH ORDINALITY u (a, n) WHERE n > 1))) AS says
     FROM good_call g JOIN pg_proc p ON p.proname = g.name AND p.pronamespace = 'taskex'::regnamespace, unnest(ARRAY['exchange', 'outside']) who
-    WHERE p.proargnames[1] IN ('requester', 'performer', 'login') AND NOT (g.name = 'withdraw' AND who = 'exchange') ORDER BY 1, 2;
+    WHERE p.proargnames[1] IN ('requester', 'performer', 'login', 'customer') AND NOT (g.name = 'withdraw' AND who = 'exchange') ORDER BY 1, 2;
 
 -- values
 CREATE TEMP TABLE bad_call (number int GENERATED ALWAYS AS IDENTITY, call text);

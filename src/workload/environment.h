@@ -1,0 +1,38 @@
+/*
+ * environment.h
+ *	  What a session knows of environments.
+ */
+#ifndef TASKEX_WORKLOAD_ENVIRONMENT_H
+#define TASKEX_WORKLOAD_ENVIRONMENT_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+typedef struct KnownEnvironment
+{
+	int32		environment_id;
+	char		name[NAMEDATALEN];
+	bool		paused;
+	bool		retired;		/* takes no new runs */
+	Oid			worker_role;	/* whose members may pull; InvalidOid: trusted callers only */
+	int32		max_attempts;	/* unless a run says otherwise */
+	bool		external;		/* workers outside run the code, and may know it themselves */
+	bool		restricted;		/* to these customers */
+	int			customer_count;
+	int64	   *customers;
+} KnownEnvironment;
+
+/* by name; raises unknown_environment.  Valid until the next call */
+extern const KnownEnvironment *environment_get(const text *name);
+
+/* by id, which is that of a run */
+extern const KnownEnvironment *environment_by_id(int32 environment_id);
+
+/* raises insufficient_privilege unless the caller may work for it */
+extern void environment_require_worker(const KnownEnvironment *environment);
+
+/* raises an error unless the customer may have a new run in it */
+extern void environment_require_customer(const KnownEnvironment *environment, int64 customer_id);
+
+#endif							/* TASKEX_WORKLOAD_ENVIRONMENT_H */

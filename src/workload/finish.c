@@ -1,0 +1,377 @@
+/*
+ * finish.c
+ *	  What the holder of a run's lease does: complete, fail, release, prolong.
+ */
+#include "postgres.h"
+
+#include "workload/run.h"
+#include "base/args.h"
+#include "base/clock.h"
+#include "base/errcodes.h"
+#include "infra/spi.h"
+#include "infra/waitpoint.h"
+#include "infra/xact.h"
+#include "workload/environment.h"
+#include "workload/options.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#define COMPLETE_MAX 10000
+
+static Statement insert_attempt = {
+	"INSERT INTO _taskex.run_attempt_%p (partition_id, attempt, run_id, customer_id, started_at, finished_at, version, outcome, worker,"
+	" error, measured) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+	11, {INT4OID, INT4OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, JSONBOID, JSONBOID}
+};
+
+/* ---- the lease ---- */
+
+/* locks a run of which the caller has the lease */
+static Child *
+lock_held(RunTables *tables, int64 run_id, int64 token, UserHome *home, TimestampTz now)
+{
+	Child	   *run = run_lock(tables, run_id, true, home, NULL);
+	bool		running;
+
+	if (run == NULL)
+		run_report_unknown(run_id);
+	environment_require_worker(environment_by_id(child_int32(run, RUN_ENVIRONMENT_ID)));
+	running = child_text_is(run, RUN_STATE, "running");
+	if (child_text_is(run, RUN_STATE, "cancelled") || child_text_is(run, RUN_STATE, "succeeded"))
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_WRONG_STATE),
+				 errmsg("run %lld is not running", (long long) run_id),
+				 errdetail("Its state is \"%s\".", run_text(run, RUN_STATE))));
+	if (!running || child_int64(run, RUN_LEASE_TOKEN) != token)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_STALE_TOKEN),
+				 errmsg("the lease token for run %lld is not valid", (long long) run_id),
+				 errdetail("The lease has ended, or it never was one.")));
+	if (child_int64(run, RUN_LEASE_UNTIL) <= now)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_LEASE_EXPIRED),
+				 errmsg("the lease on run %lld has expired", (long long) run_id),
+				 errdetail("It ended at %s.", timestamptz_to_str(child_int64(run, RUN_LEASE_UNTIL))),
+				 errhint("taskex.heartbeat_run() makes a lease longer before it ends.")));
+	return run;
+}
+
+double
+run_cost(Child *run)
+{
+	return Max((clock_now() - child_int64(run, RUN_STARTED_AT)) / 1000000.0, 0.0001);
+}
+
+/* ---- success ---- */
+
+typedef struct Finished
+{
+	int64		run_id;
+	int64		token;
+	Datum		result;
+	bool		no_result;
+	bool		followed;
+	UserHome	home;
+} Finished;
+
+static void
+complete(RunTables *tables, Finished *finished, TimestampTz now)
+{
+	static const int columns[6] = {RUN_STATE, RUN_FINISHED_AT, RUN_LEASE_TOKEN, RUN_LEASE_UNTIL, RUN_RESULT, RUN_ERROR};
+	Datum		values[6] = {CStringGetTextDatum("succeeded"), TimestampTzGetDatum(now), 0, 0, finished->result, 0};
+	bool		nulls[6] = {false, false, true, true, finished->no_result, true};
+	Child	   *run;
+	bool		isnull;
+
+	wait_point("complete");
+	run = lock_held(tables, finished->run_id, finished->token, &finished->home, now);
+	queue_ended_at_commit(finished->run_id, run_cost(run));
+	child_update(run, 6, columns, values, nulls);
+	run_tell_ended(run, "succeeded");
+	finished->followed = DatumGetBool(slot_getattr(run->slot, RUN_FOLLOWED, &isnull));
+}
+
+PG_FUNCTION_INFO_V1(taskex_complete_run);
+
+/* complete_run(run_id, lease_token, result) */
+Datum
+taskex_complete_run(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"run_id", "lease_token", NULL};
+	RunTables	tables;
+	Finished	finished = {0};
+
+	require_args(fcinfo, names);
+	PreventCommandIfReadOnly("complete_run()");
+	finished.run_id = PG_GETARG_INT64(0);
+	finished.token = PG_GETARG_INT64(1);
+	finished.no_result = PG_ARGISNULL(2);
+	if (!finished.no_result)
+	{
+		check_json_size(PG_GETARG_DATUM(2), "result");
+		finished.result = PG_GETARG_DATUM(2);
+	}
+	run_tables_begin(&tables);
+	complete(&tables, &finished, clock_now());
+	run_tables_end(&tables);
+	if (finished.followed)
+		links_settle(&finished.home, finished.run_id, true);
+	PG_RETURN_VOID();
+}
+
+static int
+compare_finished(const void *a, const void *b)
+{
+	int64		x = ((const Finished *) a)->run_id;
+	int64		y = ((const Finished *) b)->run_id;
+
+	return x < y ? -1 : x > y;
+}
+
+static Finished *
+read_finished(FunctionCallInfo fcinfo, int *count)
+{
+	Datum	   *ids;
+	Datum	   *tokens;
+	Datum	   *results = NULL;
+	bool	   *id_nulls;
+	bool	   *token_nulls;
+	bool	   *result_nulls = NULL;
+	int			token_count;
+	int			result_count;
+	Finished   *finished;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT8OID, 8, true, TYPALIGN_DOUBLE, &ids, &id_nulls, count);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), INT8OID, 8, true, TYPALIGN_DOUBLE, &tokens, &token_nulls, &token_count);
+	result_count = *count;
+	if (!PG_ARGISNULL(2))
+		deconstruct_array(PG_GETARG_ARRAYTYPE_P(2), JSONBOID, -1, false, TYPALIGN_INT, &results, &result_nulls, &result_count);
+	if (*count != token_count || *count != result_count)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("run_ids, lease_tokens and results must have the same length")));
+	if (*count > COMPLETE_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many runs: %d", *count),
+				 errhint("Complete at most %d runs with one call.", COMPLETE_MAX)));
+	finished = palloc0(sizeof(Finished) * Max(*count, 1));
+	for (int i = 0; i < *count; i++)
+	{
+		if (id_nulls[i] || token_nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("run_ids and lease_tokens must not contain nulls"),
+					 errdetail("Element %d is null.", i + 1)));
+		finished[i].run_id = DatumGetInt64(ids[i]);
+		finished[i].token = DatumGetInt64(tokens[i]);
+		finished[i].no_result = results == NULL || result_nulls[i];
+		if (!finished[i].no_result)
+		{
+			check_json_size(results[i], "result");
+			finished[i].result = results[i];
+		}
+	}
+	/* rows are locked in the order of their ids, as by everybody else */
+	qsort(finished, *count, sizeof(Finished), compare_finished);
+	return finished;
+}
+
+PG_FUNCTION_INFO_V1(taskex_complete_runs);
+
+/* complete_runs(run_ids, lease_tokens, results) -> int */
+Datum
+taskex_complete_runs(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"run_ids", "lease_tokens", NULL};
+	RunTables	tables;
+	Finished   *finished;
+	TimestampTz now = clock_now();
+	int			count;
+
+	require_args(fcinfo, names);
+	PreventCommandIfReadOnly("complete_runs()");
+	finished = read_finished(fcinfo, &count);
+	run_tables_begin(&tables);
+	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		complete(&tables, &finished[i], now);
+	}
+	run_tables_end(&tables);
+	for (int i = 0; i < count; i++)
+		if (finished[i].followed)
+			links_settle(&finished[i].home, finished[i].run_id, true);
+	PG_RETURN_INT32(count);
+}
+
+/* ---- attempts that do not succeed ---- */
+
+void
+attempt_record(Child *run, const AttemptEnd *end)
+{
+	bool		isnull;
+	int32		partition = child_int32(run, RUN_PARTITION_ID);
+	Datum		values[11] = {Int32GetDatum(partition), Int32GetDatum(child_int32(run, RUN_ATTEMPTS)),
+		Int64GetDatum(child_int64(run, RUN_RUN_ID)), Int64GetDatum(child_int64(run, RUN_CUSTOMER_ID)),
+		slot_getattr(run->slot, RUN_STARTED_AT, &isnull), TimestampTzGetDatum(clock_now()),
+		slot_getattr(run->slot, RUN_VERSION, &isnull), CStringGetTextDatum(end->outcome),
+	slot_getattr(run->slot, RUN_WORKER, &isnull), PointerGetDatum(end->error), PointerGetDatum(end->measured)};
+	char		nulls[11] = {' ', ' ', ' ', ' ', ' ', ' ', run_is_null(run, RUN_VERSION) ? 'n' : ' ', ' ', ' ',
+	end->error ? ' ' : 'n', end->measured ? ' ' : 'n'};
+	SpiScope	scope;
+
+	spi_begin(&scope);
+	spi_run(&insert_attempt, partition, values, nulls, SPI_VIEW_CURRENT, 0);
+	spi_end(&scope);
+}
+
+/* SQLSTATE of an error, or NULL */
+static char *
+sqlstate_of(Jsonb *error)
+{
+	JsonbValue	value;
+
+	if (error == NULL || !json_field(error, "sqlstate", &value) || value.type != jbvString)
+		return NULL;
+	return pnstrdup(value.val.string.val, value.val.string.len);
+}
+
+const char *
+attempt_end(Child *run, const UserHome *home, const AttemptEnd *end)
+{
+	static const int columns[7] = {RUN_STATE, RUN_FINISHED_AT, RUN_LEASE_TOKEN, RUN_LEASE_UNTIL, RUN_RUN_AT, RUN_ERROR,
+	RUN_MEASURED};
+	TimestampTz now = clock_now();
+	int64		run_id = child_int64(run, RUN_RUN_ID);
+	int32		attempt = child_int32(run, RUN_ATTEMPTS);
+	Jsonb	   *options = run_jsonb(run, RUN_OPTIONS);
+	bool		again = end->retry && run_options_retryable(options, sqlstate_of(end->error));
+	bool		left = attempt < child_int32(run, RUN_MAX_ATTEMPTS);
+	int64		wait = again && left ? run_options_backoff(options, attempt) : 0;
+	double		cost = run_cost(run);
+	const char *state = !left ? "dead" : !again ? "failed" : wait > 0 ? "delayed" : "ready";
+	Datum		values[7] = {CStringGetTextDatum(state), TimestampTzGetDatum(now), 0, 0, TimestampTzGetDatum(now + wait),
+	PointerGetDatum(end->error), PointerGetDatum(end->measured)};
+	bool		nulls[7] = {false, again && left, true, true, wait == 0, end->error == NULL, end->measured == NULL};
+
+	attempt_record(run, end);
+	child_update(run, 7, columns, values, nulls);
+	if (strcmp(state, "ready") == 0)
+	{
+		PinnedLane	pinned;
+		ReadyRun	ready;
+
+		run_describe(run, &pinned, &ready);
+		queue_pin(&pinned);
+		queue_again_at_commit(&pinned, &ready, cost);
+		return state;
+	}
+	queue_ended_at_commit(run_id, cost);
+	if (wait > 0)
+		run_make_ready_at(run, home, now + wait);
+	else
+		run_tell_ended(run, state);
+	return state;
+}
+
+PG_FUNCTION_INFO_V1(taskex_fail_run);
+
+/* fail_run(run_id, lease_token, error, retry) -> text */
+Datum
+taskex_fail_run(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"run_id", "lease_token", "error", "retry", NULL};
+	RunTables	tables;
+	UserHome	home;
+	Child	   *run;
+	AttemptEnd	end = {.outcome = "failed"};
+	const char *state;
+
+	require_args(fcinfo, names);
+	PreventCommandIfReadOnly("fail_run()");
+	check_json_size(PG_GETARG_DATUM(2), "error");
+	end.error = PG_GETARG_JSONB_P(2);
+	if (!JB_ROOT_IS_OBJECT(end.error))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("error must be a JSON object")));
+	end.retry = PG_GETARG_BOOL(3);
+	wait_point("fail");
+	run_tables_begin(&tables);
+	run = lock_held(&tables, PG_GETARG_INT64(0), PG_GETARG_INT64(1), &home, clock_now());
+	state = attempt_end(run, &home, &end);
+	run_tables_end(&tables);
+	if (strcmp(state, "delayed") == 0 || strcmp(state, "ready") == 0)
+		state = "waiting";
+	PG_RETURN_TEXT_P(cstring_to_text(state));
+}
+
+PG_FUNCTION_INFO_V1(taskex_release_run);
+
+/* release_run(run_id, lease_token) */
+Datum
+taskex_release_run(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"run_id", "lease_token", NULL};
+	static const int columns[4] = {RUN_STATE, RUN_ATTEMPTS, RUN_LEASE_TOKEN, RUN_LEASE_UNTIL};
+	RunTables	tables;
+	UserHome	home;
+	Child	   *run;
+	PinnedLane	pinned;
+	ReadyRun	ready;
+	Datum		values[4] = {CStringGetTextDatum("ready")};
+	bool		nulls[4] = {false, false, true, true};
+
+	require_args(fcinfo, names);
+	PreventCommandIfReadOnly("release_run()");
+	run_tables_begin(&tables);
+	run = lock_held(&tables, PG_GETARG_INT64(0), PG_GETARG_INT64(1), &home, clock_now());
+	values[1] = Int32GetDatum(child_int32(run, RUN_ATTEMPTS) - 1);
+	run_describe(run, &pinned, &ready);
+	queue_pin(&pinned);
+	queue_again_at_commit(&pinned, &ready, run_cost(run));
+	child_update(run, 4, columns, values, nulls);
+	run_tables_end(&tables);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(taskex_heartbeat_run);
+
+/* heartbeat_run(run_id, lease_token, lease, progress) -> timestamptz */
+Datum
+taskex_heartbeat_run(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"run_id", "lease_token", "lease", NULL};
+	static const int columns[2] = {RUN_LEASE_UNTIL, RUN_PROGRESS};
+	RunTables	tables;
+	UserHome	home;
+	Child	   *run;
+	TimestampTz now = clock_now();
+	TimestampTz until;
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+
+	require_args(fcinfo, names);
+	PreventCommandIfReadOnly("heartbeat_run()");
+	until = now + check_duration(PG_GETARG_INTERVAL_P(2), "lease", USECS_PER_SEC, 7 * USECS_PER_DAY);
+	if (!PG_ARGISNULL(3))
+		check_json_size(PG_GETARG_DATUM(3), "progress");
+
+	/* the worst that a crash does is that the lease ends when it did before */
+	xact_async_begin();
+	run_tables_begin(&tables);
+	run = lock_held(&tables, PG_GETARG_INT64(0), PG_GETARG_INT64(1), &home, now);
+	values[0] = TimestampTzGetDatum(until);
+	values[1] = PG_ARGISNULL(3) ? 0 : PG_GETARG_DATUM(3);
+	child_update(run, PG_ARGISNULL(3) ? 1 : 2, columns, values, nulls);
+	queue_lease_at_commit(PG_GETARG_INT64(0), until);
+	run_tables_end(&tables);
+	xact_async_end();
+	PG_RETURN_TIMESTAMPTZ(until);
+}

@@ -1,0 +1,338 @@
+/*
+ * ready.c
+ *	  Runs become ready, come back, end: what commits do to the queue.
+ */
+#include "postgres.h"
+
+#include "workload/lane.h"
+#include "base/clock.h"
+#include "infra/xact.h"
+
+/* lanes that are looked at for one that can spare an entry */
+#define SAMPLE 64
+
+/* how fast the average cost of a lane's runs follows */
+#define COST_SHARE 0.1
+
+void
+queue_signal(Environment *environment, int32 runs)
+{
+	if (likely(pg_atomic_read_u32(&environment->waiters) == 0))
+		return;
+	if (runs > 1)
+		ConditionVariableBroadcast(&environment->appeared);
+	else
+		ConditionVariableSignal(&environment->appeared);
+}
+
+/* ---- entries ---- */
+
+bool
+queue_make_room(int32 for_lane)
+{
+	int32		longest = -1;
+	Lane	   *lane;
+	int32		entry;
+
+	for (int i = 0; i < Min(SAMPLE, guc_max_lanes); i++)
+	{
+		int32		index = queue.header->hand_lane;
+
+		queue.header->hand_lane = (index + 1) % guc_max_lanes;
+		lane = &queue.lanes[index];
+		if (lane->realm != 0 && index != for_lane && lane->listed > 1 && !queue.entries[lane->last].urgent &&
+			(longest < 0 || lane->listed > queue.lanes[longest].listed))
+			longest = index;
+	}
+	if (longest < 0)
+		return false;
+	lane = &queue.lanes[longest];
+	entry = lane->last;
+	lane_take(entry);
+	lane_widen(lane, queue.entries[entry].run_id - 1, queue.entries[entry].run_id);
+	queue_free_entry(entry);
+	lane_settle(longest);
+	return true;
+}
+
+bool
+queue_place_found(int32 index, int32 key, const ReadyRun *run)
+{
+	uint32		realm = queue.lanes[index].realm;
+	int32		entry;
+
+	if (queue_find_entry(realm, run->run_id) >= 0)
+		return true;
+	if (queue.header->free_entry < 0 && !queue_make_room(index))
+		return false;
+	entry = queue_new_entry(realm, run->run_id, index, key);
+	queue.entries[entry].submitted = run->submitted;
+	queue.entries[entry].deadline = run->deadline;
+	lane_append(index, entry);
+	return true;
+}
+
+void
+queue_place(int32 index, int32 key, const ReadyRun *run)
+{
+	Lane	   *lane = &queue.lanes[index];
+	Environment *environment = &queue.environments[lane->environment];
+
+	lane_leave(index);
+	/* who was away has not saved up turns */
+	if (lane->waiting == 0)
+		lane->time = Max(lane->time, environment->time[lane->priority]);
+	lane->waiting++;
+	if ((run->deadline == DT_NOEND &&
+		 (lane_has_window(lane) || lane->refilling || lane->listed >= LANE_ENTRIES)) ||
+		!queue_place_found(index, key, run))
+		lane_widen(lane, run->run_id - 1, run->run_id);
+	lane_settle(index);
+	queue_signal(environment, 1);
+}
+
+void
+entry_uncount(Entry *entry)
+{
+	Lane	   *lane = &queue.lanes[entry->lane];
+	Customer   *customer = &queue.customers[lane->customer];
+
+	queue.environments[lane->environment].running--;
+	queue.header->realms[customer->slot].running--;
+	customer->running--;
+	if (customer->blocked)
+		customer_settle(lane->customer, clock_now());
+	if (entry->key >= 0)
+		queue.keys[entry->key].running--;
+}
+
+void
+entry_free(int32 index)
+{
+	Entry	   *entry = &queue.entries[index];
+	int32		key = entry->key;
+
+	switch ((EntryState) entry->state)
+	{
+		case ENTRY_READY:
+			lane_take(index);
+			queue.lanes[entry->lane].waiting--;
+			break;
+		case ENTRY_PARKED:
+			key_take(index);
+			queue.lanes[entry->lane].waiting--;
+			break;
+		case ENTRY_RESERVED:
+		case ENTRY_RUNNING:
+			entry_uncount(entry);
+			break;
+		case ENTRY_FREE:
+			return;
+	}
+	queue_free_entry(index);
+	if (key >= 0)
+		key_unpark(key, 1);
+}
+
+void
+entry_back(int32 index)
+{
+	Entry	   *entry = &queue.entries[index];
+	Lane	   *lane = &queue.lanes[entry->lane];
+	int32		key = entry->key;
+
+	entry_uncount(entry);
+	entry->fate = FATE_OPEN;
+	lane->waiting++;
+	lane_append(entry->lane, index);
+	queue_signal(&queue.environments[lane->environment], 1);
+	if (key >= 0)
+		key_unpark(key, 1);
+}
+
+/* what a run has cost beyond, or below, what its lane was charged for it */
+static void
+charge(Entry *entry, double cost)
+{
+	Lane	   *lane = &queue.lanes[entry->lane];
+
+	lane_leave(entry->lane);
+	lane->time += cost - entry->charge;
+	lane->mean_cost += (cost - lane->mean_cost) * COST_SHARE;
+	lane_settle(entry->lane);
+	entry->charge = cost;
+}
+
+/* ---- at commit ---- */
+
+typedef enum ChangeKind
+{
+	CHANGE_READY,
+	CHANGE_ENDED,
+	CHANGE_AGAIN,
+	CHANGE_GONE,
+	CHANGE_LEASE
+} ChangeKind;
+
+typedef struct Change
+{
+	ChangeKind	kind;
+	uint32		realm;
+	int			slot;
+	PinnedLane	pinned;
+	ReadyRun	run;
+	int32		count;
+	double		cost;
+	TimestampTz lease_until;
+} Change;
+
+static void
+apply_ready(const Change *change)
+{
+	ReadyRun	run = change->run;
+	Lane	   *lane;
+
+	if (change->pinned.lane < 0)
+	{
+		queue.header->realms[change->slot].crowded = true;
+		return;
+	}
+	lane = &queue.lanes[change->pinned.lane];
+	if (lane->realm != change->realm)
+		return;
+	for (int32 i = 0; i < change->count; i++)
+	{
+		queue_place(change->pinned.lane, change->pinned.key, &run);
+		run.run_id += RUN_ID_STEP;
+		if (lane_has_window(lane) && run.deadline == DT_NOEND && i + 1 < change->count)
+		{
+			/* the rest waits in the table */
+			lane_widen(lane, run.run_id - 1, change->run.run_id + (int64) (change->count - 1) * RUN_ID_STEP);
+			lane->waiting += change->count - i - 1;
+			queue_signal(&queue.environments[lane->environment], change->count);
+			return;
+		}
+	}
+}
+
+static void
+apply_gone(const Change *change)
+{
+	int32		entry = queue_find_entry(change->realm, change->run.run_id);
+	int32		lane;
+
+	if (entry >= 0 && queue.entries[entry].state == ENTRY_RESERVED)
+		queue.entries[entry].fate = FATE_FREE;
+	else if (entry >= 0)
+		entry_free(entry);
+	else if ((lane = queue_find_lane(change->realm, &change->pinned.name)) >= 0 &&
+			 ((lane_has_window(&queue.lanes[lane]) && change->run.run_id > queue.lanes[lane].low &&
+			   change->run.run_id <= queue.lanes[lane].high) || queue.lanes[lane].refilling))
+		queue.lanes[lane].waiting--;
+}
+
+static void
+apply_to_running(const Change *change)
+{
+	int32		index = queue_find_entry(change->realm, change->run.run_id);
+	Entry	   *entry = &queue.entries[index];
+
+	if (index < 0)
+	{
+		if (change->kind == CHANGE_AGAIN)
+			apply_ready(change);
+		return;
+	}
+	if (change->kind == CHANGE_LEASE)
+	{
+		QueueRealm *realm = &queue.header->realms[change->slot];
+
+		entry->lease_until = change->lease_until;
+		realm->next_lease = Min(realm->next_lease, change->lease_until);
+		return;
+	}
+	charge(entry, change->cost);
+	if (entry->state == ENTRY_RESERVED)
+		entry->fate = change->kind == CHANGE_AGAIN ? FATE_READY : FATE_FREE;
+	else if (change->kind == CHANGE_ENDED)
+		entry_free(index);
+	else if (entry->state == ENTRY_RUNNING)
+		entry_back(index);
+}
+
+static void
+change_commit(void *record)
+{
+	Change	   *change = record;
+
+	LWLockAcquire(queue.lock, LW_EXCLUSIVE);
+	if (queue.header->realms[change->slot].serial == change->realm)
+	{
+		if (change->kind == CHANGE_READY)
+			apply_ready(change);
+		else if (change->kind == CHANGE_GONE)
+			apply_gone(change);
+		else
+			apply_to_running(change);
+	}
+	LWLockRelease(queue.lock);
+}
+
+static void
+change_abort(void *record)
+{
+}
+
+static const XactKind change_kind = {change_commit, change_abort};
+
+static Change *
+new_change(ChangeKind kind, int64 run_id)
+{
+	const Realm *realm = realm_current();
+	Change	   *change = xact_add(&change_kind, sizeof(Change));
+
+	change->kind = kind;
+	change->realm = realm->serial;
+	change->slot = realm->slot;
+	change->run.run_id = run_id;
+	return change;
+}
+
+void
+queue_ready_at_commit(const PinnedLane *pinned, const ReadyRun *first, int32 count)
+{
+	Change	   *change = new_change(CHANGE_READY, 0);
+
+	change->pinned = *pinned;
+	change->run = *first;
+	change->count = count;
+}
+
+void
+queue_ended_at_commit(int64 run_id, double cost)
+{
+	new_change(CHANGE_ENDED, run_id)->cost = cost;
+}
+
+void
+queue_again_at_commit(const PinnedLane *pinned, const ReadyRun *run, double cost)
+{
+	Change	   *change = new_change(CHANGE_AGAIN, 0);
+
+	change->pinned = *pinned;
+	change->run = *run;
+	change->count = 1;
+	change->cost = cost;
+}
+
+void
+queue_gone_at_commit(const LaneName *name, int64 run_id)
+{
+	new_change(CHANGE_GONE, run_id)->pinned.name = *name;
+}
+
+void
+queue_lease_at_commit(int64 run_id, TimestampTz until)
+{
+	new_change(CHANGE_LEASE, run_id)->lease_until = until;
+}

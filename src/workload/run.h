@@ -1,0 +1,89 @@
+/*
+ * run.h
+ *	  Rows of run: found, and changed from one state to another.
+ */
+#ifndef TASKEX_WORKLOAD_RUN_H
+#define TASKEX_WORKLOAD_RUN_H
+
+#include "postgres.h"
+
+#include "workload/rows.h"
+#include "workload/workload.h"
+
+#include "utils/jsonb.h"
+
+/* ---- find.c ---- */
+
+/* children of run that a call has open, one for each partition */
+typedef struct RunTables
+{
+	int			count;
+	int			room;
+	struct RunTable *tables;
+	MemoryContext context;		/* where they are, and what they read */
+} RunTables;
+
+extern void run_tables_begin(RunTables *tables);
+extern Child *run_table_of(RunTables *tables, int32 partition);
+extern void run_tables_end(RunTables *tables);
+
+/*
+ * Finds and locks a run; NULL: there is none or, unless it is to wait, somebody
+ * else has it locked (*busy).  home is its customer's.
+ */
+extern Child *run_lock(RunTables *tables, int64 run_id, bool wait, UserHome *home, bool *busy);
+
+/* the same without a lock, as the transaction sees it */
+extern Child *run_read(RunTables *tables, int64 run_id, UserHome *home);
+
+extern void run_report_unknown(int64 run_id) pg_attribute_noreturn();
+
+/* raises unknown_run unless the caller may act for the customer: he need not know of it */
+extern void run_require_customer(const UserHome *home, int64 run_id);
+
+/* ---- change.c: the locked run ---- */
+
+/* its lane and what the queue needs of it */
+extern void run_describe(Child *run, PinnedLane *pinned, ReadyRun *ready);
+extern Jsonb *run_jsonb(Child *run, int column);
+
+/* its state is that of one whose time has come: ready from the commit on */
+extern void run_make_ready(Child *run);
+
+/* ready, or delayed until run_at */
+extern void run_make_ready_at(Child *run, const UserHome *home, TimestampTz run_at);
+
+/* has it got to its end with this state?  Tells who waits */
+extern void run_tell_ended(Child *run, const char *state);
+extern void run_cancel(Child *run, const UserHome *home, Jsonb *error);
+
+/* an object with a message */
+extern Jsonb *run_error(const char *message);
+
+/* ---- finish.c: attempts of the locked run, which is running ---- */
+
+typedef struct AttemptEnd
+{
+	const char *outcome;		/* failed, expired, crashed or cancelled */
+	Jsonb	   *error;
+	Jsonb	   *measured;		/* or NULL */
+	bool		retry;			/* if attempts are left */
+} AttemptEnd;
+
+extern void attempt_record(Child *run, const AttemptEnd *end);
+
+/* records it, and makes the run ready, delayed, failed or dead; returns which */
+extern const char *attempt_end(Child *run, const UserHome *home, const AttemptEnd *end);
+
+/* how long it has run so far, in seconds */
+extern double run_cost(Child *run);
+
+/* ---- link.c ---- */
+
+/* the run has succeeded, or was cancelled: so go on, or are cancelled, those that come after it */
+extern void links_settle(const UserHome *customer, int64 run_id, bool succeeded);
+
+/* it waits for others no more */
+extern void links_forget(const UserHome *customer, int64 run_id);
+
+#endif							/* TASKEX_WORKLOAD_RUN_H */

@@ -1,0 +1,160 @@
+/*
+ * wait.c
+ *	  Who waits for a run to end, or for runs of an environment.
+ *
+ * PURPOSE	Who waits sleeps instead of asking again and again.
+ * LAYOUT	WAIT_SLOTS condition variables with a count of who waits; a run's is
+ *			that of its id's hash.  Those of environments lie in the queue.
+ * WRITES	Atomically.
+ * CRASH	Nobody waits any more.
+ * INVARIANT  Who has counted himself in before he looks is woken by each end that
+ *			his look did not see.
+ */
+#include "postgres.h"
+
+#include "workload/lane.h"
+#include "infra/xact.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#define WAIT_SLOTS 128
+
+typedef struct WaitSlot
+{
+	ConditionVariable ended;
+	pg_atomic_uint32 waiters;
+} WaitSlot;
+
+static WaitSlot *slots = NULL;
+
+static Size
+wait_size(void)
+{
+	return sizeof(WaitSlot) * WAIT_SLOTS;
+}
+
+static void
+wait_attach(void *block, LWLockPadded *locks, bool found)
+{
+	slots = block;
+	for (int i = 0; !found && i < WAIT_SLOTS; i++)
+	{
+		ConditionVariableInit(&slots[i].ended);
+		pg_atomic_init_u32(&slots[i].waiters, 0);
+	}
+}
+
+const ShmemPart run_wait_shmem = {"taskex waiting for runs", wait_size, NULL, NULL, wait_attach};
+
+static WaitSlot *
+slot_of(int64 run_id)
+{
+	return &slots[run_hash((uint64) run_id) % WAIT_SLOTS];
+}
+
+/* ---- a run ends ---- */
+
+static void
+ended_commit(void *record)
+{
+	WaitSlot   *slot = *(WaitSlot **) record;
+
+	if (unlikely(pg_atomic_read_u32(&slot->waiters) > 0))
+		ConditionVariableBroadcast(&slot->ended);
+}
+
+static void
+ended_abort(void *record)
+{
+}
+
+static const XactKind ended_kind = {ended_commit, ended_abort};
+
+void
+run_ended_at_commit(int64 run_id)
+{
+	*(WaitSlot **) xact_add(&ended_kind, sizeof(WaitSlot *)) = slot_of(run_id);
+}
+
+/* ---- waiting ---- */
+
+typedef struct Waiter
+{
+	ConditionVariable *variable;
+	pg_atomic_uint32 *waiters;
+} Waiter;
+
+/* also when the session is ended while it waits */
+static void
+stop_waiting(int code, Datum arg)
+{
+	Waiter	   *waiter = (Waiter *) DatumGetPointer(arg);
+
+	ConditionVariableCancelSleep();
+	pg_atomic_fetch_sub_u32(waiter->waiters, 1);
+}
+
+/* the waiter is counted already */
+static bool
+wait_for(Waiter *waiter, TimestampTz until, bool (*look) (void *arg), long longest, void *arg)
+{
+	volatile bool found = false;
+
+	PG_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(waiter));
+	{
+		for (;;)
+		{
+			long		left;
+
+			CHECK_FOR_INTERRUPTS();
+			ConditionVariablePrepareToSleep(waiter->variable);
+			found = look(arg);
+			left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+			if (found || left <= 0)
+				break;
+			(void) ConditionVariableTimedSleep(waiter->variable, Min(left, longest), PG_WAIT_EXTENSION);
+		}
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(waiter));
+	stop_waiting(0, PointerGetDatum(waiter));
+	return found;
+}
+
+bool
+run_wait(int64 run_id, TimestampTz until, bool (*look) (void *arg), void *arg)
+{
+	WaitSlot   *slot = slot_of(run_id);
+	Waiter		waiter = {&slot->ended, &slot->waiters};
+
+	pg_atomic_fetch_add_u32(waiter.waiters, 1);
+	return wait_for(&waiter, until, look, 60000, arg);
+}
+
+bool
+environment_wait(int32 environment_id, TimestampTz until, bool (*look) (void *arg), void *arg)
+{
+	const Realm *realm;
+	int32		index;
+	Waiter		waiter = {NULL, NULL};
+
+	queue_require_loaded();
+	realm = realm_current();
+	LWLockAcquire(queue.lock, LW_EXCLUSIVE);
+	index = queue_get_environment(realm->serial, environment_id);
+	if (index >= 0)
+	{
+		waiter.variable = &queue.environments[index].appeared;
+		waiter.waiters = &queue.environments[index].waiters;
+		pg_atomic_fetch_add_u32(waiter.waiters, 1);
+	}
+	LWLockRelease(queue.lock);
+	if (index < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many environments are in use"),
+				 errhint("Raise taskex.max_lanes and restart the server.")));
+	return wait_for(&waiter, until, look, 1000, arg);
+}

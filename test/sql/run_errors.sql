@@ -1,0 +1,201 @@
+-- Runs: bad input gets an error of its own, and changes nothing.
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+SET timezone = 'UTC';
+SET datestyle = 'ISO, YMD';
+SET taskex.clock = '2131-01-01 00:00:00+00';
+SELECT taskex.add_partition('run_errors_1') > 0 AS added;
+SELECT taskex.register_user('r_req', partition => 'run_errors_1') > 0 AS req, taskex.register_user('r_per', partition => 'run_errors_1') > 0 AS per;
+CREATE TEMP TABLE thing (name text PRIMARY KEY, id bigint);
+CREATE FUNCTION pg_temp.id(which text) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT id FROM thing WHERE name = which';
+-- runs
+DO $$
+BEGIN
+    PERFORM taskex.create_environment('r_env', 'external', options => '{"max_attempts": 1}'), taskex.create_environment('r_retired', 'external'),
+        taskex.publish_program('r_req', 'kept', 'r_env', 'x');
+    PERFORM taskex.retire_environment('r_retired');
+    FOR i IN 1 .. 5 LOOP
+        PERFORM taskex.submit_run('r_req', options => '{"environment": "r_env"}');
+    END LOOP;
+END $$;
+DO $$
+DECLARE
+    r record;
+BEGIN
+    FOR r IN SELECT p.*, n FROM taskex.pull_runs('w', 'r_env', 4, '1 day') WITH ORDINALITY AS p (run_id, lease_token, lease_until, customer, priority, attempt, program, version,
+            code, data, data_ref, timeout, progress, n) LOOP
+        INSERT INTO thing VALUES ((ARRAY['running', 'succeeded run', 'dead run', 'cancelled run'])[r.n], r.run_id);
+        IF r.n = 1 THEN
+            INSERT INTO thing VALUES ('run token', r.lease_token);
+        ELSIF r.n = 2 THEN
+            PERFORM taskex.complete_run(r.run_id, r.lease_token, '1');
+        ELSIF r.n = 3 THEN
+            PERFORM taskex.fail_run(r.run_id, r.lease_token, '{"message": "no"}');
+        ELSE
+            PERFORM taskex.cancel_run(r.run_id);
+        END IF;
+    END LOOP;
+    INSERT INTO thing SELECT 'waiting run', run_id FROM _taskex.run WHERE state = 'ready' AND customer_id = (SELECT user_id FROM _taskex.directory WHERE login = 'r_req');
+END $$;
+
+-- tries a statement and undoes it: what it says, with numbers of ids left out
+CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    detail text;
+BEGIN
+    BEGIN
+        EXECUTE statement;
+        RAISE 'undo' USING ERRCODE = 'ZZ999';
+    EXCEPTION
+        WHEN SQLSTATE 'ZZ999' THEN RETURN 'accepted';
+        WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+            RETURN regexp_replace(format('%s %s%s', SQLSTATE, SQLERRM, ' | ' || nullif(detail, '')),
+                '(task|assignment|dispute|qualification|id|run) \d+', '\1 N', 'g');
+    END;
+END $$;
+CREATE FUNCTION pg_temp.state() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    t text;
+    one text;
+    all_of_it text := '';
+BEGIN
+    FOREACH t IN ARRAY ARRAY['environment', 'program', 'program_version', 'run', 'run_attempt', 'run_wait', 'run_link', 'run_key', 'run_limit'] LOOP
+        EXECUTE format('SELECT md5(coalesce(string_agg(x::text, '';'' ORDER BY x::text), '''')) FROM _taskex.%I x', t) INTO one;
+        all_of_it := all_of_it || one;
+    END LOOP;
+    RETURN md5(all_of_it || coalesce((SELECT string_agg(l::text, ';' ORDER BY l::text) FROM (SELECT environment_id, customer_id, priority, waiting, running FROM _taskex.lanes()) l
+        WHERE waiting > 0 OR running > 0), ''));
+END $$;
+CREATE TEMP TABLE before AS SELECT pg_temp.state() AS state;
+\set QUIET
+\pset format unaligned
+SELECT call, pg_temp.try('SELECT count(*) FROM taskex.' || call) AS says FROM (VALUES
+    ('create_environment('''', ''external'')'),
+    ('create_environment(''r_x'', ''nonesuch'')'),
+    ('create_environment(''r_x'', ''c'')'),
+    ('create_environment(''r_env'', ''external'')'),
+    ('create_environment(''r_x'', ''external'', '''')'),
+    ('create_environment(''r_x'', ''external'', options => ''[]'')'),
+    ('create_environment(''r_x'', ''external'', options => ''{"colour": 1}'')'),
+    ('create_environment(''r_x'', ''external'', options => ''{"libraries": [1]}'')'),
+    ('create_environment(''r_x'', ''external'', options => ''{"max_attempts": 0}'')'),
+    ('create_environment(''r_x'', ''external'', options => ''{"min_executors": 5}'')'),
+    ('create_environment(''r_x'', ''external'', options => ''{"max_executors": 1001}'')'),
+    ('create_environment(''r_x'', ''external'', options => ''{"idle_time": "2 days"}'')'),
+    ('create_environment(''r_x'', ''external'', options => ''{"worker_role": "e nobody"}'')'),
+    ('create_environment(''r_x'', ''external'', options => ''{"customers": ["r_nobody"]}'')'),
+    ('create_environment(''r_x'', ''external'', options => ''{"limits": {"speed": 1}}'')'),
+    ('create_environment(''r_x'', ''external'', options => ''{"limits": {"rows": 1.5}}'')'),
+    ('create_environment(''r_x'', ''external'', options => ''{"limits": {"memory": "1 bean"}}'')'),
+    ('create_environment(''r_x'', ''external'', options => ''{"limits": {"timeout": "-1 s"}}'')'),
+    ('alter_environment(''r_none'', ''{}'')'),
+    ('pause_environment(''r_none'')'),
+    ('publish_program(''r_req'', ''a/b'', ''r_env'', ''x'')'),
+    ('publish_program(''r_req'', '''', ''r_env'', ''x'')'),
+    ('publish_program(''r_req'', ''a'', ''r_none'', ''x'')'),
+    ('publish_program(''r_req'', ''a'', ''r_retired'', ''x'')'),
+    ('publish_program(''r_req'', ''a'', ''r_env'', ''x'', -1)'),
+    ('publish_program(''r_req'', ''a'', ''r_env'', repeat(''x'', 2000000))'),
+    ('deprecate_program(''r_req'', ''none'')'),
+    ('deprecate_program(''r_req'', ''kept'', 2)'),
+    ('submit_run(''r_req'')'),
+    ('submit_run(''r_req'', ''none'')'),
+    ('submit_run(''r_req'', ''r_nobody/kept'')'),
+    ('submit_run(''r_per'', ''r_req/kept'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"version": 2}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"environment": "r_env"}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"code": "x"}'')'),
+    ('submit_run(''r_req'', options => ''{"environment": "r_none"}'')'),
+    ('submit_run(''r_req'', options => ''{"environment": "r_retired"}'')'),
+    ('submit_run(''r_req'', options => ''{"environment": "r_env", "version": 1}'')'),
+    ('submit_run(''r_req'', options => ''[]'')'),
+    ('submit_run(''r_req'', options => ''{"environment": 1}'')'),
+    ('submit_run(''r_req'', ''kept'', priority => -1)'),
+    ('submit_run(''r_req'', ''kept'', priority => 10)'),
+    ('submit_run(''r_req'', ''kept'', max_delay => ''-1 s'')'),
+    ('submit_run(''r_req'', ''kept'', max_delay => ''100000000 years'')'),
+    ('submit_run(''r_req'', ''kept'', max_delay => ''1 day -1 hour'')'),
+    ('submit_run(''r_req'', ''kept'', to_jsonb(repeat(''x'', 2000000)))'),
+    ('submit_run(''r_req'', ''kept'', ''1'', options => ''{"data_ref": {"table": "t"}}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"data_ref": {}}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"data_ref": {"table": "t", "query": "q"}}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"data_ref": {"table": 1}}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"colour": 1}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"run_at": "infinity"}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"run_at": "soon"}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"timeout": "0"}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"timeout": 5}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"max_attempts": 0}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"max_attempts": 1.5}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"max_attempts": 1e30}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"backoff": 1}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"backoff": {"factor": 0.5}}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"backoff": {"jitter": "x"}}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"backoff": {"speed": 1}}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"retryable": "40001"}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"retryable": ["4000"]}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"retryable": ["4000x"]}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"deduplication_key": ""}'')'),
+    ('submit_run(''r_req'', ''kept'', options => jsonb_build_object(''concurrency_key'', repeat(''x'', 256)))'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"after": 1}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"after": [0]}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"after": ["1"]}'')'),
+    ('submit_run(''r_req'', ''kept'', options => ''{"after": [9000000000000]}'')'),
+    ('submit_run(''r_req'', ''kept'', options => jsonb_build_object(''after'', pg_temp.id(''cancelled run'')))'),
+    ('submit_run(''r_req'', ''kept'', options => jsonb_build_object(''after'', ARRAY[pg_temp.id(''cancelled run'')]))'),
+    ('submit_run(''r_per'', options => jsonb_build_object(''environment'', ''r_env'', ''after'', ARRAY[pg_temp.id(''running'')]))'),
+    ('submit_runs(''r_req'', ''kept'', ARRAY[[''1'', ''2'']]::jsonb[])'),
+    ('submit_runs(''r_req'', ''kept'', array_fill(''1''::jsonb, ARRAY[100001]))'),
+    ('submit_runs(''r_req'', ''kept'', ''{}'')'),
+    ('submit_runs(''r_req'', ''kept'', ARRAY[''1'', NULL]::jsonb[])'),
+    ('submit_runs(''r_req'', ''kept'', ''{1}'', options => ''{"data_ref": {"table": "t"}}'')'),
+    ('pull_runs('''', ''r_env'')'),
+    ('pull_runs(''w'', ''r_none'')'),
+    ('pull_runs(''w'', ''r_env'', 0)'),
+    ('pull_runs(''w'', ''r_env'', 1001)'),
+    ('pull_runs(''w'', ''r_env'', lease => ''0'')'),
+    ('pull_runs(''w'', ''r_env'', lease => ''8 days'')'),
+    ('pull_runs(''w'', ''r_env'', wait => ''-1 s'')'),
+    ('pull_runs(''w'', ''r_env'', wait => ''2 hours'')'),
+    ('complete_run(0, 1)'),
+    ('complete_run(-9223372036854775808, 1)'),
+    ('complete_run(pg_temp.id(''running''), 0)'),
+    ('complete_run(pg_temp.id(''waiting run''), 1)'),
+    ('complete_run(pg_temp.id(''succeeded run''), 1)'),
+    ('complete_run(pg_temp.id(''dead run''), 1)'),
+    ('complete_run(pg_temp.id(''cancelled run''), 1)'),
+    ('complete_run(pg_temp.id(''running''), pg_temp.id(''run token''), to_jsonb(repeat(''x'', 2000000)))'),
+    ('complete_runs(''{}'', ''{}'')'),
+    ('complete_runs(''{1}'', ''{}'')'),
+    ('complete_runs(''{1}'', ''{1}'', ''{}'')'),
+    ('complete_runs(''{NULL}'', ''{1}'')'),
+    ('complete_runs(ARRAY[pg_temp.id(''running''), pg_temp.id(''running'')], ARRAY[pg_temp.id(''run token''), pg_temp.id(''run token'')])'),
+    ('fail_run(pg_temp.id(''running''), pg_temp.id(''run token''), ''[]'')'),
+    ('fail_run(pg_temp.id(''running''), 0, ''{}'')'),
+    ('heartbeat_run(pg_temp.id(''running''), pg_temp.id(''run token''), ''0'')'),
+    ('heartbeat_run(pg_temp.id(''running''), 0)'),
+    ('release_run(pg_temp.id(''waiting run''), 0)'),
+    ('cancel_run(0)'),
+    ('cancel_run(pg_temp.id(''succeeded run''))'),
+    ('cancel_run(pg_temp.id(''cancelled run''))'),
+    ('retry_run(pg_temp.id(''running''))'),
+    ('retry_run(pg_temp.id(''dead run''), 0)'),
+    ('run_result(pg_temp.id(''dead run''))'),
+    ('run_result(0)'),
+    ('run_status(9223372036854775807)'),
+    ('wait_for_run(pg_temp.id(''succeeded run''), ''2 hours'')'),
+    ('redrive_runs(''r_req'', ''r_none'')'),
+    ('redrive_runs(''r_req'', attempts => 0)'),
+    ('redrive_runs(''r_req'', max_runs => 0)'),
+    ('limit_customer(''r_req'', 0)'),
+    ('limit_customer(''r_req'', 1, 0)'),
+    ('limit_customer(''r_req'', 1, 1, ''0'')'),
+    ('limit_key(''r_req'', '''', 1)'),
+    ('limit_key(''r_req'', ''k'', 0)'),
+    ('remove_runs(''-1 s'')'),
+    ('remove_runs(''1 day'', 0)')) c (call);
+\pset format aligned
+\set QUIET off
+SELECT b.state = pg_temp.state() AS unchanged FROM before b;
+SELECT * FROM taskex.check_workload() WHERE NOT ok;
