@@ -22,7 +22,7 @@
 #include "utils/snapmgr.h"
 
 /* bytes of rows that a batch copies */
-#define BATCH_BYTES (128 * 1024)
+#define BATCH_BYTES (512 * 1024)
 
 /* rows that a batch copies, compares or deletes */
 #define COPY_ROWS MOVE_SLOTS

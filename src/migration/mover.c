@@ -55,7 +55,7 @@
 #define SAVE_MS 1000
 
 /* a commit that took longer than this shows that the disk is busy with others */
-#define SLOW_COMMIT_US 4000
+#define SLOW_COMMIT_US 20000
 #define REST_MAX_MS 50
 
 /* migrations that a mover has: it works on one while the others must wait */

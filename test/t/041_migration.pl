@@ -1,0 +1,241 @@
+# The movers at work: killed at each boundary between two states and within a batch,
+# with a reader whose snapshot is old, with transactions that stay open and prepared
+# ones, cancelled, out of hours; partitions drained, dropped and moved while they are used;
+# a table that cannot be written. Nothing is doubled, lost or left behind.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TaskexTest;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+my $node = new_cluster('main', conf => q{
+restart_after_crash = on
+log_min_messages = warning
+taskex.conductor_interval = 50ms
+});
+make_partitions($node, 3);
+
+sub sql { return $node->safe_psql('postgres', $_[0]) }
+
+sql(q{
+	do $$ begin
+		perform taskex.register_user(u, partition => 'p1') from unnest(array['req', 'perf', 'other']) u;
+		perform taskex.deposit('req', 1000, 'start'), taskex.deposit('other', 10, 'start');
+	end $$;
+	create table held (n serial, task bigint);
+	-- what the user has, wherever he lives
+	create function holdings(who text) returns text language sql as $f$
+		select format('%s tasks, sum %s, balance %s, %s assignments', (select count(*) from taskex.tasks where requester = who),
+			(select sum(task_id) from taskex.tasks where requester = who), (select b from taskex.balance(who) b),
+			(select count(*) from taskex.assignments where performer = who)) $f$;
+	-- rows of the user that lie where he does not live
+	create function left_behind(who bigint) returns bigint language plpgsql as $f$
+	declare
+		t record;
+		n bigint;
+		total bigint := 0;
+	begin
+		for t in select c.*, p.partition_id from _taskex.child_table c, _taskex.partition p
+				where p.partition_id <> (select partition_id from _taskex.directory where user_id = who) loop
+			execute format('select count(*) from _taskex.%I x where %s', t.table_name || '_' || t.partition_id,
+				coalesce(t.owned, format('x.%I = $1', t.owner))) into n using who;
+			total := total + n;
+		end loop;
+		return total;
+	end $f$;
+});
+my $type = sql(q{select taskex.create_task_type('req', 'Move', 0.01)});
+my $id = sql(q{select user_id from taskex.users where login = 'req'});
+sql("select count(*) from generate_series(1, 4) i, lateral taskex.create_tasks('req', $type, array_fill('{\"x\": 1}'::jsonb, array[500 + 0 * i])) t");
+sql("select count(*) from taskex.accept_next('perf', $type, 50)");
+
+sub home { return sql(q{select partition from taskex.users where login = 'req'}) }
+sub elsewhere { return home() eq 'p1' ? 'p2' : 'p1' }
+sub state_of { return sql("select state from taskex.migrations where migration_id = $_[0]") }
+sub ended
+{
+	my ($m, $state, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$node->poll_query_until('postgres', "select finished_at is not null from taskex.migrations where migration_id = $m");
+	return is(sql("select state || coalesce(': ' || error, '') from taskex.migrations where migration_id = $m"), $state, $name);
+}
+sub whole
+{
+	my ($before, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is(sql("select holdings('req')"), $before, "$name: he has what he had");
+	is(sql("select left_behind($id)"), '0', "$name: nothing is left behind");
+	return;
+}
+sub setting
+{
+	my ($name, $value) = @_;
+	sql("alter system set $name = '$value'");
+	sql('select pg_reload_conf()');
+	return;
+}
+
+# ---- killed everywhere
+
+sub killed_at
+{
+	my ($point, $cancel) = @_;
+	my $what = $point . ($cancel ? ', cancelled' : '');
+	my $holder = $node->background_psql('postgres');
+	$holder->query_safe('select pg_advisory_lock(7411)');
+	setting('taskex.move_rate', '100kB') if $cancel;
+	setting('taskex.wait_point', $point);
+	my $m = sql("select taskex.migrate_user('req', '" . elsewhere() . "')");
+	if ($cancel)
+	{
+		$node->poll_query_until('postgres', "select state = 'copying' from taskex.migrations where migration_id = $m");
+		sql("select taskex.cancel_migration($m)");
+		setting('taskex.move_rate', 0);
+	}
+	ok($node->poll_query_until('postgres', q{select count(*) > 0 from pg_stat_activity where backend_type = 'taskex mover'
+		and wait_event = 'advisory'}), "$what: the mover is there");
+	# somebody works meanwhile; where the switch is held he must wait
+	sql("select taskex.create_task('req', $type, '{\"x\": 2}')") if $point !~ /cleaning/;
+	my $before = sql("select holdings('req')");
+	my $pid = sql(q{select pid from pg_stat_activity where backend_type = 'taskex mover' and wait_event = 'advisory' limit 1});
+	kill 'KILL', $pid if $pid;
+	my $killed = time;
+	$node->poll_query_until('postgres', "select pg_postmaster_start_time() is not null");
+	usleep(500_000);
+	$holder->quit if eval { $holder->query('select 1'); 1 };
+	for (1 .. 100)
+	{
+		last if eval { setting('taskex.wait_point', ''); 1 };
+		usleep(100_000);
+	}
+	my ($resumed) = 0;
+	for (1 .. 600)
+	{
+		my $state = eval { state_of($m) } // '';
+		if ($state =~ /done|cancelled|failed/) { $resumed = time - $killed; last }
+		usleep(50_000);
+	}
+	ok($resumed > 0 && $resumed < 10, sprintf '%s: it has ended %.1f s after the kill', $what, $resumed);
+	is(state_of($m), $cancel ? 'cancelled' : 'done', "$what: as it should");
+	whole($before, $what);
+	return;
+}
+
+killed_at($_) for qw(move_preparing move_copying move_batch move_following move_switching move_cleaning move_done);
+killed_at('move_undoing', 1);
+ok_checks($node, 'postgres', 'after the kills');
+
+# ---- an old snapshot, and transactions that stay open
+
+my $before = sql("select holdings('req')");
+my $reader = $node->background_psql('postgres', on_error_stop => 0);
+$reader->query_safe("begin isolation level repeatable read; select holdings('req');");
+my $m = sql("select taskex.migrate_user('req', '" . elsewhere() . "')");
+ended($m, 'done', 'a reader with an old snapshot holds up nothing');
+sql("select taskex.create_task('req', $type, '{\"x\": 3}')");
+is($reader->query("select holdings('req')"), $before, 'he sees what he saw');
+$reader->query("select taskex.create_task('req', $type, '{\"x\": 3}')");
+like($reader->{stderr}, qr/ERROR/, 'and may not write with it');
+$reader->query('rollback');
+$reader->{stderr} = '';
+
+$before = sql("select holdings('req')");
+my $partition = sql("select partition_id from taskex.partitions where name = '" . home() . "'");
+sql("begin; select count(*) from (select from _taskex.task_$partition limit 1 for update) t; prepare transaction 'plain'");
+$m = sql("select taskex.migrate_user('req', '" . elsewhere() . "')");
+await($node, 'postgres', "select state = 'preparing' and waits_for = '{0}' from taskex.migrations where migration_id = $m", 'a prepared transaction is waited for, and named');
+sql("commit prepared 'plain'");
+ended($m, 'done', 'when it has ended the move goes on');
+
+my $writer = $node->background_psql('postgres');
+$m = sql("select taskex.migrate_user('req', '" . elsewhere() . "')");
+setting('taskex.max_movers', 0);
+$writer->query_safe('select 1');
+setting('taskex.max_movers', 2);
+$writer->query_safe("begin; select taskex.create_task('req', $type, '{\"x\": 4}')");
+$node->poll_query_until('postgres', "select attempts > 0 or state in ('done', 'cleaning', 'preparing') from taskex.migrations where migration_id = $m");
+my $began = time;
+sql("select taskex.create_task('req', $type, '{\"x\": 5}')");
+ok(time - $began < 2, 'who writes beside an open transaction waits for no longer than the switch tries');
+$writer->query_safe('commit');
+ended($m, 'done', 'an open transaction of his is waited for');
+$writer->quit;
+$reader->quit;
+whole(sql("select holdings('req')"), 'after open transactions');
+
+# ---- limits
+
+setting('taskex.move_window', sql(q{select to_char(now() + interval '2 h', 'HH24:MI') || '-' || to_char(now() + interval '3 h', 'HH24:MI')}));
+$m = sql("select taskex.migrate_user('req', '" . elsewhere() . "')");
+usleep(1_500_000);
+is(state_of($m), 'queued', 'outside of the window nothing begins');
+setting('taskex.move_window', '');
+ended($m, 'done', 'in it, it does');
+setting('taskex.move_rate', '100kB');
+$m = sql("select taskex.migrate_user('req', '" . elsewhere() . "')");
+await($node, 'postgres', "select state = 'copying' and rows > 0 and rows < rows_total and eta > now() from taskex.migrations where migration_id = $m", 'with a low rate it copies for long, and tells until when');
+$before = sql("select holdings('req')");
+sql("select taskex.cancel_migration($m)");
+setting('taskex.move_rate', 0);
+ended($m, 'cancelled', 'it is cancelled');
+whole($before, 'cancelled');
+
+# ---- a table of the target that cannot be written
+
+SKIP:
+{
+	my $file = $node->data_dir . '/' . sql("select pg_relation_filepath('_taskex.profile_' || partition_id) from taskex.partitions where name = 'p3'");
+	$before = sql("select holdings('req')");
+	chmod 0, $file or skip 'permissions cannot be taken away', 5;
+	if (-r $file) { chmod 0600, $file; skip 'permissions mean nothing to this user', 5 }
+	$m = sql(q{select taskex.migrate_user('req', 'p3')});
+	my $other = sql(q{select taskex.migrate_user('other', 'p2')});
+	ended($other, 'done', 'others go on moving');
+	await($node, 'postgres', "select error ~ 'Permission denied' from taskex.migrations where migration_id = $m", 'the error says what is wrong');
+	is(sql("select holdings('req')"), $before, 'he goes on where he was');
+	chmod 0600, $file;
+	$node->poll_query_until('postgres', "select finished_at is not null from taskex.migrations where migration_id = $m");
+	is(state_of($m), 'done', 'when it is mended he moves');
+	whole($before, 'mended');
+}
+
+# ---- whole partitions
+
+sql("select taskex.register_user('u' || i, partition => 'p1') from generate_series(1, 30) i");
+sql(q{create table type_of as select taskex.create_task_type('u' || i, 'Drained', 0) t, 'u' || i u from generate_series(1, 30) i});
+sql(q{create procedure work() language plpgsql as $$
+	declare
+		r record;
+	begin
+		for i in 1 .. 10 loop
+			for r in select * from type_of loop
+				perform taskex.create_task(r.u, r.t, to_jsonb(i));
+				commit;
+			end loop;
+		end loop;
+	end $$});
+sql("select taskex.drain_partition('p1')");
+sql('call work()');
+await($node, 'postgres', q{select users_left = 0 and moving = 0 from taskex.drains where partition = 'p1'}, 'a partition is drained under load');
+is(sql(q{select count(*) from taskex.tasks where requester ~ '^u'}), 300, 'no task was refused');
+is(sql(q{select count(*) from taskex.users where partition = 'p1'}), 0, 'nobody is there any more');
+sql("select taskex.drop_partition('p1')");
+is(sql(q{select count(*) from taskex.partitions where name = 'p1'}), 0, 'so it can be dropped');
+
+my $users = sql(q{select count(*) from taskex.users where partition = 'p2'});
+sql("select taskex.move_partition('p2', 'ts1')");
+sql('call work()');
+await($node, 'postgres', q{select count(*) = 0 from taskex.drains where drop_empty}, 'a partition is moved under load');
+is(sql(q{select tablespace || ' ' || state from taskex.partitions where name ~ '^p2'}), 'ts1 active', 'to the other tablespace, under its name');
+is(sql(q{select count(*) from taskex.users where partition = 'p2'}), $users, 'with all its users');
+is(sql(q{select count(*) from taskex.tasks where requester ~ '^u'}), 600, 'no task was refused');
+is(sql('select count(*) from _taskex.migration_log'), 0, 'nothing is in the log');
+ok_checks($node, 'postgres', 'at the end');
+
+done_testing();
