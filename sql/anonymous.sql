@@ -69,7 +69,7 @@ INSERT INTO _taskex.user_column VALUES
     ('recommended', 'user_id', 'other', 'removed', 'the known user''s', NULL),
     -- his money
     ('entry', 'account_id', 'kept', 'keeps', 'his account is closed by transfers to the known user''s', NULL),
-    ('entry', 'counterparty', 'kept', 'kept', NULL, NULL),
+    ('entry', 'counterparty', 'special', 'kept', 'of accounts of his budgets: the known user; else it stays', NULL),
     ('balance', 'account_id', 'kept', 'kept', NULL, NULL),
     ('budget_charge', 'accounts', 'kept', 'kept', 'accounts of budgets', NULL),
     ('budget_layer', 'accounts', 'kept', 'kept', 'accounts of budgets', NULL),
@@ -375,8 +375,17 @@ BEGIN
                 OR e.kind IN ('withdrawal', 'payout', 'payout_return')), 0)::bigint AS earned
         INTO b FROM _taskex.entry e WHERE e.partition_id = m.source AND e.account_id = m.old_id;
     PERFORM _taskex.merge_account(m.old_id, m.new_id, least(b.available, greatest(b.earned, 0)), b.available, b.held);
+
+    -- accounts of budgets are those of the requester whom their entries name, and move with him
+    IF m.own_tasks <> '{}' THEN
+        WITH charged AS (UPDATE _taskex.entry e SET counterparty = m.new_id
+                WHERE e.partition_id = m.source AND e.account_id < -1 AND e.counterparty = m.old_id RETURNING e.account_id)
+            -- if the known user is being moved, the mover hears of them
+            UPDATE _taskex.balance k SET folded_to = k.folded_to WHERE k.partition_id = m.source AND k.account_id IN (SELECT c.account_id FROM charged c);
+    END IF;
 END $$;
-COMMENT ON FUNCTION _taskex.merge_money(_taskex.merge) IS 'Closes the account of an anonymous user in favour of the known one.';
+COMMENT ON FUNCTION _taskex.merge_money(_taskex.merge) IS
+    'Closes the account of an anonymous user in favour of the known one, and makes those of his budgets that one''s.';
 
 CREATE FUNCTION _taskex.merge_rows(m _taskex.merge) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -226,6 +226,23 @@ SELECT * FROM taskex.balance('anon_boss');
 SELECT taskex.accept_task('anon_boss', :d2);
 \set VERBOSITY default
 SELECT performer FROM taskex.blocks WHERE requester = 'anon_boss';
+-- what has been spent of his budgets goes with the known user from now on
+SELECT count(*) FROM _taskex.entry WHERE account_id < -1 AND counterparty = :d_id;
+SELECT period, amount, spent FROM taskex.budgets WHERE requester = 'anon_boss' ORDER BY 1;
+BEGIN;
+SELECT taskex.migrate_user('anon_boss', 'anon_home') IS NOT NULL AS moving;
+UPDATE _taskex.migration SET not_before = 'infinity' WHERE user_id = :boss AND finished_at IS NULL;
+COMMIT;
+DO $$
+BEGIN
+    FOR i IN 1 .. 1000 LOOP
+        EXIT WHEN _taskex.move_step((SELECT max(migration_id) FROM _taskex.migration)) = 'done';
+        COMMIT;
+    END LOOP;
+END $$;
+SELECT period, amount, spent FROM taskex.budgets WHERE requester = 'anon_boss' ORDER BY 1;
+SELECT count(*) FROM _taskex.entry e JOIN taskex.partitions p USING (partition_id) WHERE e.account_id < -1 AND e.counterparty = :boss AND p.name <> 'anon_home';
+SELECT * FROM taskex.check_ledger() WHERE NOT ok;
 
 -- who may: a role for its own users, so many at a time
 CREATE ROLE regress_anon IN ROLE taskex_user;
