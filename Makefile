@@ -11,6 +11,7 @@
 #   make replay       replay recorded crowd work [DATA=folder]
 #   make replay-supply  play recorded work with supplies off and on [DATA=folder of sets] [ROWS=accepts] [STEP=seconds]
 #   make replay-recommend  hold recommendations to recorded choices [DATA=folder of sets]
+#   make replay-balance  hold plans of moves to recorded load [DATA=folder]
 #   make replay-forecast  hold the forecast of accepts to recorded hours [DATA=folder]
 
 EXTENSION = taskex
@@ -84,7 +85,7 @@ endif
 
 HARNESS = MAKE='$(MAKE)' PG_CONFIG='$(PG_CONFIG_GIVEN)'
 
-.PHONY: test demo bench replay replay-forecast replay-recommend replay-supply psql stop
+.PHONY: test demo bench replay replay-balance replay-forecast replay-recommend replay-supply psql stop
 test:
 	@$(HARNESS) scripts/run-tests $(KIND)
 
@@ -96,6 +97,9 @@ bench:
 
 replay:
 	@$(HARNESS) scripts/with-server --name replay -- test/replay/run '$(REPLAY_DATA)'
+
+replay-balance:
+	@$(HARNESS) scripts/with-server --name replay -- test/replay/balance '$(REPLAY_DATA)'
 
 replay-recommend:
 	@$(HARNESS) scripts/with-server --name replay -- test/replay/recommend '$(or $(REPLAY_DATA),../shared/data)/crowd_exchange'

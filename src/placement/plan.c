@@ -15,8 +15,8 @@
 #include "funcapi.h"
 #include "utils/builtins.h"
 
-/* numbers that the planner may touch: about a quarter of a second */
-#define EFFORT INT64CONST(150000000)
+/* numbers that the planner may touch: about a tenth of a second */
+#define EFFORT INT64CONST(50000000)
 
 /* a resource that does not count is held to its capacity only */
 #define SMALL_WEIGHT 1e-3
