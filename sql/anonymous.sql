@@ -687,6 +687,8 @@ BEGIN
         seen := seen + 1;
         last := u.login;
         CONTINUE WHEN u.registered_at >= since OR NOT _taskex.hold_anonymous(u.user_id);
+        -- the mover has copies of what is his
+        CONTINUE WHEN EXISTS (SELECT FROM _taskex.migration m WHERE m.user_id = u.user_id AND m.finished_at IS NULL);
         CONTINUE WHEN _taskex.anonymous_is_used(u.user_id, u.partition_id, since);
         IF named IS NULL THEN
             LOCK TABLE _taskex.journal_consumer IN SHARE UPDATE EXCLUSIVE MODE;

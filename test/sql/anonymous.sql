@@ -291,6 +291,11 @@ SELECT _taskex.remove_anonymous('', 1000, '1 day');
 -- i has a task yet, h money, g a lease that might have lasted until now
 SELECT login IN (:'g', :'h', :'i') AS kept, count(*) FROM taskex.anonymous_users WHERE partition = 'anon_other' GROUP BY 1;
 SET taskex.clock = '2104-03-03 12:30+00';
+-- not before who moves him is done
+INSERT INTO _taskex.migration (user_id, source, target, reason, requested_at, not_before) VALUES (:g_id, :other, :home, 'test', now(), 'infinity');
+SELECT _taskex.remove_anonymous('', 1000, '1 day');
+SELECT count(*) FROM taskex.anonymous_users WHERE login = :'g';
+DELETE FROM _taskex.migration WHERE user_id = :g_id;
 SELECT _taskex.remove_anonymous('', 1000, '1 day');
 SELECT login = :'h' AS h, login = :'i' AS i FROM taskex.anonymous_users WHERE partition = 'anon_other' ORDER BY 1;
 -- (the second hands over what the first has done)
