@@ -173,6 +173,28 @@ COMMENT ON FUNCTION taskex.undo_migration(bigint) IS
 Result: the id of the migration that is cancelled, or that takes him back. Errors: unknown_migration (TX500), wrong_state (TX109) if it was
 cancelled, has failed, or he has moved again since; unknown_partition (TX003), partition_not_active (TX004) if he cannot go back. Operators only.';
 
+-- A user's tier has changed: he moves to a partition of that tier, if the fitness function would have him there.
+CREATE FUNCTION _taskex.follow_tier(user_id bigint) RETURNS void LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    home int := _taskex.home(user_id);
+    wanted text;
+    target int;
+BEGIN
+    SELECT coalesce(f.tier, 'standard') INTO wanted FROM _taskex.profile f WHERE f.partition_id = home AND f.user_id = follow_tier.user_id;
+    IF wanted = (SELECT coalesce(p.tier, n.tier) FROM _taskex.partition p JOIN _taskex.node n USING (node_id) WHERE p.partition_id = home)
+            OR EXISTS (SELECT FROM _taskex.migration m
+                WHERE m.user_id = follow_tier.user_id AND m.finished_at IS NULL AND m.switched_at IS NULL) THEN
+        RETURN;
+    END IF;
+    target := _taskex.best_partition(user_id);
+    IF target <> home AND wanted = (SELECT coalesce(p.tier, n.tier)
+            FROM _taskex.partition p JOIN _taskex.node n USING (node_id) WHERE p.partition_id = target) THEN
+        PERFORM _taskex.queue_migration(user_id, target, 'tier');
+    END IF;
+END $$;
+COMMENT ON FUNCTION _taskex.follow_tier(bigint) IS 'Queues the move of a user whose tier has changed to a storage partition of that tier, if there is one that suits him.';
+
 -- what the movers ask for -------------------------------------------------------
 
 CREATE FUNCTION _taskex.begin_migration(id bigint) RETURNS text LANGUAGE plpgsql AS $$

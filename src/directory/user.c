@@ -71,6 +71,12 @@ static Statement place_user = {
 	2, {TEXTOID, JSONBOID}
 };
 
+/* migration.sql: a partition of another tier may suit the user better */
+static Statement follow_tier = {
+	"SELECT _taskex.follow_tier($1)",
+	1, {INT8OID}
+};
+
 /* logins of the ledger's system accounts */
 static const char *const reserved_logins[] = {"exchange", "outside", NULL};
 
@@ -363,6 +369,8 @@ METERED(taskex_update_user)
 		spi_run(&update_directory, 0, values, nulls, SPI_VIEW_CURRENT, 0);
 		directory_changed(login, home.user_id);
 	}
+	if (shmem_ready() && has_key(changes, "tier"))
+		spi_run(&follow_tier, 0, &id, NULL, SPI_VIEW_CURRENT, 0);
 	spi_end(&scope);
 	PG_RETURN_VOID();
 }
