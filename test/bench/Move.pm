@@ -202,10 +202,11 @@ sub repack
 	my $began = time;
 	my $said = `pg_repack -k -t _taskex.task_$partition -s bench_move_15 -S -d $ENV{PGDATABASE} 2>&1`;
 	my $ended = time;
-	note($said) if $?;
+	my $failed = $?;
+	note($said) if $failed;
 	sleep 1;
 	stop($_) for $writes, $reads;
-	push @result, [ sprintf('pg_repack, the table alone, %.0f MB of rows', $bytes), sprintf('%.0f MB/s', $bytes / ($ended - $began)), '', '', '', '', $? ? 'failed' : '' ];
+	push @result, [ sprintf('pg_repack, the table alone, %.0f MB of rows', $bytes), sprintf('%.0f MB/s', $bytes / ($ended - $began)), '', '', '', '', $failed ? 'failed' : '' ];
 	note('  ', join '  ', @{ $result[-1] });
 	say_latency('writes', $writes, 'while pg_repack moves the table', $began, $ended);
 	say_latency('reads', $reads, 'while pg_repack moves the table', $began, $ended);
