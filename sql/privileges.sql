@@ -79,6 +79,7 @@ GRANT EXECUTE ON FUNCTION
     taskex.mark_messages(text, bigint[]),
     taskex.messages(text, boolean, bigint, int),
     taskex.open_dispute(text, bigint, text),
+    taskex.push_tasks(text),
     taskex.quote(text, bigint, int, int),
     taskex.rate_requester(text, bigint, int, text),
     taskex.grant_qualification(text, bigint, text, int, boolean),
@@ -318,7 +319,6 @@ GRANT EXECUTE ON FUNCTION
     taskex.set_fee(numeric, numeric, text, bigint, int, text, timestamptz),
     taskex.set_requester_weight(text, int),
     taskex.settle_payout_item(text, text, text, text, text),
-    taskex.push_tasks(text),
     taskex.replenish(text),
     taskex.suspend_performer(text, text, timestamptz),
     taskex.update_group(text, jsonb)

@@ -44,8 +44,9 @@ BEGIN
     INSERT INTO _taskex.push_score AS o SELECT s.* FROM scored s JOIN _taskex.performer_group g USING (group_id)
         ON CONFLICT (group_id, task_type_id) DO UPDATE SET score = excluded.score WHERE o.score IS DISTINCT FROM excluded.score;
     -- pushes of long ago, and of groups that a transaction with an old snapshot dropped
-    DELETE FROM _taskex.push p WHERE p.until < _taskex.now() - interval '1 day'
-        OR NOT EXISTS (SELECT FROM _taskex.performer_group g WHERE g.group_id = p.group_id);
+    DELETE FROM _taskex.push o USING (SELECT p.group_id, p.task_type_id FROM _taskex.push p WHERE p.until < _taskex.now() - interval '1 day'
+            OR NOT EXISTS (SELECT FROM _taskex.performer_group g WHERE g.group_id = p.group_id) FOR UPDATE SKIP LOCKED) p
+        WHERE o.group_id = p.group_id AND o.task_type_id = p.task_type_id;
 END $$;
 COMMENT ON FUNCTION _taskex.score_groups() IS 'Brings push_score up to date with _taskex.proficiency.';
 
@@ -141,7 +142,13 @@ $$;
 COMMENT ON FUNCTION _taskex.groups_to_ask(bigint, timestamptz) IS
     'The ten groups that are best at a task type, of those that have not just declined and have used up what was pushed before.';
 
-CREATE FUNCTION _taskex.push_tasks(of_requester bigint) RETURNS int
+-- Whoever pushes may be a requester whose transaction goes on for long: nobody waits
+-- for his locks, and what he pushes is left to him.
+CREATE FUNCTION _taskex.begin_push(group_id int, task_type_id bigint) RETURNS boolean LANGUAGE sql VOLATILE AS
+    'SELECT pg_try_advisory_xact_lock(hashtextextended(''taskex.push '' || $1, $2))';
+COMMENT ON FUNCTION _taskex.begin_push(int, bigint) IS 'Is the row of push the caller''s, until his transaction ends? False: another pushes the same.';
+
+CREATE FUNCTION _taskex.push_tasks(of_requester bigint = NULL) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     at timestamptz := _taskex.now();
@@ -160,13 +167,24 @@ DECLARE
     got int;
     pushed int := 0;
 BEGIN
-    INSERT INTO _taskex.push_turn AS t VALUES (true, 0, 0, '-infinity') ON CONFLICT (only_one) DO UPDATE SET only_one = true
-        RETURNING t.scored_at INTO scored;
-    -- where no group is good at anything yet a look costs nothing
-    fresh := CASE WHEN EXISTS (SELECT FROM _taskex.push_score) THEN '5 minutes' ELSE '5 seconds' END;
-    IF scored <= at - fresh OR scored > at THEN
-        PERFORM _taskex.score_groups();
-        UPDATE _taskex.push_turn SET scored_at = at;
+    IF NOT current_setting('taskex.supply')::boolean THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'supplies are switched off',
+            HINT = 'Set taskex.supply = on.';
+    END IF;
+    IF of_requester IS NULL THEN
+        IF NOT EXISTS (SELECT FROM _taskex.push_turn) THEN
+            INSERT INTO _taskex.push_turn VALUES (true, 0, 0, '-infinity') ON CONFLICT (only_one) DO NOTHING;
+        END IF;
+        SELECT t.scored_at INTO scored FROM _taskex.push_turn t FOR UPDATE SKIP LOCKED;
+        IF NOT FOUND THEN
+            RETURN 0;       -- another does it
+        END IF;
+        -- where no group is good at anything yet a look costs nothing
+        fresh := CASE WHEN EXISTS (SELECT FROM _taskex.push_score) THEN '5 minutes' ELSE '5 seconds' END;
+        IF scored <= at - fresh OR scored > at THEN
+            PERFORM _taskex.score_groups();
+            UPDATE _taskex.push_turn SET scored_at = at;
+        END IF;
     END IF;
     FOR offer IN SELECT * FROM _taskex.offers_to_push(of_requester, at) LOOP
         ids := '{}'; paces := '{}'; limits := '{}'; leases := '{}'; facts := '{}';
@@ -176,6 +194,8 @@ BEGIN
             refusal := CASE WHEN NOT g.accept_push THEN 'accept_push' WHEN g.room <= 0 THEN 'limit' WHEN qualified = 0 THEN 'qualifications'
                 WHEN g.have >= g.expected THEN 'enough' END;
             IF refusal IS NOT NULL THEN
+                -- who asks for his own tasks says nothing for others'
+                CONTINUE WHEN of_requester IS NOT NULL OR NOT _taskex.begin_push(g.group_id, offer.task_type_id);
                 INSERT INTO _taskex.push VALUES (g.group_id, offer.task_type_id, 0, jsonb_build_object('declined', refusal), at, at)
                     ON CONFLICT (group_id, task_type_id) DO UPDATE SET slots = 0, explained = excluded.explained, at = excluded.at, until = excluded.until;
                 CONTINUE;
@@ -191,6 +211,7 @@ BEGIN
         FOR g IN SELECT c.*, offer.slots * c.pace / sum(c.pace) OVER () AS part
                 FROM (SELECT * FROM unnest(ids, paces, limits, leases, facts) c (group_id, pace, most, lease, fact)
                     ORDER BY (c.fact ->> 'score')::float8 DESC, c.group_id LIMIT 3) c ORDER BY (c.fact ->> 'score')::float8 DESC, c.group_id LOOP
+            CONTINUE WHEN NOT _taskex.begin_push(g.group_id, offer.task_type_id);
             wanted := least(ceil(g.part), g.most);
             got := CASE WHEN of_requester IS NULL THEN _taskex.supply_acquire(g.group_id, offer.task_type_id, wanted, _taskex.takers(g.group_id, offer.task_type_id))
                 ELSE _taskex.supply_acquire_of(g.group_id, offer.task_type_id, wanted, _taskex.takers(g.group_id, offer.task_type_id), of_requester) END;
@@ -202,22 +223,16 @@ BEGIN
     END LOOP;
     RETURN pushed;
 END $$;
-COMMENT ON FUNCTION _taskex.push_tasks(bigint) IS 'Pushes what is new or waits, of one requester or (NULL) of all. The supplier calls it. Result: slots.';
+COMMENT ON FUNCTION _taskex.push_tasks(bigint) IS
+    'Body of taskex.push_tasks(). The supplier calls it too, for all (NULL). Result: slots.';
 
 CREATE FUNCTION taskex.push_tasks(requester text = NULL) RETURNS int
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF NOT current_setting('taskex.supply')::boolean THEN
-        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'supplies are switched off',
-            HINT = 'Set taskex.supply = on.';
-    END IF;
-    RETURN _taskex.push_tasks(CASE WHEN requester IS NOT NULL THEN _taskex.user_id(requester) END);
-END $$;
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';
 COMMENT ON FUNCTION taskex.push_tasks(text) IS
 'Leases tasks for the groups of performers that are best at them, if these accept, now and in the caller''s transaction; the supplier does so
 every ten seconds. requester: all types of this requester that have free slots, 100 at most; NULL: of all requesters, what is new, and what has waited for
-longer than taskex.supply_horizon. docs/supply.md says who is asked and how much each is given; taskex.pushes shows it.
-Result: slots pushed. Errors: unknown_user (TX001), object_not_in_prerequisite_state (55000) without supplies. Operators only.';
+longer than taskex.supply_horizon, which members of taskex_app may ask for. docs/supply.md says who is asked and how much each is given; taskex.pushes shows it.
+Result: slots pushed. Errors: unknown_user (TX001), insufficient_privilege (42501), object_not_in_prerequisite_state (55000) without supplies.';
 
 CREATE VIEW taskex.pushes AS
     SELECT g.name AS group_name, p.task_type_id, y.title, p.slots, p.explained ->> 'declined' AS declined, p.explained - 'declined' AS explained, p.at, p.until

@@ -156,14 +156,15 @@ call_body(Face *face, FunctionCallInfo inner)
 }
 
 /*
- * act(login, ...): checks that the caller may act for the user and that only
- * arguments whose default is NULL are NULL, then calls the body.
+ * act(login, ...): checks that the caller may act for the user (for all, if the
+ * login is NULL) and that only arguments whose default is NULL are NULL, then
+ * calls the body.
  */
 METERED(taskex_act)
 {
 	LOCAL_FCINFO(inner, FUNC_MAX_ARGS);
 	Face	   *face = fcinfo->flinfo->fn_extra;
-	UserHome	home;
+	UserHome	home = {0};
 	Owner		owner;
 	int			settings;
 	Datum		result;
@@ -173,7 +174,9 @@ METERED(taskex_act)
 	for (int i = 0; i < PG_NARGS(); i++)
 		if (!face->nullable[i])
 			require_arg(fcinfo, i, face->names[i]);
-	if (face->reading)
+	if (PG_ARGISNULL(0))
+		directory_require_trusted("act for all users");
+	else if (face->reading)
 		directory_reader(PG_GETARG_TEXT_PP(0), &home);
 	else
 		directory_actor(PG_GETARG_TEXT_PP(0), &home);

@@ -305,6 +305,18 @@ list_requesters(const Acquisition *a, int64 turn, int32 wanted, TakeSource **sou
 	return count;
 }
 
+/* what is left of a requester's turn once it has made up for what he had before it */
+static int32
+make_up(const Acquisition *a, int64 requester, int32 share)
+{
+	int32		slots;
+
+	if (stock_ahead(a->group, a->task_type, &slots) != requester || slots == 0)
+		return share;
+	stock_set_ahead(a->group, a->task_type, requester, Max(slots - share, 0));
+	return Max(share - slots, 0);
+}
+
 /* one turn of each; false: nobody had anything */
 static bool
 take_turns(Acquisition *a, TakeSource *sources, int count, int32 wanted, int32 times, int64 turn, int32 left)
@@ -321,6 +333,12 @@ take_turns(Acquisition *a, TakeSource *sources, int count, int32 wanted, int32 t
 			continue;
 		if (left > 0 && source->requester == turn)
 			share = Min(share, left);
+		share = make_up(a, source->requester, share);
+		if (share == 0)
+		{
+			stock_set_turn(a->group, a->task_type, source->requester, 0);
+			continue;
+		}
 		if (!source->begun)
 		{
 			UserHome	home;
@@ -414,7 +432,12 @@ acquisition_begin(Acquisition *a, int32 wanted)
 
 PG_FUNCTION_INFO_V1(taskex_supply_acquire_of);
 
-/* _taskex.supply_acquire_of(group_id, task_type_id, slots, each, requester_id) -> int */
+/*
+ * _taskex.supply_acquire_of(group_id, task_type_id, slots, each, requester_id) -> int
+ *
+ * Before his turn, so his next ones make up for it; until they have, nobody else
+ * gets something before his.
+ */
 Datum
 taskex_supply_acquire_of(PG_FUNCTION_ARGS)
 {
@@ -422,11 +445,20 @@ taskex_supply_acquire_of(PG_FUNCTION_ARGS)
 	int32		wanted = PG_GETARG_INT32(2);
 	TakeSource	source = {.requester = PG_GETARG_INT64(4)};
 	UserHome	home;
+	TakeSource *all;
+	bool		others;
+	int32		ahead;
 
 	acquisition_begin(&a, wanted);
+	others = list_requesters(&a, 0, 2, &all) > 1;
+	(void) stock_ahead(a.group, a.task_type, &ahead);
+	if (others && ahead > 0)
+		PG_RETURN_INT32(0);
 	directory_home_by_id(source.requester, &home);
 	source.partition = home.partition;
-	PG_RETURN_INT32(take_on(&a, &source, wanted));
+	(void) take_on(&a, &source, wanted);
+	stock_set_ahead(a.group, a.task_type, source.requester, others ? a.taken : 0);
+	PG_RETURN_INT32(a.taken);
 }
 
 PG_FUNCTION_INFO_V1(taskex_supply_acquire);

@@ -48,6 +48,41 @@ stock_set_turn(int32 group, int64 task_type, int64 requester, int32 left)
 	LWLockRelease(stock.lock);
 }
 
+int64
+stock_ahead(int32 group, int64 task_type, int32 *slots)
+{
+	uint32		realm = realm_current()->serial;
+	const Supply *supply;
+	int64		requester = 0;
+
+	*slots = 0;
+	LWLockAcquire(stock.lock, LW_SHARED);
+	supply = stock_find_supply(realm, group, task_type);
+	if (supply)
+	{
+		requester = supply->ahead;
+		*slots = supply->ahead_slots;
+	}
+	LWLockRelease(stock.lock);
+	return requester;
+}
+
+void
+stock_set_ahead(int32 group, int64 task_type, int64 requester, int32 slots)
+{
+	uint32		realm = realm_current()->serial;
+	Supply	   *supply;
+
+	LWLockAcquire(stock.lock, LW_EXCLUSIVE);
+	supply = stock_find_supply(realm, group, task_type);
+	if (supply)
+	{
+		supply->ahead = requester;
+		supply->ahead_slots = slots;
+	}
+	LWLockRelease(stock.lock);
+}
+
 /* kept as places of performers who cannot exist, with "seen" for the end of the round */
 static int64
 cursor_key(int32 partition, int64 requester)

@@ -13,6 +13,10 @@
 extern int64 stock_turn(int32 group, int64 task_type, int32 *left);
 extern void stock_set_turn(int32 group, int64 task_type, int64 requester, int32 left);
 
+/* who was given slots before his turn, and how many his turns have not made up for */
+extern int64 stock_ahead(int32 group, int64 task_type, int32 *slots);
+extern void stock_set_ahead(int32 group, int64 task_type, int64 requester, int32 slots);
+
 /*
  * Where the next refill of the supply begins among the tasks of a requester or
  * (0) of a partition: after "cursor", and it comes back to the oldest task after

@@ -35,6 +35,8 @@ typedef struct Supply
 	int32		target;			/* slots that it is to have */
 	int64		turn;			/* the requester whose turn it is, or was last */
 	int32		turn_left;		/* slots that are left of his turn */
+	int64		ahead;			/* a requester who was given slots before his turn */
+	int32		ahead_slots;	/* how many of them his turns have not made up for */
 	uint64		seen;			/* members of late found nothing for them at positions before this one */
 	int32		first_entry;	/* -1: none */
 	int32		first_batch;

@@ -130,7 +130,7 @@ INSERT INTO call VALUES
     ('alter_node', 'alter_node(''local'', ''{}'')'), ('alter_partition', 'alter_partition(''access_1'', ''{}'')'), ('add_factor', 'add_factor(''cpu'', ''pg_catalog.length(text)'')'),
     ('drop_factor', 'drop_factor(''cpu'')'), ('drop_fitness', 'drop_fitness(''default'')'), ('set_fitness', 'set_fitness(''a_fitness'', ''{"cpu": 1}'')'),
     ('plan_rebalance', 'plan_rebalance()'), ('rebalance', 'rebalance()'), ('schedule_rebalance', 'schedule_rebalance(''0 3 * * *'')'), ('unschedule_rebalance', 'unschedule_rebalance()'),
-    ('score_partitions', 'score_partitions(''%1$s'')'), ('push_tasks', 'push_tasks()'), ('update_group', 'update_group(''partition:access_1'', ''{}'')'), ('drop_group', 'drop_group(''a_nothing'')'),
+    ('score_partitions', 'score_partitions(''%1$s'')'), ('push_tasks', 'push_tasks(''%1$s'')'), ('update_group', 'update_group(''partition:access_1'', ''{}'')'), ('drop_group', 'drop_group(''a_nothing'')'),
     ('set_requester_weight', 'set_requester_weight(''a_nobody'', 2)'),
     ('set_preferences', 'set_preferences(''%1$s'', ''{"pace": 3}'')'), ('declare_intention', 'declare_intention(''%1$s'', ARRAY[pg_temp.id(''type'')], 3, ''[2115-01-01, 2115-01-02)'')'),
     ('cancel_intention', 'cancel_intention(''%1$s'', pg_temp.id(''intention of %1$s''))'),
@@ -202,6 +202,8 @@ SELECT name, pg_temp.try('regress_access_nobody', s.own) AS nobody,
     pg_temp.try('regress_access_app', s.oth) AS app, pg_temp.try('regress_access_admin', s.oth) AS admin
     FROM call, LATERAL (SELECT 'SELECT * FROM taskex.' || format(call, 'a_own') AS own, 'SELECT * FROM taskex.' || format(call, 'a_oth') AS oth) s
     ORDER BY name COLLATE "C";
+-- all requesters' tasks are those of whom may act for all
+SELECT r, pg_temp.try('regress_access_' || r, 'SELECT taskex.push_tasks()') AS all_tasks FROM unnest(ARRAY['nobody', 'user', 'app', 'admin']) r;
 -- an own login with somebody else's things gains nothing
 SELECT call, pg_temp.try('regress_access_user', 'SELECT taskex.' || call) AS himself, pg_temp.try('regress_access_app', 'SELECT taskex.' || call) AS app FROM (VALUES
     ('update_qualification(''a_own'', pg_temp.id(''qualification of a_oth''), ''{}'')'), ('grant_qualification(''a_own'', pg_temp.id(''qualification of a_oth''), ''a_third'')'),

@@ -55,6 +55,7 @@ SELECT * FROM kept;
 SELECT taskex.push_tasks();
 SELECT taskex.push_tasks('other');
 SET taskex.clock = '2031-03-01 12:06:00+00';
+SELECT _taskex.score_groups();
 SELECT taskex.push_tasks('req') > 0 AS pushed;
 SELECT * FROM pushed;
 SELECT * FROM kept;
@@ -107,6 +108,30 @@ SELECT count(*) FROM taskex.create_tasks('other', :knit, '{4,5,6}', 1, '200 days
 SELECT count(*) > 0 AS ran FROM taskex.run_due();
 SELECT taskex.push_tasks('other') > 0 AS pushed;
 SELECT DISTINCT d.login FROM _taskex.task t JOIN _taskex.directory d ON d.user_id = t.requester_id WHERE t.task_type_id = :knit AND _taskex.at_hand(t.task_id) > 0;
+SELECT * FROM broken;
+
+-- His next turns make up for it, and until they have nobody's are pushed by name. Each other has his share meanwhile.
+CREATE FUNCTION of_whom(task_type bigint) RETURNS TABLE (login text, slots bigint) LANGUAGE sql AS $$
+    SELECT d.login, sum(_taskex.at_hand(t.task_id)) FROM _taskex.task t JOIN _taskex.directory d ON d.user_id = t.requester_id
+    WHERE t.task_type_id = task_type GROUP BY 1 HAVING sum(_taskex.at_hand(t.task_id)) > 0 ORDER BY 1 $$;
+SELECT taskex.create_task_type('req', 'Tie', 1) AS tie \gset
+SELECT u, n FROM unnest(ARRAY['req', 'other']) u, LATERAL (SELECT count(*) AS n FROM taskex.create_tasks(u, :tie, array_fill('1'::jsonb, ARRAY[50]), 1, '200 days')) t;
+SELECT count(*) > 0 AS ran FROM taskex.run_due();
+SELECT partition_id AS p1 FROM _taskex.partition WHERE name = 'p1' \gset
+SELECT _taskex.user_id('req') AS req, _taskex.user_id('other') AS other \gset
+SELECT _taskex.supply_acquire(-:p1, :tie, 4);
+SELECT _taskex.supply_acquire_of(-:p1, :tie, 6, 1, :other) AS ahead, _taskex.supply_acquire_of(-:p1, :tie, 6, 1, :other) AS again,
+    _taskex.supply_acquire_of(-:p1, :tie, 6, 1, :req) AS another;
+SELECT * FROM of_whom(:tie);
+SELECT _taskex.supply_acquire(-:p1, :tie, 4);
+SELECT * FROM of_whom(:tie);
+SELECT _taskex.supply_acquire(-:p1, :tie, 4);
+SELECT * FROM of_whom(:tie);
+SELECT _taskex.supply_acquire(-:p1, :tie, 4);
+SELECT * FROM of_whom(:tie);
+SELECT _taskex.supply_acquire_of(-:p1, :tie, 2, 1, :req) AS another;
+-- who is alone is ahead of nobody
+SELECT _taskex.supply_acquire_of(-:p1, :sew, 1, 1, :req) AS alone, _taskex.supply_acquire_of(-:p1, :sew, 1, 1, :req) AS again;
 SELECT * FROM broken;
 
 -- in a transaction that is undone
