@@ -396,7 +396,12 @@ fail_moved(int64 user_id)
 			 errhint("Retry the transaction.")));
 }
 
-/* raises serialization_failure if he has moved since the snapshot by which this transaction sees everything */
+/*
+ * Raises serialization_failure if he has moved since the snapshot by which this
+ * transaction sees everything.  A serializable one writes nothing once anybody
+ * has: PostgreSQL would not see that what it has read where he was is being
+ * changed where he is.
+ */
 static void
 require_seen(int64 user_id)
 {
@@ -406,8 +411,9 @@ require_seen(int64 user_id)
 	{
 		const Move *move = &known.moves[i];
 
-		if (move->user_id == user_id && switch_visible(move, NULL) && !switch_visible(move, snapshot))
-			fail_moved(user_id);
+		if ((move->user_id == user_id || IsolationIsSerializable()) &&
+			switch_visible(move, NULL) && !switch_visible(move, snapshot))
+			fail_moved(move->user_id);
 	}
 }
 
