@@ -498,7 +498,7 @@ lower_peaks(Search *search, Placement *placement)
 	bool	   *tried = palloc(sizeof(bool) * problem->partitions);
 
 	memset(tried, 0, sizeof(bool) * problem->partitions);
-	while (search->effort > 0)
+	while (search->effort > 0 && placement->moved < problem->max_moves)
 	{
 		Change		best = {0, INFINITY, -1, -1, -1};
 		int			source = -1;
@@ -675,7 +675,7 @@ spread(Search *search, Placement *placement)
 {
 	double		least = Max(search->problem->least_gain, 1e-6);
 
-	for (int round = 0; round < 100 && search->effort > 0; round++)
+	for (int round = 0; round < 100 && search->effort > 0 && placement->moved < search->problem->max_moves; round++)
 		if (spread_moves(search, placement, least) == 0 && spread_swaps(search, placement, least) == 0)
 			break;
 }
