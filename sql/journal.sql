@@ -91,7 +91,7 @@ INSERT INTO _taskex.event_kind VALUES
     ('decided', 130, true, false, true, 'a task has its answer; its free slots are given up', 'given back to the requester', 'slots, as for expired'),
     ('completed', 140, true, false, true, 'all results of a task are judged', NULL, NULL),
     ('disposed', 150, true, false, true, 'a task was removed from its requester''s lists', NULL, NULL),
-    ('type_changed', 160, true, false, true, 'a task got another type', 'held in addition, or less than 0', 'from, slots'),
+    ('type_changed', 160, true, false, true, 'a task got another type', 'held in addition, or less than 0', 'from, slots, held (for it as the other type)'),
     ('released', 170, true, false, true, 'money held for a task was given back for another reason', 'given back to the requester', NULL),
     ('paid', 180, true, true, true, 'a performer was paid besides rewards and bonuses', 'paid', 'fee'),
     ('bonus', 190, true, true, true, 'a performer was paid a bonus', 'the bonus', 'fee'),

@@ -56,6 +56,7 @@ enum
 #define BONUS		0x20		/* the amount was paid besides, with detail.fee */
 #define RELEASED	0x40		/* the amount was given back */
 #define GIVEN_UP	0x80		/* detail.slots are wanted no more */
+#define MOVED		0x100		/* a task with detail.slots, and detail.held for them, was of type detail.from */
 
 typedef struct Kind
 {
@@ -77,7 +78,7 @@ static const Kind kinds[] = {
 	{"cancelled", {0}, RELEASED | GIVEN_UP},
 	{"decided", {0}, RELEASED | GIVEN_UP},
 	{"released", {0}, RELEASED},
-	{"type_changed", {0}, HELD},
+	{"type_changed", {0}, HELD | HELD_AGAIN | MOVED},
 	{"bonus", {0}, BONUS},
 	{"paid", {0}, BONUS},
 };
@@ -457,15 +458,45 @@ add_working(Fold *fold, const Act *act)
 		add(delta, WORKING_PAID, act->amount);
 }
 
+/* what was counted by the type that a task had goes to its new one */
+static void
+add_moved(Fold *fold, const Act *act, Delta *to, bool golden)
+{
+	int64		from = number_of(act, "from", 0);
+	int64		slots = number_of(act, "slots", 1);
+	Delta	   *left;
+
+	add(to, PROGRESS_TASKS, 1);
+	add(to, PROGRESS_SLOTS, slots);
+	left = delta_of(fold->progress, &progress, act->at, act->requester, golden ? -from : from, 0);
+	add(left, PROGRESS_TASKS, -1);
+	add(left, PROGRESS_SLOTS, -slots);
+	add(left, PROGRESS_HELD, -number_of(act, "held", 0));
+}
+
+/* a golden task may be the first one of its new type */
+static bool
+moved_golden(Fold *fold, const Act *act)
+{
+	Act			left = *act;
+
+	left.task_type = number_of(act, "from", 0);
+	if (!is_golden(fold, &left))
+		return false;
+	offer_of(fold, act)->golden = true;
+	return true;
+}
+
 static void
 add_progress(Fold *fold, const Act *act)
 {
 	static const int columns[OUTCOMES] = {
 		PROGRESS_SUBMITTED, PROGRESS_APPROVED, PROGRESS_REJECTED, PROGRESS_RETURNED, PROGRESS_ABANDONED
 	};
-	int64		task_type = is_golden(fold, act) ? -act->task_type : act->task_type;
-	Delta	   *delta = delta_of(fold->progress, &progress, act->at, act->requester, task_type, 0);
 	int			flags = act->kind->flags;
+	bool		golden = is_golden(fold, act) || (flags & MOVED && moved_golden(fold, act));
+	int64		task_type = golden ? -act->task_type : act->task_type;
+	Delta	   *delta = delta_of(fold->progress, &progress, act->at, act->requester, task_type, 0);
 
 	for (int i = 0; i < OUTCOMES; i++)
 		add(delta, columns[i], act->kind->outcomes[i]);
@@ -498,6 +529,8 @@ add_progress(Fold *fold, const Act *act)
 		add(delta, PROGRESS_RELEASED, act->amount);
 	if (flags & GIVEN_UP)
 		add(delta, PROGRESS_RELEASED_SLOTS, number_of(act, "slots", 0));
+	if (flags & MOVED)
+		add_moved(fold, act, delta, golden);
 }
 
 static void

@@ -517,13 +517,13 @@ has_result(const Change *change)
 static void
 move_to_type(Change *change, const TaskType *type)
 {
-	static const char *const names[] = {"from", "slots"};
+	static const char *const names[] = {"from", "slots", "held"};
 	int64		old = change->task_type;
-	int64		moved[2] = {old < 0 ? -old : old, change->performers};
 	int64		fee = ledger_fee(FEE_REWARD, change->requester.user_id, type->task_type,
 								 change->performers, type->reward);
 	int32		partition = change->requester.partition;
 	int64		needed = change->each * change->performers;
+	int64		moved[3] = {old < 0 ? -old : old, change->performers, needed};
 	int64		each;
 	int64		amount;
 
@@ -541,7 +541,7 @@ move_to_type(Change *change, const TaskType *type)
 	/* budgets can be of a type, so the money goes all the way */
 	change_release(change, needed);
 	ledger_hold_moved(&change->requester, type->task_type, amount, change->task_id);
-	change_journal(change, "type_changed", amount - needed, journal_numbers(2, names, moved));
+	change_journal(change, "type_changed", amount - needed, journal_numbers(3, names, moved));
 }
 
 /* change_task_type(requester, task_id, task_type) */

@@ -123,6 +123,22 @@ CREATE FUNCTION pg_temp.hold(amount bigint) RETURNS void LANGUAGE sql AS $$
 SELECT pg_temp.hold(8000000000000000000), pg_temp.hold(8000000000000000000);
 SELECT p.held, p.released FROM _taskex.progress p JOIN _taskex.directory d ON d.user_id = p.requester_id WHERE d.login = 'j_req' AND p.task_type_id = 0;
 ROLLBACK;
+-- a task of another type counts there, with its slots and its money; golden ones stay apart
+BEGIN;
+SELECT taskex.register_user('j_mover') > 0 AS mover, taskex.deposit('j_mover', 100, 'x') > 0 AS funds;
+SELECT taskex.create_task_type('j_mover', 'From', 1) AS old, taskex.create_task_type('j_mover', 'To', 3) AS new \gset
+SELECT task_id AS moves FROM taskex.create_tasks('j_mover', :old, '{1,2}', 2) task_id LIMIT 1 \gset
+SELECT taskex.create_golden_task('j_mover', :old, '3', '3', 4) AS gold \gset
+COMMIT;
+SELECT pg_temp.dispatch() >= 0 AS done;
+SELECT taskex.change_task_type('j_mover', :moves, :new), taskex.change_task_type('j_mover', :gold, :new);
+SELECT pg_temp.dispatch() >= 0 AS done;
+SELECT y.title, p.task_type_id < 0 AS golden, tasks, slots, _taskex.amount(held) AS held, _taskex.amount(p.released) AS released
+    FROM _taskex.progress p LEFT JOIN _taskex.task_type y ON y.task_type_id = abs(p.task_type_id) WHERE requester_id = _taskex.user_id('j_mover') ORDER BY 1, 2;
+SELECT taskex.change_task_type('j_mover', :moves, :old), taskex.change_task_type('j_mover', :gold, :old);
+SELECT pg_temp.dispatch() >= 0 AS done;
+SELECT y.title, p.task_type_id < 0 AS golden, tasks, slots, _taskex.amount(held) AS held, _taskex.amount(p.released) AS released
+    FROM _taskex.progress p LEFT JOIN _taskex.task_type y ON y.task_type_id = abs(p.task_type_id) WHERE requester_id = _taskex.user_id('j_mover') ORDER BY 1, 2;
 -- each kind is kept once
 SELECT taskex.subscribe('j_two', array_fill('test'::text, ARRAY[10000]) || '{accepted}') AS events_so_far;
 SELECT kinds FROM taskex.subscriptions WHERE login = 'j_two';
