@@ -245,12 +245,25 @@ typedef struct Attempt
 	ErrorData  *error;
 } Attempt;
 
+/* the ids of an exchange that is gone mean others in the next one of the database */
+static void
+require_exchange(void)
+{
+	const Realm *realm = realm_find();
+
+	if (realm == NULL || realm->serial != place->realm)
+		ereport(FATAL,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the exchange whose users were moved was dropped")));
+}
+
 static void
 step_work(void *arg)
 {
 	Attempt    *attempt = arg;
 	Move	   *move = attempt->move;
 
+	require_exchange();
 	attempt->wait = move_step(move);
 	if (TimestampDifferenceExceeds(move->saved, GetCurrentTimestamp(), SAVE_MS) && attempt->wait != STEP_FINISHED &&
 		(move->state == MOVE_COPYING || move->state == MOVE_CLEANING))
@@ -262,6 +275,7 @@ failed_work(void *arg)
 {
 	Attempt    *attempt = arg;
 
+	require_exchange();
 	attempt->wait = move_failed(attempt->move, attempt->error);
 }
 
@@ -493,7 +507,8 @@ look_for_exchange(void *arg)
 {
 	const Realm *realm = realm_find();
 
-	*(bool *) arg = realm && realm_state() == REALM_COMPLETE && take_place(&slots[realm->slot], realm->serial);
+	*(bool *) arg = realm && realm_state() == REALM_COMPLETE && take_place(&slots[realm->slot], realm->serial) &&
+		place->realm == realm->serial;
 }
 
 static void
