@@ -52,11 +52,11 @@ CREATE FUNCTION _taskex.magnitude(n bigint) RETURNS smallint LANGUAGE sql IMMUTA
 $$;
 COMMENT ON FUNCTION _taskex.magnitude(bigint) IS 'Four times the binary logarithm of a number, rounded down: steps of 19 %. -1 of 0 and less.';
 
-CREATE FUNCTION _taskex.shelf_is_live(task_type_id bigint, requester_id bigint, performer_id bigint = 0) RETURNS boolean
+CREATE FUNCTION _taskex.shelf_is_live(task_type_id bigint, requester_id bigint, performer_id bigint = -1) RETURNS boolean
     LANGUAGE C VOLATILE STRICT COST 10 AS 'MODULE_PATHNAME', 'taskex_shelf_is_live';
 COMMENT ON FUNCTION _taskex.shelf_is_live(bigint, bigint, bigint) IS
 'Is there something to be had of the task type where the requester lives, as far as the feed knows, or at hand for the performer
-(0: for anybody)? Where the feed does not know (on a
+(-1: for one who is in no group; 0: for anybody)? Where the feed does not know (on a
 standby, or if taskex.feed_size is too small for all shelves): true.';
 
 CREATE FUNCTION _taskex.glance(task_type_id bigint, requester_id bigint, last_task_id bigint, performer_id bigint = 0,
@@ -155,14 +155,20 @@ CREATE VIEW taskex.task_catalogue WITH (security_barrier) AS
     FROM _taskex.catalogue c
         JOIN _taskex.task_type y USING (task_type_id)
         JOIN _taskex.directory d ON d.user_id = c.requester_id
-    WHERE c.magnitude >= 0 AND _taskex.shelf_is_live(c.task_type_id, c.requester_id)
+    WHERE c.magnitude >= 0
+        -- or at hand for a group alone, for who is in it, or may see all of it
+        AND (_taskex.shelf_is_live(c.task_type_id, c.requester_id)
+            OR _taskex.shelf_is_live(c.task_type_id, c.requester_id, 0)
+                AND ((SELECT _taskex.caller_trusted()) OR c.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[])
+                    OR EXISTS (SELECT FROM unnest((SELECT _taskex.caller_ids())::bigint[]) u
+                        WHERE _taskex.shelf_is_live(c.task_type_id, c.requester_id, u))))
         AND (NOT y.qualifications @> '[{"guard": "discover"}]' OR (SELECT _taskex.caller_trusted())
             OR c.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]));
 COMMENT ON VIEW taskex.task_catalogue IS
 'What can be had: a row per task type and requester. tasks: supplied so far. available: slots that are neither
 submitted nor given up, as of the conductor''s last round; it counts those under way, so it is an upper bound. A type of
-which nothing is left by the feed''s count is not shown, nor one whose discovery is guarded, but to trusted callers and
-its requesters. newest: when something was supplied last, to the minute.';
+which nothing is left by the feed''s count, or only for members of an exclusive group who are not the caller''s, is not shown, nor one whose
+discovery is guarded; trusted callers and its requesters see these. newest: when something was supplied last, to the minute.';
 
 -- who may find what -----------------------------------------------------------
 

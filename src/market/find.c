@@ -71,7 +71,7 @@ find_is_live(int64 task_type, int64 requester, int64 performer)
 
 PG_FUNCTION_INFO_V1(taskex_shelf_is_live);
 
-/* shelf_is_live(task_type_id, requester_id, performer_id) -> boolean */
+/* shelf_is_live(task_type_id, requester_id, performer_id) -> boolean; performer as for TaskSource */
 Datum
 taskex_shelf_is_live(PG_FUNCTION_ARGS)
 {

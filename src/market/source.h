@@ -85,13 +85,15 @@ typedef struct TaskSource
 
 	/*
 	 * Looks at what is at hand of the type and requester, for the performer (0: for
-	 * anybody).
+	 * whomever it is; SOURCE_STRANGER: for one who is in no group).
 	 */
 	void		(*glance) (int64 performer, int64 task_type, int64 requester, SourceGlance *seen);
 
 	/* at the end of a transaction: so many tasks may be had on a shelf; cannot fail */
 	void		(*appeared) (int64 tasks);
 } TaskSource;
+
+#define SOURCE_STRANGER INT64CONST(-1)
 
 extern const TaskSource *task_source;	/* NULL: there is none */
 

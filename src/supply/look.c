@@ -58,7 +58,7 @@ stock_held(int64 task_id)
 	return held;
 }
 
-/* may members of the groups have what is in the supply? */
+/* may members of the groups (NULL: of some) have what is in the supply? */
 static bool
 is_for(const Supply *supply, const Groups *groups)
 {

@@ -243,14 +243,17 @@ recall(int64 task_id)
 	return slots;
 }
 
-/* performer 0: NULL, for anybody */
+/* performer 0: NULL, whosever it is */
 static const Groups *
 groups_of_id(int64 performer)
 {
+	static const Groups none = {0};
 	UserHome	home;
 
 	if (performer == 0)
 		return NULL;
+	if (performer == SOURCE_STRANGER)
+		return &none;
 	directory_steady_home_by_id(performer, &home);
 	return groups_of(&home);
 }

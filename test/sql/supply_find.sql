@@ -45,6 +45,26 @@ SELECT _taskex.supply_give_back(-:p1, :type, 0);
 SELECT _taskex.supply_acquire(:few, :type, 100);
 SELECT u, s.* FROM unnest(ARRAY['ann', 'bob', 'far']) u, seen(u) s;
 SELECT title, available FROM taskex.task_catalogue;
+-- the catalogue shows it to them, to its requester and to operators
+CREATE ROLE regress_supply_find;
+GRANT taskex_user TO regress_supply_find;
+CREATE FUNCTION shown(login text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    titles text;
+BEGIN
+    PERFORM taskex.update_user(login, '{"db_role": "regress_supply_find"}');
+    SET LOCAL ROLE regress_supply_find;
+    titles := (SELECT string_agg(title, ' ') FROM taskex.task_catalogue);
+    RESET ROLE;
+    PERFORM taskex.update_user(login, '{"db_role": null}');
+    RETURN titles;
+END $$;
+SELECT count(*) FROM taskex.accept_next('far', :type);
+SELECT count(*) FROM taskex.run_due();
+SELECT shown('ann') AS ann;
+SELECT shown('bob') AS bob;
+SELECT shown('req') AS req;
+DROP ROLE regress_supply_find;
 SELECT free_slots FROM taskex.preview_task('far', (SELECT max(task_id) FROM _taskex.task WHERE task_id < :last));
 SELECT free_slots FROM taskex.preview_task('bob', :last);
 SELECT input FROM taskex.accept_task('bob', :last);
