@@ -69,6 +69,7 @@ _PG_init(void)
 {
 	guc_define();
 	xact_install();
+	visible_install();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	shmem_install(shmem_parts);

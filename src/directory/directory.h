@@ -99,4 +99,7 @@ extern int	directory_partitions(int32 **partitions);
 /* those of them whose id is "residue" modulo "step" */
 extern int	directory_partitions_like(int32 residue, int32 step, int32 **partitions);
 
+/* called once, in _PG_init: the planner hook of the views (visible.c) */
+extern void visible_install(void);
+
 #endif							/* TASKEX_DIRECTORY_H */

@@ -22,6 +22,7 @@
 #include "catalog/pg_proc_d.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "jit/jit.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -29,6 +30,7 @@
 #include "nodes/supportnodes.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
+#include "optimizer/planner.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -530,12 +532,42 @@ narrowed(PlannerInfo *root, List *args)
 	return list_length(clauses) == 1 ? linitial(clauses) : (Node *) makeBoolExpr(AND_EXPR, clauses, -1);
 }
 
+static bool with_views = false; /* the statement being planned has views of ours */
+
 /* the plan is good only for the present role, and as long as its memberships are */
 static void
 depend_on_caller(PlannerInfo *root)
 {
 	root->glob->dependsOnRole = true;
 	planned = true;
+	with_views = true;
+}
+
+static planner_hook_type previous_planner = NULL;
+
+/*
+ * The cost of a view is that of all partitions, of which most are not looked
+ * at: compiling for it would take longer than any of its plans runs.
+ */
+static PlannedStmt *
+plan_without_jit(Query *parse, const char *query_string, int cursor_options, ParamListInfo params)
+{
+	bool		around = with_views;
+	PlannedStmt *plan;
+
+	with_views = false;
+	plan = (previous_planner ? previous_planner : standard_planner) (parse, query_string, cursor_options, params);
+	if (with_views)
+		plan->jitFlags = PGJIT_NONE;
+	with_views = around;
+	return plan;
+}
+
+void
+visible_install(void)
+{
+	previous_planner = planner_hook;
+	planner_hook = plan_without_jit;
 }
 
 static SupportRequestSimplify *

@@ -110,7 +110,9 @@ SELECT taskex.set_expiry('k_req', :t, '2118-01-06'), pg_temp.look(:t);
 SELECT held FROM money;
 SELECT input FROM taskex.accept_next('k_ann', :one);
 SELECT taskex.set_expiry('k_req', :t, '2118-01-01'), pg_temp.look(:t);
+\set VERBOSITY sqlstate
 SELECT taskex.set_expiry('k_req', :t, '-infinity'), pg_temp.look(:t);
+\set VERBOSITY default
 SELECT taskex.set_expiry('k_req', :t, '2118-01-06'), pg_temp.look(:t);
 -- a task that performers have passed because its time was over
 SELECT taskex.create_task('k_req', :two, '"passed"', 2, '1 hour') AS t2 \gset

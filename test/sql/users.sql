@@ -239,3 +239,17 @@ SELECT count(*) FROM _taskex.directory d FULL JOIN _taskex.profile p USING (user
     WHERE d.login IS NULL OR p.profile IS NULL;
 
 DROP ROLE regress_users_b, regress_users_super, regress_users_app;
+-- the cost of a view is that of all partitions: it is never worth compiling
+CREATE FUNCTION pg_temp.compiled(query text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN ' || query LOOP
+        IF line LIKE 'JIT%' THEN RETURN true; END IF;
+    END LOOP;
+    RETURN false;
+END $$;
+SET jit_above_cost = 0;
+SELECT pg_temp.compiled('SELECT count(*) FROM pg_class') = (SELECT setting = 'on' AND pg_jit_available() FROM pg_settings WHERE name = 'jit') AS others,
+    pg_temp.compiled('SELECT count(*) FROM taskex.users') AS views;
+RESET jit_above_cost;
