@@ -189,6 +189,10 @@ DECLARE
     m record;
     queued int := 0;
 BEGIN
+    -- whatever the plan will be
+    IF current_setting('transaction_read_only')::boolean THEN
+        RAISE EXCEPTION USING ERRCODE = 'read_only_sql_transaction', MESSAGE = 'cannot execute taskex.rebalance() in a read-only transaction';
+    END IF;
     -- two at once would make the same plan
     IF NOT pg_try_advisory_xact_lock(hashtextextended('taskex.rebalance', 0)) THEN
         RETURN 0;

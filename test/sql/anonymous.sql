@@ -236,7 +236,7 @@ COMMIT;
 DO $$
 BEGIN
     FOR i IN 1 .. 1000 LOOP
-        EXIT WHEN _taskex.move_step((SELECT max(migration_id) FROM _taskex.migration)) = 'done';
+        EXIT WHEN _taskex.move_step((SELECT max(migration_id) FROM taskex.migrations WHERE login = 'anon_boss')) = 'done';
         COMMIT;
     END LOOP;
 END $$;
