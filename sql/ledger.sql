@@ -99,10 +99,17 @@ SELECT pg_catalog.pg_extension_config_dump('_taskex.budget_budget_id_seq', '');
 
 -- A budget's accounts move with its requester. The exchange and the outside live nowhere.
 CREATE FUNCTION _taskex.account_owner(partition_id int, account_id bigint) RETURNS bigint
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN account_id > 0 THEN account_id WHEN account_id < -1 THEN (SELECT e.counterparty FROM _taskex.entry e
-        WHERE e.partition_id = account_owner.partition_id AND e.account_id = account_owner.account_id LIMIT 1) END
-$$;
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found bigint;
+BEGIN
+    IF account_id >= -1 THEN
+        RETURN CASE WHEN account_id > 0 THEN account_id END;
+    END IF;
+    -- the child alone: a plan of the parent looks at all partitions, of which one may be unreadable
+    EXECUTE format('SELECT e.counterparty FROM _taskex.entry_%s e WHERE e.account_id = $1 LIMIT 1', partition_id) INTO found USING account_id;
+    RETURN found;
+END $$;
 COMMENT ON FUNCTION _taskex.account_owner(int, bigint) IS 'The user with whom an account on the partition moves, or NULL.';
 
 INSERT INTO _taskex.child_table (table_name, position, fillfactor, constraints, indexes, owner, owned) VALUES
@@ -110,8 +117,7 @@ INSERT INTO _taskex.child_table (table_name, position, fillfactor, constraints, 
         ARRAY['UNIQUE (account_id, kind, reference) WHERE reference IS NOT NULL'], 'account_id',
         'x.account_id = $1 OR (x.account_id < -1 AND x.counterparty = $1)'),
     ('balance', 51, 70, ARRAY['PRIMARY KEY (account_id)'], ARRAY[]::text[], 'account_id',
-        'x.account_id = $1 OR (x.account_id < -1 AND EXISTS (SELECT FROM _taskex.entry e'
-        ' WHERE e.partition_id = x.partition_id AND e.account_id = x.account_id AND e.counterparty = $1))'),
+        'x.account_id = $1 OR (x.account_id < -1 AND _taskex.account_owner(x.partition_id, x.account_id) = $1)'),
     ('budget_charge', 52, 100, ARRAY['PRIMARY KEY (first_task_id)'], ARRAY['(requester_id)'], 'requester_id', NULL),
     ('budget_layer', 53, 100, ARRAY['PRIMARY KEY (task_id, layer)'], ARRAY['(requester_id)'], 'requester_id', NULL);
 

@@ -3,7 +3,14 @@
 -- the change of his home and after it.
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
+\set regression :DBNAME
+CREATE DATABASE regress_ghosts TEMPLATE template0;
+\c regress_ghosts
+SET client_min_messages = warning;
+CREATE EXTENSION taskex;
 SET timezone = 'UTC';
+SET datestyle = 'ISO, YMD';
+SET intervalstyle = 'postgres';
 SET taskex.exchange_fee = 0.2;
 SET taskex.clock = '2215-01-01 00:00:00+00';
 SELECT count(*) FROM taskex.run_due();
@@ -197,3 +204,5 @@ SELECT * FROM pg_temp.compare('both have moved');
 CALL pg_temp.step_until(:req, 'done');
 CALL pg_temp.step_until(:per, 'done');
 SELECT * FROM pg_temp.compare('cleaned');
+\c :regression
+DROP DATABASE regress_ghosts WITH (FORCE);
