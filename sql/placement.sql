@@ -142,7 +142,8 @@ COMMENT ON FUNCTION _taskex.builtin_factors() IS 'The factors that are built in,
 
 CREATE TABLE _taskex.factor (
     name text PRIMARY KEY COLLATE "C",
-    function regprocedure NOT NULL,
+    -- not regprocedure, for pg_upgrade
+    function text NOT NULL,
     description text NOT NULL
 );
 COMMENT ON TABLE _taskex.factor IS 'Factors of fitness that operators have added.';
@@ -169,7 +170,7 @@ BEGIN
     IF EXISTS (SELECT FROM _taskex.builtin_factors() b WHERE b.name = add_factor.name) THEN
         PERFORM _taskex.fail('duplicate_name', format('factor "%s" is built in', name));
     END IF;
-    INSERT INTO _taskex.factor VALUES (name, function, description) ON CONFLICT DO NOTHING;
+    INSERT INTO _taskex.factor VALUES (name, function::text, description) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         PERFORM _taskex.fail('duplicate_name', format('factor "%s" exists already', name), NULL,
             'taskex.drop_factor() removes it.');
@@ -210,7 +211,7 @@ built in. Operators only.';
 CREATE VIEW taskex.factors AS
     SELECT b.name, true AS built_in, NULL::regprocedure AS function, b.description FROM _taskex.builtin_factors() b
     UNION ALL
-    SELECT f.name, false, f.function, f.description FROM _taskex.factor f;
+    SELECT f.name, false, to_regprocedure(f.function), f.description FROM _taskex.factor f;
 COMMENT ON VIEW taskex.factors IS 'Factors of which fitness functions are made: each gives 0 (bad) to 1 (good) for a user and a partition. Operators only.';
 
 -- fitness functions ---------------------------------------------------------------------
@@ -465,7 +466,7 @@ BEGIN
             UNION ALL SELECT 'complementary', CASE WHEN weights ? 'complementary' AND _taskex.demand_likeness(mine, mine, 1) IS NOT NULL
                 THEN (1 - coalesce(_taskex.demand_likeness(mine, p.demand, CASE WHEN p.partition_id = home THEN -1 ELSE 1 END), 0)) / 2 END
             UNION ALL SELECT 'move_cost', CASE WHEN p.partition_id = home THEN 1 WHEN home IS NOT NULL THEN 67108864 / (67108864 + greatest(mine[97], 0)) END
-            UNION ALL SELECT c.name, _taskex.call_factor(c.function, login, p.name) FROM _taskex.factor c WHERE weights ? c.name) f
+            UNION ALL SELECT c.name, _taskex.call_factor(coalesce(to_regprocedure(c.function), 0::regprocedure), login, p.name) FROM _taskex.factor c WHERE weights ? c.name) f
         WHERE weights ? f.factor AND f.value IS NOT NULL
     ), weighed AS (
         SELECT f.partition_id, sum(f.value * (weights ->> f.factor)::float8) / sum((weights ->> f.factor)::float8) AS score,

@@ -70,7 +70,7 @@ CREATE FUNCTION _taskex.slow_fits(weights jsonb) RETURNS TABLE (user_id bigint, 
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    RETURN QUERY SELECT d.user_id, p.partition_id, (weights ->> c.name)::float8 * _taskex.call_factor(c.function, d.login, p.name)
+    RETURN QUERY SELECT d.user_id, p.partition_id, (weights ->> c.name)::float8 * _taskex.call_factor(coalesce(to_regprocedure(c.function), 0::regprocedure), d.login, p.name)
         FROM _taskex.factor c, _taskex.directory d, _taskex.place p WHERE weights ? c.name AND p.active AND p.node_id = 0;
     IF weights ? 'similar' THEN
         RETURN QUERY
