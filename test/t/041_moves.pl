@@ -185,7 +185,8 @@ $primary->stop;
 $standby->promote;
 $primary = $standby;
 is(deposit(), 't', 'a promoted standby writes for him');
-is(logged(), 1, '... and knows that he is being moved');
+# (its conductor may have written for him, too)
+cmp_ok(logged(), '>=', 1, '... and knows that he is being moved');
 is(switch_home(3, $home, $other), "t\n\n", '... and moves him');
 end_move(3, $home);
 is(seen($primary), "p$other|" . money() . '|1|1', '... to the end');
