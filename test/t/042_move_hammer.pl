@@ -153,6 +153,19 @@ my $glance = qq{
 	commit;};
 my $look = "$glance\nselect c::text from taskex.check_market() c where not ok";
 
+# what is wrong: a report and drop_partition() may meet in a deadlock, and then it is run again (docs/operations.md)
+sub seen
+{
+	my $sql = shift;
+	for (1 .. 10)
+	{
+		my ($status, $out, $err) = $node->psql('postgres', $sql);
+		return $out if $status == 0;
+		die $err if $err !~ /deadlock detected/;
+	}
+	die 'nothing but deadlocks';
+}
+
 # where errors that nobody must expect come from
 sub unexpected
 {
@@ -178,7 +191,7 @@ my ($clients, $helpers) = begin_all('c', $until);
 my ($looks, $wrong, $turn) = (0, '', 0);
 while (time < $until)
 {
-	my $seen = $node->safe_psql('postgres', $looks % 10 ? $glance : $look);
+	my $seen = seen($looks % 10 ? $glance : $look);
 	$wrong .= "$seen\n" if $seen ne '';
 	$looks++;
 	if ($looks % 5 == 0)
@@ -203,7 +216,7 @@ cmp_ok($node->safe_psql('postgres', q{select count(*) from taskex.migrations whe
 is($node->safe_psql('postgres', q{select string_agg(error, ', ') from taskex.migrations where state = 'failed'}), '', 'no move has failed');
 cmp_ok(scalar keys %{ $acts->{submitted} // {} }, '>', 5 * $seconds, 'much was done');
 ok_hammered($node, 'after the hammer');
-is($node->safe_psql('postgres', $look), '', 'nothing wrong after the hammer');
+is(seen($look), '', 'nothing wrong after the hammer');
 
 #
 # With kills
@@ -251,7 +264,7 @@ for my $round (1 .. $rounds)
 	ok($node->poll_query_until('template1', 'select true'), "$name: back");
 	is(lost(), '', "$name: every acknowledged act is there");
 	$node->safe_psql('postgres', 'truncate had');	# what was accepted asynchronously may be gone
-	is($node->safe_psql('postgres', $look), '', "$name: nothing wrong");
+	is(seen($look), '', "$name: nothing wrong");
 	await($node, 'postgres', q{select not exists (select from taskex.migrations where finished_at is null)}, "$name: all moves end");
 }
 
