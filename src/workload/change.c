@@ -135,7 +135,7 @@ run_cancel(Child *run, const UserHome *home, Jsonb *error)
 	{
 		AttemptEnd	end = {.outcome = "cancelled",.error = error};
 
-		attempt_record(run, &end);
+		attempt_record(run, home, &end);
 		queue_ended_at_commit(run_id, run_cost(run));
 	}
 	else if (child_text_is(run, RUN_STATE, "ready"))

@@ -13,6 +13,7 @@
 #include "infra/xact.h"
 #include "workload/environment.h"
 #include "workload/options.h"
+#include "workload/usage.h"
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -77,23 +78,73 @@ typedef struct Finished
 	bool		no_result;
 	bool		followed;
 	UserHome	home;
+	AttemptFacts facts;
+	RunUsage	usage;
 } Finished;
+
+/* true: others come after it */
+static bool
+succeed(Child *run, TimestampTz now, Datum result, bool no_result, const RunUsage *usage)
+{
+	static const int columns[7] = {RUN_STATE, RUN_FINISHED_AT, RUN_LEASE_TOKEN, RUN_LEASE_UNTIL, RUN_RESULT, RUN_ERROR,
+	RUN_MEASURED};
+	Jsonb	   *measured = usage_measured(usage);
+	Datum		values[7] = {CStringGetTextDatum("succeeded"), TimestampTzGetDatum(now), 0, 0, result, 0,
+	PointerGetDatum(measured)};
+	bool		nulls[7] = {false, false, true, true, no_result, true, measured == NULL};
+	bool		isnull;
+
+	queue_ended_at_commit(child_int64(run, RUN_RUN_ID), run_cost(run));
+	child_update(run, measured == NULL && run_is_null(run, RUN_MEASURED) ? 6 : 7, columns, values, nulls);
+	run_tell_ended(run, "succeeded");
+	return DatumGetBool(slot_getattr(run->slot, RUN_FOLLOWED, &isnull));
+}
+
+void
+attempt_succeed(RunTables *tables, Child *run, const UserHome *home, Datum result, bool no_result, const RunUsage *usage)
+{
+	TimestampTz now = clock_now();
+	int64		run_id = child_int64(run, RUN_RUN_ID);
+	bool		followed = succeed(run, now, result, no_result, usage);
+	AttemptFacts facts;
+	RunUsage	own;
+
+	usage_facts(&facts, &own, run, home, now, "succeeded", usage);
+	usage_ended(&facts, 1);
+	if (followed)
+		links_settle(home, run_id, true);
+}
 
 static void
 complete(RunTables *tables, Finished *finished, TimestampTz now)
 {
-	static const int columns[6] = {RUN_STATE, RUN_FINISHED_AT, RUN_LEASE_TOKEN, RUN_LEASE_UNTIL, RUN_RESULT, RUN_ERROR};
-	Datum		values[6] = {CStringGetTextDatum("succeeded"), TimestampTzGetDatum(now), 0, 0, finished->result, 0};
-	bool		nulls[6] = {false, false, true, true, finished->no_result, true};
 	Child	   *run;
-	bool		isnull;
 
 	wait_point("complete");
 	run = lock_held(tables, finished->run_id, finished->token, &finished->home, now);
-	queue_ended_at_commit(finished->run_id, run_cost(run));
-	child_update(run, 6, columns, values, nulls);
-	run_tell_ended(run, "succeeded");
-	finished->followed = DatumGetBool(slot_getattr(run->slot, RUN_FOLLOWED, &isnull));
+	finished->followed = succeed(run, now, finished->result, finished->no_result, NULL);
+	usage_facts(&finished->facts, &finished->usage, run, &finished->home, now, "succeeded", NULL);
+}
+
+/* all of a call */
+static void
+complete_all(Finished *finished, int count, TimestampTz now)
+{
+	AttemptFacts *facts = palloc(sizeof(AttemptFacts) * Max(count, 1));
+	RunTables	tables;
+
+	run_tables_begin(&tables);
+	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		complete(&tables, &finished[i], now);
+		facts[i] = finished[i].facts;
+	}
+	run_tables_end(&tables);
+	usage_ended(facts, count);
+	for (int i = 0; i < count; i++)
+		if (finished[i].followed)
+			links_settle(&finished[i].home, finished[i].run_id, true);
 }
 
 PG_FUNCTION_INFO_V1(taskex_complete_run);
@@ -103,7 +154,6 @@ Datum
 taskex_complete_run(PG_FUNCTION_ARGS)
 {
 	static const char *const names[] = {"run_id", "lease_token", NULL};
-	RunTables	tables;
 	Finished	finished = {0};
 
 	require_args(fcinfo, names);
@@ -116,11 +166,7 @@ taskex_complete_run(PG_FUNCTION_ARGS)
 		check_json_size(PG_GETARG_DATUM(2), "result");
 		finished.result = PG_GETARG_DATUM(2);
 	}
-	run_tables_begin(&tables);
-	complete(&tables, &finished, clock_now());
-	run_tables_end(&tables);
-	if (finished.followed)
-		links_settle(&finished.home, finished.run_id, true);
+	complete_all(&finished, 1, clock_now());
 	PG_RETURN_VOID();
 }
 
@@ -189,7 +235,6 @@ Datum
 taskex_complete_runs(PG_FUNCTION_ARGS)
 {
 	static const char *const names[] = {"run_ids", "lease_tokens", NULL};
-	RunTables	tables;
 	Finished   *finished;
 	TimestampTz now = clock_now();
 	int			count;
@@ -197,38 +242,41 @@ taskex_complete_runs(PG_FUNCTION_ARGS)
 	require_args(fcinfo, names);
 	PreventCommandIfReadOnly("complete_runs()");
 	finished = read_finished(fcinfo, &count);
-	run_tables_begin(&tables);
-	for (int i = 0; i < count; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		complete(&tables, &finished[i], now);
-	}
-	run_tables_end(&tables);
-	for (int i = 0; i < count; i++)
-		if (finished[i].followed)
-			links_settle(&finished[i].home, finished[i].run_id, true);
+	complete_all(finished, count, now);
 	PG_RETURN_INT32(count);
 }
 
 /* ---- attempts that do not succeed ---- */
 
-void
-attempt_record(Child *run, const AttemptEnd *end)
+static void
+record(Child *run, const AttemptEnd *end, Jsonb *measured, TimestampTz now)
 {
 	bool		isnull;
 	int32		partition = child_int32(run, RUN_PARTITION_ID);
 	Datum		values[11] = {Int32GetDatum(partition), Int32GetDatum(child_int32(run, RUN_ATTEMPTS)),
 		Int64GetDatum(child_int64(run, RUN_RUN_ID)), Int64GetDatum(child_int64(run, RUN_CUSTOMER_ID)),
-		slot_getattr(run->slot, RUN_STARTED_AT, &isnull), TimestampTzGetDatum(clock_now()),
+		slot_getattr(run->slot, RUN_STARTED_AT, &isnull), TimestampTzGetDatum(now),
 		slot_getattr(run->slot, RUN_VERSION, &isnull), CStringGetTextDatum(end->outcome),
-	slot_getattr(run->slot, RUN_WORKER, &isnull), PointerGetDatum(end->error), PointerGetDatum(end->measured)};
+	slot_getattr(run->slot, RUN_WORKER, &isnull), PointerGetDatum(end->error), PointerGetDatum(measured)};
 	char		nulls[11] = {' ', ' ', ' ', ' ', ' ', ' ', run_is_null(run, RUN_VERSION) ? 'n' : ' ', ' ', ' ',
-	end->error ? ' ' : 'n', end->measured ? ' ' : 'n'};
+	end->error ? ' ' : 'n', measured ? ' ' : 'n'};
 	SpiScope	scope;
 
 	spi_begin(&scope);
 	spi_run(&insert_attempt, partition, values, nulls, SPI_VIEW_CURRENT, 0);
 	spi_end(&scope);
+}
+
+void
+attempt_record(Child *run, const UserHome *home, const AttemptEnd *end)
+{
+	TimestampTz now = clock_now();
+	AttemptFacts facts;
+	RunUsage	own;
+
+	record(run, end, usage_measured(end->usage), now);
+	usage_facts(&facts, &own, run, home, now, end->outcome, end->usage);
+	usage_ended(&facts, 1);
 }
 
 /* SQLSTATE of an error, or NULL */
@@ -248,6 +296,7 @@ attempt_end(Child *run, const UserHome *home, const AttemptEnd *end)
 	static const int columns[7] = {RUN_STATE, RUN_FINISHED_AT, RUN_LEASE_TOKEN, RUN_LEASE_UNTIL, RUN_RUN_AT, RUN_ERROR,
 	RUN_MEASURED};
 	TimestampTz now = clock_now();
+	Jsonb	   *measured = usage_measured(end->usage);
 	int64		run_id = child_int64(run, RUN_RUN_ID);
 	int32		attempt = child_int32(run, RUN_ATTEMPTS);
 	Jsonb	   *options = run_jsonb(run, RUN_OPTIONS);
@@ -257,10 +306,10 @@ attempt_end(Child *run, const UserHome *home, const AttemptEnd *end)
 	double		cost = run_cost(run);
 	const char *state = !left ? "dead" : !again ? "failed" : wait > 0 ? "delayed" : "ready";
 	Datum		values[7] = {CStringGetTextDatum(state), TimestampTzGetDatum(now), 0, 0, TimestampTzGetDatum(now + wait),
-	PointerGetDatum(end->error), PointerGetDatum(end->measured)};
-	bool		nulls[7] = {false, again && left, true, true, wait == 0, end->error == NULL, end->measured == NULL};
+	PointerGetDatum(end->error), PointerGetDatum(measured)};
+	bool		nulls[7] = {false, again && left, true, true, wait == 0, end->error == NULL, measured == NULL};
 
-	attempt_record(run, end);
+	attempt_record(run, home, end);
 	child_update(run, 7, columns, values, nulls);
 	if (strcmp(state, "ready") == 0)
 	{

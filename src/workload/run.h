@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "workload/rows.h"
+#include "workload/usage.h"
 #include "workload/workload.h"
 
 #include "utils/jsonb.h"
@@ -64,16 +65,24 @@ extern Jsonb *run_error(const char *message);
 
 typedef struct AttemptEnd
 {
-	const char *outcome;		/* failed, expired, crashed or cancelled */
+	const char *outcome;		/* failed, expired, crashed, cancelled or suspended */
 	Jsonb	   *error;
-	Jsonb	   *measured;		/* or NULL */
+	const RunUsage *usage;		/* NULL: that of a worker outside */
 	bool		retry;			/* if attempts are left */
 } AttemptEnd;
 
-extern void attempt_record(Child *run, const AttemptEnd *end);
+/* its row in run_attempt; the observer is told of it */
+extern void attempt_record(Child *run, const UserHome *home, const AttemptEnd *end);
 
 /* records it, and makes the run ready, delayed, failed or dead; returns which */
 extern const char *attempt_end(Child *run, const UserHome *home, const AttemptEnd *end);
+
+/*
+ * It has succeeded: its row, those that come after it, and the observer.  For
+ * executors; a worker outside calls complete_run().
+ */
+extern void attempt_succeed(RunTables *tables, Child *run, const UserHome *home, Datum result, bool no_result,
+							const RunUsage *usage);
 
 /* how long it has run so far, in seconds */
 extern double run_cost(Child *run);

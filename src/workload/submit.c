@@ -14,6 +14,7 @@
 #include "lease/due.h"
 #include "workload/environment.h"
 #include "workload/options.h"
+#include "workload/usage.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -466,6 +467,8 @@ submit(Request *request)
 	first = run_id_make(ids_next(ID_RUN, request->count), request->customer.partition);
 	if (request->options.deduplication_key && key_used(request, &first))
 		return first;
+	usage_submitting(&request->customer, request->environment.environment_id, request->program_id, request->priority,
+					 request->count);
 	lock_blockers(request);
 	request->state = request->blockers > 0 ? "blocked" : request->options.run_at > request->now ? "delayed" : "ready";
 	if (request->bulk)
