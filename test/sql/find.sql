@@ -333,7 +333,7 @@ SELECT * FROM pg_temp.floor();
 SELECT what, p <= most AS few, CASE WHEN p > most THEN p END AS pages FROM (VALUES
         ('search', 400, 'SELECT * FROM taskex.search_tasks(''fi_ann'', ''much'')'),
         ('accept', 400, 'SELECT * FROM taskex.accept_next(''fi_ann'', pg_temp.kind(''much''))'),
-        ('queue', 200, 'SELECT * FROM taskex.queue(''fi_ann'')'),
+        ('queue', 400, 'SELECT * FROM taskex.queue(''fi_ann'')'),
         ('history', 300, 'SELECT * FROM taskex.history(''fi_ann'', max_rows => 10)'),
         ('batches', 400, 'SELECT * FROM taskex.batches WHERE requester = ''fi_zoo'' AND title = ''Much work'''),
         ('profile', 100, 'SELECT * FROM taskex.performer_profile WHERE performer = ''fi_ann'''),
