@@ -96,6 +96,18 @@ extern bool directory_has_partition(int32 partition_id);
 /* ids of the local partitions, as committed; returns their number */
 extern int	directory_partitions(int32 **partitions);
 
+/*
+ * The same for the conductor, which asks outside any transaction (own_transaction),
+ * and for those who do its work within theirs.  In the current memory context.
+ */
+typedef struct PartitionList
+{
+	int			count;
+	int32	   *ids;
+} PartitionList;
+
+extern void directory_list_partitions(PartitionList *list, bool own_transaction);
+
 /* those of them whose id is "residue" modulo "step" */
 extern int	directory_partitions_like(int32 residue, int32 step, int32 **partitions);
 

@@ -22,6 +22,7 @@
 #include "base/guc.h"
 #include "infra/realm.h"
 #include "infra/spi.h"
+#include "infra/worker.h"
 #include "infra/xact.h"
 
 #include "catalog/namespace.h"
@@ -331,6 +332,33 @@ directory_partitions_like(int32 residue, int32 step, int32 **partitions)
 	spi_end(&scope);
 	*partitions = ids;
 	return count;
+}
+
+typedef struct ListRequest
+{
+	PartitionList *list;
+	MemoryContext context;
+} ListRequest;
+
+static void
+list_partitions(void *arg)
+{
+	ListRequest *request = arg;
+	MemoryContext old = MemoryContextSwitchTo(request->context);
+
+	request->list->count = directory_partitions(&request->list->ids);
+	MemoryContextSwitchTo(old);
+}
+
+void
+directory_list_partitions(PartitionList *list, bool own_transaction)
+{
+	ListRequest request = {list, CurrentMemoryContext};
+
+	if (own_transaction)
+		worker_transaction("listing partitions", list_partitions, &request);
+	else
+		list_partitions(&request);
 }
 
 /* ---- placement ---- */

@@ -285,23 +285,6 @@ work_off(DueBatch *batch, bool own_transactions, int64 counts[DUE_MARKET_KINDS])
 	return true;
 }
 
-typedef struct PartitionList
-{
-	int			count;
-	int32	   *ids;
-} PartitionList;
-
-static void
-partition_list(void *arg)
-{
-	int32	   *list;
-	PartitionList *result = arg;
-
-	result->count = directory_partitions(&list);
-	result->ids = MemoryContextAlloc(TopMemoryContext, sizeof(int32) * Max(result->count, 1));
-	memcpy(result->ids, list, sizeof(int32) * result->count);
-}
-
 /* one cursor: begins it where it was stored if need be, and works it off */
 static void
 work_cursor(DueBatch *batch, bool own_transactions, int64 counts[DUE_MARKET_KINDS])
@@ -360,10 +343,7 @@ due_work(bool own_transactions, int64 counts[DUE_MARKET_KINDS])
 	DueBatch   *batch = palloc(sizeof(DueBatch));
 
 	memset(counts, 0, sizeof(int64) * DUE_MARKET_KINDS);
-	if (own_transactions)
-		worker_transaction("listing partitions", partition_list, &partitions);
-	else
-		partition_list(&partitions);
+	directory_list_partitions(&partitions, own_transactions);
 
 	due_next_known = DT_NOEND;
 	for (int i = 0; i < partitions.count; i++)

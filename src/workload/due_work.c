@@ -111,6 +111,37 @@ end_leases(void *arg)
 		leases->done += end_lease(leases->ids[i], leases->wait);
 }
 
+static void
+end_one_lease(void *arg)
+{
+	(void) end_lease(*(int64 *) arg, false);
+}
+
+static void
+postpone_lease(void *arg)
+{
+	queue_lease_at_commit(*(int64 *) arg, TimestampTzPlusMilliseconds(clock_now(), RETRY_MS));
+}
+
+/* in transactions; if one fails, each lease by itself, and those that still fail later */
+static void
+end_leases_in_transactions(Leases *leases)
+{
+	do
+	{
+		if (worker_try_transaction("ending leases of runs", end_leases, leases))
+			continue;
+		leases->done = 0;
+		for (int i = 0; i < leases->count; i++)
+		{
+			if (worker_try_transaction("ending leases of runs, one by one", end_one_lease, &leases->ids[i]))
+				leases->done++;
+			else if (!worker_try_transaction("putting a lease off", postpone_lease, &leases->ids[i]))
+				return;
+		}
+	} while (leases->count == BATCH && leases->done > 0);
+}
+
 /* ---- runs whose time comes ---- */
 
 typedef struct DueRun
@@ -264,10 +295,10 @@ work_partition(DueBatch *batch, int32 partition, bool own_transactions)
 	batch->done = 0;
 	if (!due_known(partition, DUE_RUN))
 	{
-		if (own_transactions)
-			worker_transaction("reading a cursor", read_stored, &stored);
-		else
+		if (!own_transactions)
 			read_stored(&stored);
+		else if (!worker_try_transaction("reading a cursor", read_stored, &stored))
+			return 0;
 	}
 	if (!due_begin(partition, DUE_RUN, batch->now, stored.position, &batch->after))
 		return 0;
@@ -327,7 +358,12 @@ prune_some(const int32 *partitions, int count)
 		do
 		{
 			if (!worker_try_transaction("removing old runs", prune, &page))
+			{
+				/* the others' turn */
+				page.after = 0;
+				next++;
 				return;
+			}
 		} while (page.after > 0 && page.removed > 0 && ++pages < PRUNE_PAGES);
 
 		/* one page each, and on with the next partition when this one has been gone through */
@@ -339,23 +375,6 @@ prune_some(const int32 *partitions, int count)
 }
 
 /* ---- all of it ---- */
-
-typedef struct PartitionList
-{
-	int			count;
-	int32	   *ids;
-} PartitionList;
-
-static void
-partition_list(void *arg)
-{
-	int32	   *list;
-	PartitionList *result = arg;
-
-	result->count = directory_partitions(&list);
-	result->ids = MemoryContextAlloc(TopMemoryContext, sizeof(int32) * Max(result->count, 1));
-	memcpy(result->ids, list, sizeof(int32) * result->count);
-}
 
 static void
 adopt(void *arg)
@@ -370,15 +389,12 @@ workload_maintain(void)
 	DueBatch   *batch = palloc(sizeof(DueBatch));
 	PartitionList partitions;
 
-	if (!worker_try_transaction("loading the queue", adopt, NULL))
-		return;
+	/* what fails here and below does not keep the rest from being done */
+	(void) worker_try_transaction("loading the queue", adopt, NULL);
 	leases->wait = false;
-	do
-	{
-		if (!worker_try_transaction("ending leases of runs", end_leases, leases))
-			break;
-	} while (leases->count == BATCH && leases->done > 0);
-	worker_transaction("listing partitions", partition_list, &partitions);
+	leases->count = 0;
+	end_leases_in_transactions(leases);
+	directory_list_partitions(&partitions, true);
 	for (int i = 0; i < partitions.count; i++)
 		(void) work_partition(batch, partitions.ids[i], true);
 	queue_store_low();
@@ -422,7 +438,7 @@ taskex_run_due_runs(PG_FUNCTION_ARGS)
 	leases->wait = true;
 	end_leases(leases);
 	counts[0] = leases->done;
-	partition_list(&partitions);
+	directory_list_partitions(&partitions, false);
 	for (int i = 0; i < partitions.count; i++)
 		counts[1] += work_partition(batch, partitions.ids[i], false);
 	pfree(partitions.ids);
