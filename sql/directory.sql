@@ -643,6 +643,14 @@ CREATE VIEW taskex.nodes AS
     FROM _taskex.node;
 COMMENT ON VIEW taskex.nodes IS 'Nodes of the exchange. The connection string is not shown.';
 
+CREATE FUNCTION _taskex.readable(partition_id int) RETURNS boolean
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'taskex_readable';
+COMMENT ON FUNCTION _taskex.readable(int) IS 'Could the storage partition''s files be read when the conductor last looked?';
+
+CREATE FUNCTION _taskex.unreadable_partitions(OUT partition_id int, OUT since timestamptz, OUT error text) RETURNS SETOF record
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_unreadable_partitions';
+COMMENT ON FUNCTION _taskex.unreadable_partitions() IS 'Storage partitions whose files the conductor could not read when it last looked.';
+
 CREATE VIEW taskex.partitions AS
     SELECT p.name::text, n.name::text AS node, p.tablespace::text, p.storage_class, p.capacity, p.state,
         (SELECT count(*) FROM _taskex.directory d WHERE d.partition_id = p.partition_id) AS users,

@@ -294,7 +294,7 @@ BEGIN
     FOR t IN SELECT p.partition_id, c.position, c.table_name, c.owner, s.round, s.changes
             FROM _taskex.partition p CROSS JOIN _taskex.child_table c
                 LEFT JOIN _taskex.load_sampled s ON s.partition_id = p.partition_id AND s.position = c.position
-            WHERE p.node_id = 0
+            WHERE p.node_id = 0 AND _taskex.readable(p.partition_id)
             ORDER BY s.at NULLS FIRST, p.partition_id, c.position LIMIT 256 LOOP
         EXIT WHEN rest <= 0;
         child := to_regclass(format('_taskex.%I', t.table_name || '_' || t.partition_id));
@@ -332,7 +332,7 @@ BEGIN
         SELECT p.partition_id, sum(coalesce(pg_total_relation_size(to_regclass(
                 format('_taskex.%I', c.table_name || '_' || p.partition_id))), 0)), clock_timestamp()
         FROM (SELECT q.partition_id FROM _taskex.partition q LEFT JOIN _taskex.load_partition_bytes o USING (partition_id)
-                WHERE q.node_id = 0 ORDER BY o.at NULLS FIRST, 1 LIMIT max_partitions) p
+                WHERE q.node_id = 0 AND _taskex.readable(q.partition_id) ORDER BY o.at NULLS FIRST, 1 LIMIT max_partitions) p
             CROSS JOIN _taskex.child_table c
         GROUP BY p.partition_id
         ON CONFLICT (partition_id) DO UPDATE SET bytes = excluded.bytes, at = excluded.at;

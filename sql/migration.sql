@@ -254,6 +254,7 @@ BEGIN
             FROM _taskex.partition p JOIN _taskex.node n USING (node_id)
                 LEFT JOIN (SELECT d.partition_id, count(*) AS users FROM _taskex.directory d GROUP BY 1) d USING (partition_id)
             WHERE p.node_id = 0 AND p.state = 'active' AND n.state = 'active' AND p.partition_id <> source
+                AND _taskex.readable(p.partition_id)
             ORDER BY coalesce(d.users, 0) + (SELECT count(*) FROM _taskex.migration m
                 WHERE m.target = p.partition_id AND m.finished_at IS NULL AND m.switched_at IS NULL), p.partition_id LIMIT 1;
     END IF;

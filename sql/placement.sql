@@ -13,7 +13,8 @@ CREATE VIEW _taskex.place AS
     SELECT p.partition_id, p.name::text AS name, p.node_id, coalesce(p.tier, n.tier) AS tier,
         coalesce(p.location, n.location) AS location, p.storage_class,
         -- temporary ones are for anonymous users, who are not placed by fitness
-        p.state = 'active' AND n.state = 'active' AND p.storage_class <> 'temporary' AS active,
+        p.state = 'active' AND n.state = 'active' AND p.storage_class <> 'temporary'
+            AND _taskex.readable(p.partition_id) AS active,
         (SELECT array_agg(coalesce((p.capacity ->> r)::float8,
                 CASE WHEN n.capacity ? r THEN (SELECT greatest((n.capacity ->> r)::float8 - coalesce(sum((q.capacity ->> r)::float8), 0), 0)
                     / count(*) FILTER (WHERE NOT q.capacity ? r) FROM _taskex.partition q WHERE q.node_id = p.node_id) END, 0) ORDER BY i)

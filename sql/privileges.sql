@@ -278,7 +278,8 @@ GRANT EXECUTE ON FUNCTION
     taskex.resume_environment(text),
     taskex.retire_environment(text),
     taskex.run_due_runs(),
-    _taskex.queue_health()
+    _taskex.queue_health(),
+    _taskex.unreadable_partitions()
     TO taskex_admin;
 
 -- trusted applications

@@ -218,6 +218,11 @@ CREATE VIEW taskex.health AS
     FROM (SELECT count(*) AS n FROM _taskex.partition p JOIN _taskex.node n USING (node_id)
         WHERE p.state = 'active' AND n.state = 'active' AND node_id = 0) p
     UNION ALL
+    SELECT 'storage', count(*) = 0, CASE WHEN count(*) = 0 THEN 'all storage partitions can be read'
+        ELSE string_agg(format('storage partition "%s" in tablespace "%s" cannot be read since %s: %s', p.name,
+            coalesce(p.tablespace, 'pg_default'), date_trunc('second', u.since), u.error), '; ' ORDER BY u.since, p.name) END
+    FROM _taskex.unreadable_partitions() u JOIN _taskex.partition p USING (partition_id)
+    UNION ALL
     SELECT 'supplier', (s.late = 0 AND (s.running OR NOT s.needed)) OR pg_is_in_recovery(),
         CASE WHEN pg_is_in_recovery() THEN 'this is a standby'
             WHEN s.late > 0 THEN format('%s leases of groups are over since a minute and have not gone back', s.late)

@@ -39,6 +39,7 @@ static const ShmemPart *const shmem_parts[] = {
 	&ids_shmem,
 	&directory_cache_shmem,
 	&partition_map_shmem,
+	&unreadable_shmem,
 	&moves_shmem,
 	&meter_shmem,
 	&purse_shmem,

@@ -462,6 +462,10 @@ anonymous_maintain(void)
 		(passed == NULL && !TimestampDifferenceExceeds(looked_at, now, MAINTAIN_MS)))
 		return;
 	looked_at = now;
+
+	/* of whom anybody's rows speak stays, and some of these cannot be read */
+	if (!directory_all_readable())
+		return;
 	if (!worker_try_transaction("removing unused anonymous users", remove_some, NULL) && passed)
 	{
 		pfree(passed);

@@ -30,6 +30,7 @@ typedef struct UserHome
 
 extern const ShmemPart directory_cache_shmem;
 extern const ShmemPart partition_map_shmem;
+extern const ShmemPart unreadable_shmem;
 
 /*
  * The home of a user, for who will write there, or for him; raises unknown_user.
@@ -97,8 +98,32 @@ extern bool directory_has_partition(int32 partition_id);
 extern int	directory_partitions(int32 **partitions);
 
 /*
- * The same for the conductor, which asks outside any transaction (own_transaction),
- * and for those who do its work within theirs.  In the current memory context.
+ * unreadable.c: can the files of the partition be read, as the conductor saw
+ * when it last looked?  For whoever looks through partitions, or what lies on
+ * several of them, and had rather pass one by than fail.
+ */
+extern bool directory_readable(int32 partition_id);
+
+/* are all of them? */
+extern bool directory_all_readable(void);
+
+/* those of directory_partitions that are readable */
+extern int	directory_readable_partitions(int32 **partitions);
+
+/* for the conductor, outside any transaction */
+extern void directory_look_for_unreadable(void);
+
+/*
+ * For who reads all partitions once and keeps what he finds: he passes this one
+ * by, and is told by directory_returned when it can be read again.
+ */
+extern void directory_missed(int32 partition_id);
+extern bool directory_returned(int32 *partition_id);
+
+/*
+ * The readable ones, for the conductor, which asks outside any transaction
+ * (own_transaction), and for those who do its work within theirs.  In the
+ * current memory context.
  */
 typedef struct PartitionList
 {

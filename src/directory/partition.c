@@ -346,7 +346,7 @@ list_partitions(void *arg)
 	ListRequest *request = arg;
 	MemoryContext old = MemoryContextSwitchTo(request->context);
 
-	request->list->count = directory_partitions(&request->list->ids);
+	request->list->count = directory_readable_partitions(&request->list->ids);
 	MemoryContextSwitchTo(old);
 }
 
@@ -474,7 +474,7 @@ take_least_loaded(int slot, bool anonymous, bool *loaded)
 	{
 		PartitionLoad *load = &map->loads[i];
 
-		if (load->active && load->anonymous == anonymous && (best == NULL || load->standard > best->standard ||
+		if (load->active && load->anonymous == anonymous && directory_readable(load->partition_id) && (best == NULL || load->standard > best->standard ||
 							 (load->standard == best->standard && load->users < best->users)))
 			best = load;
 	}
@@ -504,7 +504,7 @@ least_loaded_by_table(bool anonymous)
 	{
 		bool		standard = DatumGetBool(spi_value(i, 5, &isnull));
 
-		if (DatumGetBool(spi_value(i, 2, &isnull)) && DatumGetBool(spi_value(i, 4, &isnull)) == anonymous &&
+		if (DatumGetBool(spi_value(i, 2, &isnull)) && DatumGetBool(spi_value(i, 4, &isnull)) == anonymous && directory_readable(spi_int32(i, 1)) &&
 			(best == 0 || standard > best_standard || (standard == best_standard && spi_int64(i, 3) < best_users)))
 		{
 			best = spi_int32(i, 1);

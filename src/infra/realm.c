@@ -55,7 +55,7 @@ static bool current_valid = false;
 static Oid	anchor = InvalidOid;	/* OID of _taskex.directory */
 static bool callback_registered = false;
 
-static RealmReset resets[8];
+static RealmReset resets[16];
 static int	reset_count = 0;
 
 static Size

@@ -89,6 +89,8 @@ conductor_round(void)
 	if (!guc_conductor || !look.complete)
 		return guc_conductor_interval;
 
+	directory_look_for_unreadable();
+
 	/* first: due_work looks when the next of all cursors is due */
 	workload_maintain();
 	due_work(true, counts);

@@ -254,7 +254,7 @@ look_round(void *arg)
 {
 	Round	   *round = arg;
 	int32	   *partitions;
-	int			count = directory_partitions(&partitions);
+	int			count = directory_readable_partitions(&partitions);
 	int64		last;
 	int			i;
 
@@ -328,7 +328,7 @@ taskex_fold_ledger(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
 				 errmsg("the ledger is folded in READ COMMITTED transactions only")));
-	round.limit = directory_partitions(&partitions);
+	round.limit = directory_readable_partitions(&partitions);
 	round.ready = palloc(sizeof(int32) * Max(round.limit, 1));
 	look_round(&round);
 	for (int i = 0; i < round.ready_count; i++)

@@ -678,6 +678,16 @@ too_new(const SourceTask *task)
 	return !found;
 }
 
+/* is the task on a storage partition that cannot be read?  Its requester could not take a result. */
+static bool
+out_of_reach(const SourceTask *task)
+{
+	UserHome	home;
+
+	directory_present_home_by_id(task->requester, &home);
+	return !directory_readable(home.partition);
+}
+
 static bool
 take_from_source(Taker *taker, SourceScan *scan, Accepted *accepted)
 {
@@ -688,7 +698,7 @@ take_from_source(Taker *taker, SourceScan *scan, Accepted *accepted)
 		wait_point("at_hand");
 		if (had_before(taker, task.task_id))
 			task_source->refuse(scan, false);
-		else if (too_new(&task))
+		else if (out_of_reach(&task) || too_new(&task))
 			task_source->refuse(scan, true);
 		else
 		{

@@ -422,14 +422,14 @@ claiming_for(Shelf *shelf)
 /*
  * Keeps the shelf in place until it is released or the transaction ends; false
  * if it has given way to another one since feed_shelves named it, or its storage
- * partition was dropped.
+ * partition was dropped, or cannot be read.
  */
 bool
 shelf_hold(Shelf *shelf, int64 task_type)
 {
 	if (!shelf_pin_ours(shelf, task_type))
 		return false;
-	if (unlikely(!directory_has_partition(shelf->key.partition)))
+	if (unlikely(!directory_has_partition(shelf->key.partition) || !directory_readable(shelf->key.partition)))
 	{
 		shelf_unpin(shelf);
 		return false;

@@ -64,6 +64,8 @@ find_is_live(int64 task_type, int64 requester, int64 performer)
 	if (RecoveryInProgress())
 		return true;
 	directory_seen_home_by_id(requester, &home);
+	if (!directory_readable(home.partition))
+		return false;
 	if (feed_known_shelf(task_type, home.partition, &idle) == NULL)
 		return feed_crowded();
 	return !idle || glance_at_hand(performer, task_type, requester).slots > 0;
@@ -195,6 +197,7 @@ taskex_glance(PG_FUNCTION_ARGS)
 	int64		last = PG_GETARG_INT64(2);
 	int64		performer = PG_GETARG_INT64(3);
 	UserHome	home;
+	bool		readable;
 	TupleDesc	desc;
 	Datum		values[3];
 	bool		nulls[3] = {false, false, false};
@@ -202,11 +205,13 @@ taskex_glance(PG_FUNCTION_ARGS)
 
 	directory_seen_home_by_id(glance.requester, &home);
 	glance.partition = home.partition;
-	find_windows(&glance);
+	readable = directory_readable(home.partition);
+	if (readable)
+		find_windows(&glance);
 	spi_begin(&scope);
 	for (int n = 0; n < glance.windows && glance.left > 0; n++)
 		read_window(&glance, n);
-	if (glance.first == 0 && !glance.whole)
+	if (glance.first == 0 && !glance.whole && readable)
 	{
 		Datum		look[4] = {Int64GetDatum(last), Int64GetDatum(glance.task_type),
 		Int64GetDatum(glance.requester), TimestampTzGetDatum(glance.now)};
@@ -215,7 +220,7 @@ taskex_glance(PG_FUNCTION_ARGS)
 			glance.first = last;
 	}
 	spi_end(&scope);
-	if (performer >= 0 && !RecoveryInProgress())
+	if (performer >= 0 && readable && !RecoveryInProgress())
 	{
 		SourceGlance seen = glance_at_hand(performer, glance.task_type, glance.requester);
 

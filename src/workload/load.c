@@ -148,6 +148,12 @@ place_row(const Realm *realm, RunRow *row)
 	while (!done)
 	{
 		LWLockAcquire(queue.lock, LW_EXCLUSIVE);
+		if (queue_find_entry(realm->serial, row->run.run_id) >= 0)
+		{
+			/* its partition could not be read at the start, and it came since */
+			LWLockRelease(queue.lock);
+			return;
+		}
 		done = queue_get(realm, &row->pinned, &limits);
 		if (done && row->pinned.lane < 0)
 			room = false;
@@ -227,26 +233,36 @@ load_open(const Realm *realm, int32 partition, MemoryContext context)
 }
 
 static void
-load(const Realm *realm)
+load_partition(const Realm *realm, int32 partition)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "taskex queue", ALLOCSET_DEFAULT_SIZES);
+	int64		after = read_low(partition);
+	Datum		value;
+
+	load_open(realm, partition, context);
+	do
+	{
+		value = Int64GetDatum(after);
+		after = load_rows(realm, &select_after, partition, &value, context);
+		MemoryContextReset(context);
+	} while (after != 0);
+	MemoryContextDelete(context);
+}
+
+/* what cannot be read follows when it can (queue_adopt) */
+static void
+load(const Realm *realm)
+{
 	int32	   *partitions;
 	int			count = directory_partitions(&partitions);
 
 	for (int i = 0; i < count; i++)
 	{
-		int64		after = read_low(partitions[i]);
-		Datum		value;
-
-		load_open(realm, partitions[i], context);
-		do
-		{
-			value = Int64GetDatum(after);
-			after = load_rows(realm, &select_after, partitions[i], &value, context);
-			MemoryContextReset(context);
-		} while (after != 0);
+		if (directory_readable(partitions[i]))
+			load_partition(realm, partitions[i]);
+		else
+			directory_missed(partitions[i]);
 	}
-	MemoryContextDelete(context);
 }
 
 /* is all of it here?  If not, what there is of an earlier try goes */
@@ -449,6 +465,22 @@ adopt_partition(const Realm *realm, int32 partition, MemoryContext context)
 		adopt_lane(realm, &lanes[i]);
 }
 
+/* a partition that could not be read when the queue was loaded; if it fails, next time */
+static void
+load_returned(const Realm *realm, int32 partition)
+{
+	PG_TRY();
+	{
+		load_partition(realm, partition);
+	}
+	PG_CATCH();
+	{
+		directory_missed(partition);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
 void
 queue_adopt(void)
 {
@@ -456,14 +488,17 @@ queue_adopt(void)
 	QueueRealm *known = &queue.header->realms[realm->slot];
 	MemoryContext context;
 	int32	   *partitions;
+	int32		returned;
 	int			count;
 
 	queue_require_loaded();
+	while (unlikely(directory_returned(&returned)))
+		load_returned(realm, returned);
 	if (likely(!known->crowded))
 		return;
 	known->crowded = false;
 	context = AllocSetContextCreate(CurrentMemoryContext, "taskex queue", ALLOCSET_DEFAULT_SIZES);
-	count = directory_partitions(&partitions);
+	count = directory_readable_partitions(&partitions);
 	for (int i = 0; i < count; i++)
 	{
 		adopt_partition(realm, partitions[i], context);
@@ -492,7 +527,7 @@ store_all(void *arg)
 
 	if (TransactionIdPrecedes(GetTransactionSnapshot()->xmin, noted_xid))
 		return;
-	count = directory_partitions(&partitions);
+	count = directory_readable_partitions(&partitions);
 	for (int i = 0; i < count; i++)
 	{
 		Datum		values[2] = {Int32GetDatum(partitions[i]), Int64GetDatum(noted_bound)};

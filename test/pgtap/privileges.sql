@@ -65,7 +65,7 @@ insert into may_execute select unnest(array['cancel_run', 'complete_run', 'compl
         'pull_runs', 'redrive_runs', 'release_run', 'resume_runs', 'retry_run', 'run_result', 'run_status', 'submit_run', 'submit_runs', 'wait_for_run']), 'taskex_user'
     union all select unnest(array['alter_environment', 'check_workload', 'create_environment', 'limit_customer', 'pause_environment', 'remove_runs', 'resume_environment', 'retire_environment', 'run_due_runs']), 'taskex_admin';
 insert into may_read select unnest(array['dead_letters', 'environments', 'programs', 'queue', 'run_attempts', 'runs']), 'taskex_user';
-insert into may_execute_internal select unnest(array['lanes', 'run_ended', 'run_state']), 'taskex_user' union all values ('queue_health', 'taskex_admin');
+insert into may_execute_internal select unnest(array['lanes', 'run_ended', 'run_state']), 'taskex_user' union all values ('queue_health', 'taskex_admin'), ('unreadable_partitions', 'taskex_admin');
 
 -- forecasts
 insert into may_execute select unnest(array['acceptance_probability', 'cancel_intention', 'declare_intention', 'forecast_accepts', 'set_preferences']), 'taskex_user';

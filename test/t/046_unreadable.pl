@@ -1,5 +1,6 @@
 # A tablespace is gone, as when a disk is not mounted: the users on it get errors, and all
-# others go on: their work is done, what becomes due is handled, they can be moved.
+# others go on: they search and take tasks, their runs are done, what becomes due is handled,
+# they can be moved. When it is back, so is what was on it.
 
 use strict;
 use warnings;
@@ -11,34 +12,89 @@ use PostgreSQL::Test::Utils;
 use TaskexTest;
 use Test::More;
 
-my $node = new_cluster('main', conf => "taskex.conductor_interval = 50ms\nallow_in_place_tablespaces = on");
+my $node = new_cluster('main', conf => "taskex.conductor_interval = 50ms\nallow_in_place_tablespaces = on\ntaskex.load_interval = 1s");
 await_conductor($node, 'postgres', 'there is an exchange');
 $node->safe_psql('postgres', q{create tablespace lost location ''});
 $node->safe_psql('postgres', q{
 	select taskex.add_partition('there'), taskex.add_partition('new'), taskex.add_partition('lost', 'lost');
 	select taskex.register_user('req', partition => 'there'), taskex.register_user('per', partition => 'there'), taskex.register_user('gone', partition => 'lost');
-	select taskex.deposit('req', 100, 'a'), taskex.deposit('gone', 100, 'b');
-	select count(taskex.create_task(u, taskex.create_task_type('req', u, 1), '1', 2)) from unnest(array['req', 'gone']) u});
-my $short = $node->safe_psql('postgres', q{select taskex.create_task('req', 1, '"short"', 1, '1 second')});
+	select taskex.deposit('req', 100, 'a'), taskex.deposit('gone', 100, 'b')});
+my $type = $node->safe_psql('postgres', q{select taskex.create_task_type('req', 'Type', 1)});
+my $other = $node->safe_psql('postgres', q{select taskex.create_task_type('gone', 'Other type', 2)});
+# the tasks of him who is gone pay better, so they would be found first
+$node->safe_psql('postgres', qq{select taskex.create_tasks('gone', $other, '{1,2,3}', 2), taskex.create_tasks('gone', $type, '{1,2,3}', 2), taskex.create_tasks('req', $type, '{1,2,3}', 3)});
+$node->safe_psql('postgres', q{select taskex.create_environment('box', 'external')});
+my ($kept, $lost) = map { $node->safe_psql("postgres", qq{select taskex.submit_run('$_', null, '{}', options => '{"environment": "box"}')}) } qw(req gone);
+my $running = $node->safe_psql('postgres', q{select taskex.submit_run('gone', null, '{}', 9, options => '{"environment": "box"}')});
+is($node->safe_psql('postgres', q{select run_id from taskex.pull_runs('worker', 'box')}), $running, 'a run is under way that will be out of reach');
+await($node, 'postgres', q{select acts = 0 from _taskex.journal_lag()}, 'what was done is known to all');
 
 my $space = $node->data_dir . '/pg_tblspc/' . $node->safe_psql('postgres', q{select oid from pg_tablespace where spcname = 'lost'});
 my ($within) = glob("$space/PG_*");
-$node->stop;
-rename $within, $node->data_dir . '/hidden' or die "cannot rename $within: $!";
-$node->start;
 
-my ($status, undef, $error) = $node->psql('postgres', q{select taskex.create_task('gone', 1, '1')}, extra_params => ['-v', 'VERBOSITY=verbose']);
-isnt($status, 0, 'who lives there cannot work');
-like($error, qr/58P01: +could not open file/, '... and is told why');
-is($node->safe_psql('postgres', q{select count(*) from taskex.accept_next('per', 1)}), 1, 'others have work');
+sub hide
+{
+	$node->stop;
+	rename $within, $node->data_dir . '/hidden' or die "cannot rename $within: $!";
+	$node->start;
+	return;
+}
+
+sub bring_back
+{
+	$node->stop;
+	rename $node->data_dir . '/hidden', $within or die "cannot rename it back: $!";
+	$node->start;
+	return;
+}
+
+sub error_of
+{
+	my ($sql) = @_;
+	my (undef, undef, $error) = $node->psql('postgres', $sql, extra_params => ['-v', 'VERBOSITY=verbose']);
+	return $error;
+}
+
+hide();
+await($node, 'postgres', q{select not ok and detail ~ 'storage partition "lost" in tablespace "lost" cannot be read since .*: No such file'
+	from taskex.health where check_name = 'storage'}, 'health tells which storage partition cannot be read, and where it is');
+my $at = -s $node->logfile;
+
+for my $sql (qq{select taskex.create_task('gone', $type, '1')}, q{select count(*) from taskex.tasks where requester = 'gone'}, "select taskex.run_status($lost)")
+{
+	like(error_of($sql), qr/58P01: +could not open file/, "who lives there cannot work, and is told why: $sql");
+}
+like(error_of('select count(*) from taskex.tasks'), qr/58P01: +could not open file/, 'a view of everything is no view of a part');
+
+is($node->safe_psql('postgres', qq{select string_agg(requester, ',') from taskex.search_tasks('per', max_rows => 10)}), 'req', 'who searches finds what can be had');
+is($node->safe_psql('postgres', q{select count(*) from taskex.accept_next('per')}), 1, 'who takes what there is, takes that');
+is($node->safe_psql('postgres', q{select count(*) from taskex.accept_next('per', count => 10)}), 2, '... all of it');
+my $short = $node->safe_psql('postgres', qq{select taskex.create_task('req', $type, '"short"', 1, '1 second')});
+is($node->safe_psql('postgres', qq{select taskex.get_task('req', $short) ->> 'task_id'}), $short, 'new tasks are supplied, and looked at');
+is($node->safe_psql('postgres', qq{select count(*) from taskex.accept_next('per', $other)}), 0, 'of a type of which all is out of reach, nothing is there');
+
+is($node->safe_psql('postgres', q{select string_agg(run_id::text, ',') from taskex.pull_runs('worker', 'box', 10)}), $kept, 'runs of those who are there are done');
+is($node->safe_psql('postgres', q{select taskex.register_user('newcomer' || n) > 0 from generate_series(1, 6) n group by 1}), 't', 'new users find a place elsewhere')
+	or diag(error_of(q{select taskex.register_user('newcomer' || n) from generate_series(1, 6) n}));
+is($node->safe_psql('postgres', q{select users from taskex.partitions where name = 'lost'}), 1, '... all of them');
 ok($node->poll_query_until('postgres', "select state <> 'open' from _taskex.task_1 where task_id = $short"), 'what becomes due elsewhere is handled');
 $node->safe_psql('postgres', q{select taskex.migrate_user('req', 'new')});
 ok($node->poll_query_until('postgres', q{select partition = 'new' from taskex.route('req')}), 'others can be moved');
+ok($node->poll_query_until('postgres', q{select bool_and(state = 'done') from taskex.migrations}), '... to the end');
+is($node->safe_psql('postgres', q{select string_agg(check_name, ',') from taskex.health where not ok}), 'storage', 'nothing else is wrong');
 
-$node->stop;
-rename $node->data_dir . '/hidden', $within or die "cannot rename it back: $!";
-$node->start;
-ok($node->poll_query_until('postgres', q{select taskex.create_task('gone', 1, '1') > 0}), 'it is back, and so is who lives there');
+# the workers do not run into it again and again
+my $log = substr(slurp_file($node->logfile), $at);
+my %failed;
+$failed{$1}++ while $log =~ /taskex \w+ failed while (.*?):/g;
+$failed{"consumer $1"}++ while $log =~ /consumer (\w+) of the journal failed/g;
+is_deeply(\%failed, {}, 'no worker fails') or diag(explain(\%failed));
+
+bring_back();
+await($node, 'postgres', q{select ok from taskex.health where check_name = 'storage'}, 'health tells that it is back');
+ok($node->poll_query_until('postgres', qq{select taskex.create_task('gone', $type, '1') > 0}), 'it is back, and so is who lives there');
+is($node->safe_psql('postgres', q{select count(*) from taskex.accept_next('per', count => 10)}), 7, 'his tasks can be had');
+is($node->safe_psql('postgres', q{select string_agg(run_id::text, ',') from taskex.pull_runs('worker', 'box', 10)}), $lost, 'so can his run');
 is($node->safe_psql('postgres', q{select count(*) from (select * from taskex.check_market() union all select * from taskex.check_ledger()) c where not ok}), 0,
 	'all is right in the end');
 
