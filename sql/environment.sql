@@ -81,7 +81,7 @@ DECLARE
     k text;
     v jsonb;
 BEGIN
-    PERFORM _taskex.check_keys(limits, 'limits', '{timeout,memory,temp_files,rows,result_size}');
+    PERFORM _taskex.check_keys(limits, 'limits', '{timeout,slice,memory,temp_files,rows,result_size}');
     FOR k, v IN SELECT * FROM jsonb_each(limits) LOOP
         IF k = 'rows' THEN
             IF jsonb_typeof(v) <> 'number' OR v::numeric < 1 OR v::numeric <> trunc(v::numeric) OR v::numeric > 1e15 THEN
@@ -89,9 +89,9 @@ BEGIN
             END IF;
         ELSIF jsonb_typeof(v) <> 'string' THEN
             PERFORM _taskex.bad_value(format('limits: %s must be a string', k));
-        ELSIF k = 'timeout' AND NOT (v #>> '{}')::interval BETWEEN '1 millisecond' AND '3660 days' THEN
-            PERFORM _taskex.bad_value('limits: timeout must be between a millisecond and 3660 days');
-        ELSIF k <> 'timeout' AND pg_size_bytes(v #>> '{}') < 1024 THEN
+        ELSIF k IN ('timeout', 'slice') AND NOT (v #>> '{}')::interval BETWEEN '1 millisecond' AND '3660 days' THEN
+            PERFORM _taskex.bad_value(format('limits: %s must be between a millisecond and 3660 days', k));
+        ELSIF k NOT IN ('timeout', 'slice') AND pg_size_bytes(v #>> '{}') < 1024 THEN
             PERFORM _taskex.bad_value(format('limits: %s must be 1 kB at least', k));
         END IF;
     END LOOP;
@@ -149,7 +149,7 @@ END $$;
 COMMENT ON FUNCTION taskex.create_environment(text, name, text, jsonb) IS
 'Makes an environment: what is needed to run a type of code.
 name: 1 to 63 bytes, unique. language: a procedural language of the database, or external: workers outside run the code. version: a
-label; several versions are several environments. options: libraries (to be loaded), setup (SQL), resource_class, limits (timeout,
+label; several versions are several environments. options: libraries (to be loaded), setup (SQL), resource_class, limits (timeout, slice: how long a run that can give way runs at a time,
 memory, temp_files, result_size, rows), min_executors, max_executors, idle_time, worker_role (whose members may pull), max_attempts
 (1 to 1000, of a run that does not say; 3), customers (logins of who may have runs; NULL: everybody).
 Result: the environment''s id. Errors: duplicate_name (TX007), undefined_object (42704), invalid_parameter_value (22023). Operators only.';

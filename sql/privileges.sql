@@ -249,20 +249,27 @@ GRANT EXECUTE ON FUNCTION
     taskex.complete_runs(bigint[], bigint[], jsonb[]),
     taskex.deprecate_program(text, text, int),
     taskex.fail_run(bigint, bigint, jsonb, boolean),
-    taskex.heartbeat_run(bigint, bigint, interval, jsonb),
+    taskex.heartbeat_run(bigint, bigint, interval, jsonb, jsonb),
     taskex.limit_key(text, text, int),
     taskex.pause_runs(text),
     taskex.publish_program(text, text, text, text, numeric, boolean),
     taskex.pull_runs(text, text, int, interval, interval),
     taskex.redrive_runs(text, text, int, int),
     taskex.release_run(bigint, bigint),
+    taskex.resume_program(text, text),
+    taskex.resume_run(bigint),
     taskex.resume_runs(text),
     taskex.retry_run(bigint, int),
     taskex.run_result(bigint),
     taskex.run_status(bigint),
+    taskex.should_yield(bigint, bigint),
     taskex.submit_run(text, text, jsonb, int, interval, jsonb),
     taskex.submit_runs(text, text, jsonb[], int, interval, jsonb),
-    taskex.wait_for_run(bigint, interval)
+    taskex.suspend_customer(text, interval),
+    taskex.suspend_program(text, text, interval),
+    taskex.suspend_run(bigint, interval),
+    taskex.wait_for_run(bigint, interval),
+    taskex.yield_run(bigint, bigint, jsonb, jsonb)
     TO taskex_user;
 GRANT EXECUTE ON FUNCTION _taskex.lanes(), _taskex.run_ended(text), _taskex.run_state(text) TO taskex_user;
 GRANT SELECT ON

@@ -9,9 +9,10 @@ CREATE TABLE _taskex.program (
     is_public boolean NOT NULL,
     newest int,
     created_at timestamptz NOT NULL,
+    suspended boolean NOT NULL DEFAULT false,
     UNIQUE (owner_id, name)
 );
-COMMENT ON TABLE _taskex.program IS 'Programs. newest: the version that runs take unless they name one; NULL: all are deprecated.';
+COMMENT ON TABLE _taskex.program IS 'Programs. newest: the version that runs take unless they name one; NULL: all are deprecated. suspended: none of its runs is started.';
 
 -- Rows never change, but for deprecated.
 CREATE TABLE _taskex.program_version (

@@ -36,7 +36,12 @@ CREATE TABLE _taskex.run (
     progress jsonb,
     result jsonb,
     error jsonb,
-    measured jsonb
+    measured jsonb,
+    state_data jsonb,
+    split_id bigint,
+    part int,
+    suspensions int,
+    asked text
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.run IS 'Runs, on their customers'' partitions, each with its latest attempt.';
 COMMENT ON COLUMN _taskex.run.followed IS 'Runs come after it: they are in run_link.';
@@ -45,6 +50,10 @@ COMMENT ON COLUMN _taskex.run.run_at IS 'Not before; of a run that is tried agai
 COMMENT ON COLUMN _taskex.run.deadline IS 'From then on it is the next one of its environment.';
 COMMENT ON COLUMN _taskex.run.version IS 'Of the program; NULL: the newest when it starts.';
 COMMENT ON COLUMN _taskex.run.options IS 'Options that the queue does not need: timeout, backoff, retryable, notify, retention.';
+COMMENT ON COLUMN _taskex.run.state_data IS 'The last checkpoint: what the next attempt goes on from.';
+COMMENT ON COLUMN _taskex.run.split_id IS 'Of a part, and of the whole itself: the run that stands for the whole.';
+COMMENT ON COLUMN _taskex.run.suspensions IS 'Attempts that ended as suspended; each has raised max_attempts by one. NULL: none.';
+COMMENT ON COLUMN _taskex.run.asked IS 'While it is running: to be suspended (suspend), or to give way (yield), at its next checkpoint.';
 INSERT INTO _taskex.child_table VALUES ('run', 600, 40, ARRAY['PRIMARY KEY (run_id)'],
     ARRAY['(customer_id, environment_id, priority, run_id)'], 'customer_id', NULL, 'run', true);
 
@@ -61,7 +70,7 @@ CREATE TABLE _taskex.run_attempt (
     error jsonb,
     measured jsonb
 ) PARTITION BY LIST (partition_id);
-COMMENT ON TABLE _taskex.run_attempt IS 'Attempts that did not succeed. outcome: failed, expired, crashed, cancelled.';
+COMMENT ON TABLE _taskex.run_attempt IS 'Attempts that did not succeed. outcome: failed, expired, crashed, cancelled, suspended.';
 INSERT INTO _taskex.child_table VALUES ('run_attempt', 605, 100, ARRAY['PRIMARY KEY (run_id, attempt)'], '{}', 'customer_id');
 
 -- Read by a cursor (DUE_RUN) that goes forward only.
@@ -211,7 +220,8 @@ CREATE TYPE taskex.leased_run AS (
     data jsonb,
     data_ref jsonb,
     timeout interval,
-    progress jsonb
+    progress jsonb,
+    state jsonb
 );
 COMMENT ON TYPE taskex.leased_run IS 'A run that a worker has: what to run, on what, and until when it is his.';
 
@@ -225,11 +235,14 @@ hour) for one. Result: the runs; code is that of the program''s version, if it h
 not waited for by a commit: a crash of the server may forget it, and its tokens are refused then.
 Errors: unknown_environment (TX620), insufficient_privilege (42501), invalid_parameter_value (22023).';
 
-CREATE FUNCTION taskex.heartbeat_run(run_id bigint, lease_token bigint, lease interval = '1 minute', progress jsonb = NULL)
+CREATE FUNCTION taskex.heartbeat_run(run_id bigint, lease_token bigint, lease interval = '1 minute', progress jsonb = NULL,
+        state jsonb = NULL)
     RETURNS timestamptz LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_heartbeat_run';
-COMMENT ON FUNCTION taskex.heartbeat_run(bigint, bigint, interval, jsonb) IS
+COMMENT ON FUNCTION taskex.heartbeat_run(bigint, bigint, interval, jsonb, jsonb) IS
 'Prolongs the lease of a run to so long from now, and notes how far it is (progress; NULL: as it was).
-lease: one second to 7 days. lease_token: as pull_runs gave it. Result: until when it lasts.
+lease: one second to 7 days. lease_token: as pull_runs gave it. state: a checkpoint, from which the next attempt can go on (column state of
+leased_run); it is on disk when the call''s transaction is. Result: until when the lease lasts; -infinity: there was a state, and the run was to be
+suspended: it is now, with this state, and is not the worker''s any more.
 Errors: unknown_run (TX600), lease_expired (TX107), stale_token (TX108), wrong_state (TX109): it was cancelled, input_too_large (TX111).';
 
 CREATE FUNCTION taskex.complete_run(run_id bigint, lease_token bigint, result jsonb = NULL)
@@ -450,7 +463,8 @@ BEGIN
         EXECUTE format('WITH gone AS (DELETE FROM _taskex.run_%1$s r WHERE r.run_id = ANY ($1) AND _taskex.run_ended(r.state) RETURNING r.run_id),'
             ' attempts AS (DELETE FROM _taskex.run_attempt_%1$s a USING gone g WHERE a.run_id = g.run_id),'
             ' links AS (DELETE FROM _taskex.run_link_%1$s l USING gone g WHERE l.run_id = g.run_id),'
-            ' keys AS (DELETE FROM _taskex.run_key_%1$s k USING gone g WHERE k.run_id = g.run_id)'
+            ' keys AS (DELETE FROM _taskex.run_key_%1$s k USING gone g WHERE k.run_id = g.run_id),'
+            ' held AS (DELETE FROM _taskex.run_held h USING gone g WHERE h.run_id = g.run_id)'
             ' SELECT count(*) FROM gone', partition_id) INTO removed USING ids;
     END IF;
     RETURN removed;
@@ -498,7 +512,7 @@ CREATE VIEW taskex.runs WITH (security_barrier) AS
         CASE WHEN p.owner_id = r.customer_id THEN p.name ELSE o.login || '/' || p.name END AS program, r.version,
         r.priority, _taskex.run_state(r.state) AS state, r.attempts, r.max_attempts, r.worker, r.concurrency_key,
         r.submitted_at, r.run_at, r.deadline, r.started_at, r.lease_until, r.finished_at,
-        r.code, r.data, r.data_ref, r.options, r.progress, r.result, r.error
+        r.code, r.data, r.data_ref, r.options, r.progress, r.result, r.error, r.state_data AS checkpoint, r.split_id, r.part
     FROM _taskex.directory d
         JOIN _taskex.run r ON r.partition_id = d.partition_id AND r.customer_id = d.user_id
         JOIN _taskex.environment e USING (environment_id)
@@ -532,7 +546,7 @@ CREATE VIEW taskex.run_attempts WITH (security_barrier) AS
             JOIN _taskex.run r ON r.partition_id = d.partition_id AND r.customer_id = d.user_id
         WHERE r.state IN ('running', 'succeeded') AND _taskex.visible(d.user_id) AND _taskex.visible(r.customer_id)
             AND _taskex.narrow(r.partition_id, r.customer_id, d.login, r.run_id)) u;
-COMMENT ON VIEW taskex.run_attempts IS 'Attempts at runs. outcome: running, succeeded, failed, expired, crashed, cancelled.';
+COMMENT ON VIEW taskex.run_attempts IS 'Attempts at runs. outcome: running, succeeded, failed, expired, crashed, cancelled, suspended.';
 
 CREATE FUNCTION _taskex.lanes(OUT environment_id int, OUT customer_id bigint, OUT priority int, OUT waiting bigint, OUT running int,
         OUT in_memory int, OUT oldest timestamptz, OUT blocked boolean, OUT virtual_time float8)
@@ -586,7 +600,8 @@ CREATE FUNCTION taskex.check_workload(OUT check_name text, OUT ok boolean, OUT d
             WHERE state NOT IN ('blocked', 'delayed', 'ready', 'running', 'suspended', 'succeeded', 'failed', 'cancelled', 'dead')
                 OR (state = 'running') <> (lease_token IS NOT NULL) OR (state = 'running') <> (lease_until IS NOT NULL)
                 OR _taskex.run_ended(state) <> (finished_at IS NOT NULL)
-                OR (state <> 'succeeded' AND result IS NOT NULL) OR (state = 'succeeded' AND attempts = 0)
+                OR (state <> 'succeeded' AND result IS NOT NULL) OR (state = 'succeeded' AND attempts = 0 AND split_id IS DISTINCT FROM run_id)
+                OR (asked IS NOT NULL AND state NOT IN ('running', 'succeeded', 'cancelled'))
         UNION ALL
         SELECT 'attempts', count(*), 'runs with more attempts than allowed, or without a record of one' FROM run r
             WHERE attempts > max_attempts OR attempts < 0
@@ -594,8 +609,8 @@ CREATE FUNCTION taskex.check_workload(OUT check_name text, OUT ok boolean, OUT d
                     <> attempts - (state IN ('running', 'succeeded'))::int
         UNION ALL
         SELECT 'blocked', count(*), 'runs whose blockers differ from what they come after' FROM run r
-            WHERE blockers <> CASE WHEN state = 'blocked' THEN (SELECT count(*) FROM _taskex.run_link l WHERE l.partition_id = r.partition_id AND l.follower_id = r.run_id) ELSE 0 END
-                OR (state = 'blocked' AND blockers = 0)
+            WHERE blockers <> CASE WHEN state IN ('blocked', 'suspended') THEN (SELECT count(*) FROM _taskex.run_link l WHERE l.partition_id = r.partition_id AND l.follower_id = r.run_id) ELSE 0 END
+                OR (state = 'blocked' AND blockers = 0 AND split_id IS DISTINCT FROM run_id)
         UNION ALL
         SELECT 'links', count(*), 'links of runs that have succeeded, or were cancelled' FROM _taskex.run_link l JOIN run r USING (partition_id, run_id)
             WHERE r.state IN ('succeeded', 'cancelled') OR NOT r.followed

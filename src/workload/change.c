@@ -152,8 +152,8 @@ run_cancel(Child *run, const UserHome *home, Jsonb *error)
 
 /* ---- cancel ---- */
 
-static void
-report_state(Child *run, int64 run_id, const char *must)
+void
+run_report_state(Child *run, int64 run_id, const char *must)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_TX_WRONG_STATE),
@@ -161,9 +161,8 @@ report_state(Child *run, int64 run_id, const char *must)
 			 errdetail("Its state is \"%s\".", run_text(run, RUN_STATE))));
 }
 
-/* locks the run of a customer for whom the caller may act */
-static Child *
-lock_own(RunTables *tables, int64 run_id, UserHome *home)
+Child *
+run_lock_own(RunTables *tables, int64 run_id, UserHome *home)
 {
 	Child	   *run = run_lock(tables, run_id, true, home, NULL);
 
@@ -192,14 +191,14 @@ taskex_cancel_run(PG_FUNCTION_ARGS)
 	run_id = PG_GETARG_INT64(0);
 	wait_point("cancel_run");
 	run_tables_begin(&tables);
-	run = lock_own(&tables, run_id, &home);
+	run = run_lock_own(&tables, run_id, &home);
 	done = !child_text_is(run, RUN_STATE, "cancelled");
 	if (done && !run_is_null(run, RUN_FINISHED_AT))
-		report_state(run, run_id, "has ended");
+		run_report_state(run, run_id, "has ended");
 	followed = done && DatumGetBool(slot_getattr(run->slot, RUN_FOLLOWED, &isnull));
 	if (done)
 	{
-		if (child_text_is(run, RUN_STATE, "blocked"))
+		if (child_int32(run, RUN_BLOCKERS) > 0)
 			links_forget(&home, run_id);
 		run_cancel(run, &home, NULL);
 	}
@@ -257,9 +256,9 @@ taskex_retry_run(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("attempts must be between 1 and 1000")));
 	run_tables_begin(&tables);
-	run = lock_own(&tables, run_id, &home);
+	run = run_lock_own(&tables, run_id, &home);
 	if (!requeue(run, &home, PG_GETARG_INT32(1)))
-		report_state(run, run_id, "is not a dead letter");
+		run_report_state(run, run_id, "is not a dead letter");
 	run_tables_end(&tables);
 	PG_RETURN_VOID();
 }
@@ -295,8 +294,8 @@ read_own(RunTables *tables, int64 run_id, UserHome *home)
 	return run;
 }
 
-static const char *
-shown_state(Child *run)
+const char *
+run_shown_state(Child *run)
 {
 	char	   *state = run_text(run, RUN_STATE);
 
@@ -328,7 +327,7 @@ taskex_run_status(PG_FUNCTION_ARGS)
 	run = read_own(&tables, PG_GETARG_INT64(0), &home);
 	for (int i = 0; i < 12; i++)
 		values[i] = slot_getattr(run->slot, columns[i], &nulls[i]);
-	values[0] = CStringGetTextDatum(shown_state(run));
+	values[0] = CStringGetTextDatum(run_shown_state(run));
 	tuple = heap_form_tuple(BlessTupleDesc(desc), values, nulls);
 	run_tables_end(&tables);
 	PG_RETURN_DATUM(HeapTupleGetDatum(tuple));

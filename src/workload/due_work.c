@@ -7,7 +7,7 @@
  */
 #include "postgres.h"
 
-#include "workload/run.h"
+#include "workload/suspend.h"
 #include "base/clock.h"
 #include "base/errcodes.h"
 #include "base/guc.h"
@@ -394,6 +394,7 @@ workload_maintain(void)
 	leases->wait = false;
 	leases->count = 0;
 	end_leases_in_transactions(leases);
+	stops_maintain();
 	directory_list_partitions(&partitions, true);
 	for (int i = 0; i < partitions.count; i++)
 		(void) work_partition(batch, partitions.ids[i], true);
@@ -437,7 +438,7 @@ taskex_run_due_runs(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	leases->wait = true;
 	end_leases(leases);
-	counts[0] = leases->done;
+	counts[0] = leases->done + stops_work();
 	directory_list_partitions(&partitions, false);
 	for (int i = 0; i < partitions.count; i++)
 		counts[1] += work_partition(batch, partitions.ids[i], false);

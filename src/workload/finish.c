@@ -13,6 +13,7 @@
 #include "infra/xact.h"
 #include "workload/environment.h"
 #include "workload/options.h"
+#include "workload/suspend.h"
 #include "workload/usage.h"
 
 #include "catalog/pg_type.h"
@@ -32,9 +33,8 @@ static Statement insert_attempt = {
 
 /* ---- the lease ---- */
 
-/* locks a run of which the caller has the lease */
-static Child *
-lock_held(RunTables *tables, int64 run_id, int64 token, UserHome *home, TimestampTz now)
+Child *
+run_lock_held(RunTables *tables, int64 run_id, int64 token, UserHome *home, TimestampTz now)
 {
 	Child	   *run = run_lock(tables, run_id, true, home, NULL);
 	bool		running;
@@ -121,7 +121,7 @@ complete(RunTables *tables, Finished *finished, TimestampTz now)
 	Child	   *run;
 
 	wait_point("complete");
-	run = lock_held(tables, finished->run_id, finished->token, &finished->home, now);
+	run = run_lock_held(tables, finished->run_id, finished->token, &finished->home, now);
 	finished->followed = succeed(run, now, finished->result, finished->no_result, NULL);
 	usage_facts(&finished->facts, &finished->usage, run, &finished->home, now, "succeeded", NULL);
 }
@@ -293,8 +293,8 @@ sqlstate_of(Jsonb *error)
 const char *
 attempt_end(Child *run, const UserHome *home, const AttemptEnd *end)
 {
-	static const int columns[7] = {RUN_STATE, RUN_FINISHED_AT, RUN_LEASE_TOKEN, RUN_LEASE_UNTIL, RUN_RUN_AT, RUN_ERROR,
-	RUN_MEASURED};
+	static const int columns[9] = {RUN_STATE, RUN_FINISHED_AT, RUN_LEASE_TOKEN, RUN_LEASE_UNTIL, RUN_RUN_AT, RUN_ERROR,
+	RUN_MEASURED, RUN_ASKED, RUN_STATE_DATA};
 	TimestampTz now = clock_now();
 	Jsonb	   *measured = usage_measured(end->usage);
 	int64		run_id = child_int64(run, RUN_RUN_ID);
@@ -302,15 +302,17 @@ attempt_end(Child *run, const UserHome *home, const AttemptEnd *end)
 	Jsonb	   *options = run_jsonb(run, RUN_OPTIONS);
 	bool		again = end->retry && run_options_retryable(options, sqlstate_of(end->error));
 	bool		left = attempt < child_int32(run, RUN_MAX_ATTEMPTS);
-	int64		wait = again && left ? run_options_backoff(options, attempt) : 0;
+	int64		wait = again && left ? run_options_backoff(options, attempt - run_suspensions(run)) : 0;
 	double		cost = run_cost(run);
-	const char *state = !left ? "dead" : !again ? "failed" : wait > 0 ? "delayed" : "ready";
-	Datum		values[7] = {CStringGetTextDatum(state), TimestampTzGetDatum(now), 0, 0, TimestampTzGetDatum(now + wait),
-	PointerGetDatum(end->error), PointerGetDatum(measured)};
-	bool		nulls[7] = {false, again && left, true, true, wait == 0, end->error == NULL, measured == NULL};
+	bool		hold = run_is(run, RUN_ASKED, ASK_SUSPEND);
+	const char *state = !left ? "dead" : !again ? "failed" : hold ? "suspended" : wait > 0 ? "delayed" : "ready";
+	Datum		values[9] = {CStringGetTextDatum(state), TimestampTzGetDatum(now), 0, 0, TimestampTzGetDatum(now + wait),
+	PointerGetDatum(end->error), PointerGetDatum(measured), 0, PointerGetDatum(end->state)};
+	bool		nulls[9] = {false, again && left, true, true, wait == 0, end->error == NULL, measured == NULL, true, false};
 
 	attempt_record(run, home, end);
-	child_update(run, 7, columns, values, nulls);
+	stops_forget(run);
+	child_update(run, end->state ? 9 : 8, columns, values, nulls);
 	if (strcmp(state, "ready") == 0)
 	{
 		PinnedLane	pinned;
@@ -322,6 +324,8 @@ attempt_end(Child *run, const UserHome *home, const AttemptEnd *end)
 		return state;
 	}
 	queue_ended_at_commit(run_id, cost);
+	if (strcmp(state, "suspended") == 0)
+		return state;
 	if (wait > 0)
 		run_make_ready_at(run, home, now + wait);
 	else
@@ -353,7 +357,7 @@ taskex_fail_run(PG_FUNCTION_ARGS)
 	end.retry = PG_GETARG_BOOL(3);
 	wait_point("fail");
 	run_tables_begin(&tables);
-	run = lock_held(&tables, PG_GETARG_INT64(0), PG_GETARG_INT64(1), &home, clock_now());
+	run = run_lock_held(&tables, PG_GETARG_INT64(0), PG_GETARG_INT64(1), &home, clock_now());
 	state = attempt_end(run, &home, &end);
 	run_tables_end(&tables);
 	if (strcmp(state, "delayed") == 0 || strcmp(state, "ready") == 0)
@@ -368,59 +372,78 @@ Datum
 taskex_release_run(PG_FUNCTION_ARGS)
 {
 	static const char *const names[] = {"run_id", "lease_token", NULL};
-	static const int columns[4] = {RUN_STATE, RUN_ATTEMPTS, RUN_LEASE_TOKEN, RUN_LEASE_UNTIL};
+	static const int columns[5] = {RUN_STATE, RUN_ATTEMPTS, RUN_LEASE_TOKEN, RUN_LEASE_UNTIL, RUN_ASKED};
 	RunTables	tables;
 	UserHome	home;
 	Child	   *run;
 	PinnedLane	pinned;
 	ReadyRun	ready;
-	Datum		values[4] = {CStringGetTextDatum("ready")};
-	bool		nulls[4] = {false, false, true, true};
+	Datum		values[5] = {0};
+	bool		nulls[5] = {false, false, true, true, true};
+	bool		hold;
 
 	require_args(fcinfo, names);
 	PreventCommandIfReadOnly("release_run()");
 	run_tables_begin(&tables);
-	run = lock_held(&tables, PG_GETARG_INT64(0), PG_GETARG_INT64(1), &home, clock_now());
+	run = run_lock_held(&tables, PG_GETARG_INT64(0), PG_GETARG_INT64(1), &home, clock_now());
+	hold = run_is(run, RUN_ASKED, ASK_SUSPEND);
+	values[0] = CStringGetTextDatum(hold ? "suspended" : "ready");
 	values[1] = Int32GetDatum(child_int32(run, RUN_ATTEMPTS) - 1);
-	run_describe(run, &pinned, &ready);
-	queue_pin(&pinned);
-	queue_again_at_commit(&pinned, &ready, run_cost(run));
-	child_update(run, 4, columns, values, nulls);
+	if (hold)
+		queue_ended_at_commit(PG_GETARG_INT64(0), run_cost(run));
+	else
+	{
+		run_describe(run, &pinned, &ready);
+		queue_pin(&pinned);
+		queue_again_at_commit(&pinned, &ready, run_cost(run));
+	}
+	stops_forget(run);
+	child_update(run, 5, columns, values, nulls);
 	run_tables_end(&tables);
 	PG_RETURN_VOID();
 }
 
 PG_FUNCTION_INFO_V1(taskex_heartbeat_run);
 
-/* heartbeat_run(run_id, lease_token, lease, progress) -> timestamptz */
+/* heartbeat_run(run_id, lease_token, lease, progress, state) -> timestamptz */
 Datum
 taskex_heartbeat_run(PG_FUNCTION_ARGS)
 {
 	static const char *const names[] = {"run_id", "lease_token", "lease", NULL};
-	static const int columns[2] = {RUN_LEASE_UNTIL, RUN_PROGRESS};
+	bool		progress = !PG_ARGISNULL(3);
+	bool		state = !PG_ARGISNULL(4);
 	RunTables	tables;
 	UserHome	home;
 	Child	   *run;
 	TimestampTz now = clock_now();
 	TimestampTz until;
-	Datum		values[2];
-	bool		nulls[2] = {false, false};
 
 	require_args(fcinfo, names);
 	PreventCommandIfReadOnly("heartbeat_run()");
 	until = now + check_duration(PG_GETARG_INTERVAL_P(2), "lease", USECS_PER_SEC, 7 * USECS_PER_DAY);
-	if (!PG_ARGISNULL(3))
+	if (progress)
 		check_json_size(PG_GETARG_DATUM(3), "progress");
+	if (state)
+		check_json_size(PG_GETARG_DATUM(4), "state");
 
-	/* the worst that a crash does is that the lease ends when it did before */
-	xact_async_begin();
+	/* the worst that a crash does is that the lease ends when it did before; a checkpoint is to last */
+	if (!state)
+		xact_async_begin();
 	run_tables_begin(&tables);
-	run = lock_held(&tables, PG_GETARG_INT64(0), PG_GETARG_INT64(1), &home, now);
-	values[0] = TimestampTzGetDatum(until);
-	values[1] = PG_ARGISNULL(3) ? 0 : PG_GETARG_DATUM(3);
-	child_update(run, PG_ARGISNULL(3) ? 1 : 2, columns, values, nulls);
-	queue_lease_at_commit(PG_GETARG_INT64(0), until);
+	run = run_lock_held(&tables, PG_GETARG_INT64(0), PG_GETARG_INT64(1), &home, now);
+	if (state && !run_is_null(run, RUN_ASKED))
+	{
+		run_note(run, progress ? PG_GETARG_JSONB_P(3) : NULL, NULL, 0);
+		attempt_yield(run, &home, PG_GETARG_JSONB_P(4));
+		until = DT_NOBEGIN;
+	}
+	else
+	{
+		run_note(run, progress ? PG_GETARG_JSONB_P(3) : NULL, state ? PG_GETARG_JSONB_P(4) : NULL, until);
+		queue_lease_at_commit(PG_GETARG_INT64(0), until);
+	}
 	run_tables_end(&tables);
-	xact_async_end();
+	if (!state)
+		xact_async_end();
 	PG_RETURN_TIMESTAMPTZ(until);
 }

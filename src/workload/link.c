@@ -60,11 +60,13 @@ unblock(Child *run, const UserHome *customer)
 	static const int columns[2] = {RUN_BLOCKERS, RUN_STATE};
 	int32		blockers = child_int32(run, RUN_BLOCKERS) - 1;
 	bool		later = !run_is_null(run, RUN_RUN_AT) && child_int64(run, RUN_RUN_AT) > clock_now();
+	bool		goes = blockers == 0 && child_text_is(run, RUN_STATE, "blocked");
 	Datum		values[2] = {Int32GetDatum(blockers), CStringGetTextDatum(later ? "delayed" : "ready")};
 	bool		nulls[2] = {false, false};
 
-	child_update(run, blockers == 0 ? 2 : 1, columns, values, nulls);
-	if (blockers > 0)
+	/* one that is suspended is resumed by nobody but who may */
+	child_update(run, goes ? 2 : 1, columns, values, nulls);
+	if (!goes)
 		return;
 	if (later)
 		run_make_ready_at(run, customer, child_int64(run, RUN_RUN_AT));
@@ -78,7 +80,7 @@ settle_one(Child *table, const UserHome *customer, int64 follower, int64 run_id,
 {
 	bool		isnull;
 
-	if (child_lock(table, follower, true) != ROW_LOCKED || !child_text_is(table, RUN_STATE, "blocked"))
+	if (child_lock(table, follower, true) != ROW_LOCKED || child_int32(table, RUN_BLOCKERS) == 0)
 		return false;
 	if (succeeded)
 	{

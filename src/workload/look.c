@@ -181,3 +181,44 @@ taskex_in_queue(PG_FUNCTION_ARGS)
 	LWLockRelease(queue.lock);
 	PG_RETURN_BOOL(found);
 }
+
+PG_FUNCTION_INFO_V1(taskex_running_runs);
+
+/* _taskex.running_runs() -> setof (run_id, customer_id, environment_id) */
+Datum
+taskex_running_runs(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum		(*found)[3];
+	uint32		realm;
+	int64		count = 0;
+	int64		room;
+
+	InitMaterializedSRF(fcinfo, 0);
+	queue_require_loaded();
+	realm = realm_current()->serial;
+
+	/* those that begin to run meanwhile begin later */
+	room = queue.header->realms[realm_current()->slot].running + 1000;
+	found = palloc(sizeof(*found) * room);
+	LWLockAcquire(queue.lock, LW_SHARED);
+	for (int32 i = 0; i < guc_ready_runs && count < room; i++)
+	{
+		const Entry *entry = &queue.entries[i];
+		const Lane *lane = &queue.lanes[entry->lane];
+
+		if (entry->state != ENTRY_RUNNING || entry->realm != realm)
+			continue;
+		found[count][0] = Int64GetDatum(entry->run_id);
+		found[count][1] = Int64GetDatum(queue.customers[lane->customer].customer_id);
+		found[count++][2] = Int32GetDatum(queue.environments[lane->environment].environment_id);
+	}
+	LWLockRelease(queue.lock);
+	for (int64 i = 0; i < count; i++)
+	{
+		bool		nulls[3] = {false};
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, found[i], nulls);
+	}
+	return (Datum) 0;
+}

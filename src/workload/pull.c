@@ -4,7 +4,7 @@
  */
 #include "postgres.h"
 
-#include "workload/run.h"
+#include "workload/suspend.h"
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/errcodes.h"
@@ -38,7 +38,7 @@ static Statement select_login = {
 };
 
 static Statement select_version = {
-	"SELECT CASE WHEN p.owner_id = $3 THEN p.name ELSE o.login || '/' || p.name END, v.version, v.source"
+	"SELECT CASE WHEN p.owner_id = $3 THEN p.name ELSE o.login || '/' || p.name END, v.version, v.source, p.suspended"
 	" FROM _taskex.program p JOIN _taskex.directory o ON o.user_id = p.owner_id"
 	" JOIN _taskex.program_version v ON v.program_id = p.program_id AND v.version = coalesce($2, p.newest,"
 	" (SELECT max(w.version) FROM _taskex.program_version w WHERE w.program_id = p.program_id))"
@@ -62,6 +62,7 @@ enum LeasedColumn
 	LEASED_DATA_REF,
 	LEASED_TIMEOUT,
 	LEASED_PROGRESS,
+	LEASED_STATE,
 	LEASED_COLUMNS
 };
 
@@ -133,8 +134,8 @@ login_of(int64 user_id)
 
 /* ---- one run ---- */
 
-/* program, version and code of the run, as of now */
-static void
+/* program, version and code of the run, as of now; false: the program is suspended */
+static bool
 find_version(Child *run, Datum *values, bool *nulls)
 {
 	MemoryContext context = CurrentMemoryContext;
@@ -144,6 +145,7 @@ find_version(Child *run, Datum *values, bool *nulls)
 	slot_getattr(run->slot, RUN_CUSTOMER_ID, &isnull)};
 	char		argument_nulls[3] = {' ', run_is_null(run, RUN_VERSION) ? 'n' : ' ', ' '};
 	SpiScope	scope;
+	bool		suspended;
 
 	spi_begin(&scope);
 	if (spi_run(&select_version, 0, arguments, argument_nulls, SPI_VIEW_CURRENT, 1) != 1)
@@ -153,17 +155,20 @@ find_version(Child *run, Datum *values, bool *nulls)
 	values[LEASED_VERSION] = spi_value(0, 2, &isnull);
 	values[LEASED_CODE] = PointerGetDatum(DatumGetTextPCopy(spi_value(0, 3, &isnull)));
 	MemoryContextSwitchTo(old);
+	suspended = DatumGetBool(spi_value(0, 4, &isnull));
 	spi_end(&scope);
 	nulls[LEASED_PROGRAM] = nulls[LEASED_VERSION] = nulls[LEASED_CODE] = false;
+	return !suspended;
 }
 
-/* what the worker gets of the locked run; the token and the attempt are set already */
-static void
+/* what the worker gets of the locked run; the token and the attempt are set already.  false: it is not to run */
+static bool
 describe(Child *run, Datum *values, bool *nulls)
 {
 	static const int columns[LEASED_COLUMNS] = {
 		[LEASED_RUN_ID] = RUN_RUN_ID,[LEASED_PRIORITY] = RUN_PRIORITY,[LEASED_CODE] = RUN_CODE,
-		[LEASED_DATA] = RUN_DATA,[LEASED_DATA_REF] = RUN_DATA_REF,[LEASED_PROGRESS] = RUN_PROGRESS
+		[LEASED_DATA] = RUN_DATA,[LEASED_DATA_REF] = RUN_DATA_REF,[LEASED_PROGRESS] = RUN_PROGRESS,
+		[LEASED_STATE] = RUN_STATE_DATA
 	};
 	Jsonb	   *options;
 	JsonbValue	value;
@@ -174,8 +179,8 @@ describe(Child *run, Datum *values, bool *nulls)
 	values[LEASED_CUSTOMER] = PointerGetDatum(login_of(child_int64(run, RUN_CUSTOMER_ID)));
 	nulls[LEASED_CUSTOMER] = false;
 	nulls[LEASED_PROGRAM] = nulls[LEASED_VERSION] = nulls[LEASED_TIMEOUT] = true;
-	if (!run_is_null(run, RUN_PROGRAM_ID))
-		find_version(run, values, nulls);
+	if (!run_is_null(run, RUN_PROGRAM_ID) && !find_version(run, values, nulls))
+		return false;
 	options = run_is_null(run, RUN_OPTIONS) ? NULL : run_jsonb(run, RUN_OPTIONS);
 	if (options && json_field(options, "timeout", &value))
 	{
@@ -185,10 +190,11 @@ describe(Child *run, Datum *values, bool *nulls)
 													 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
 		nulls[LEASED_TIMEOUT] = false;
 	}
+	return true;
 }
 
-/* the locked run is the worker's */
-static void
+/* the locked run is the worker's; false: it is held, because its program is */
+static bool
 take(Puller *puller, Child *run)
 {
 	static const int columns[7] = {RUN_STATE, RUN_ATTEMPTS, RUN_STARTED_AT, RUN_LEASE_UNTIL, RUN_LEASE_TOKEN, RUN_WORKER,
@@ -202,7 +208,11 @@ take(Puller *puller, Child *run)
 	leased[LEASED_TOKEN] = Int64GetDatum(ids_next(ID_LEASE, 1));
 	leased[LEASED_UNTIL] = TimestampTzGetDatum(puller->lease_until);
 	leased[LEASED_ATTEMPT] = Int32GetDatum(child_int32(run, RUN_ATTEMPTS) + 1);
-	describe(run, leased, nulls);
+	if (!describe(run, leased, nulls))
+	{
+		run_hold(run);
+		return false;
+	}
 
 	values[0] = CStringGetTextDatum("running");
 	values[1] = leased[LEASED_ATTEMPT];
@@ -213,6 +223,7 @@ take(Puller *puller, Child *run)
 	values[6] = leased[LEASED_VERSION];
 	tuplestore_putvalues(puller->rsinfo->setResult, puller->rsinfo->setDesc, leased, nulls);
 	child_update(run, program ? 7 : 6, columns, values, value_nulls);
+	return true;
 }
 
 /* takes the reserved run, if its row is what the queue took it for */
@@ -238,7 +249,11 @@ try_take(Puller *puller, const Taken *taken)
 		queue_refuse(puller->reservation, taken, true);
 		return false;
 	}
-	take(puller, run);
+	if (!take(puller, run))
+	{
+		queue_refuse(puller->reservation, taken, true);
+		return false;
+	}
 	queue_took(puller->reservation, taken);
 	return true;
 }

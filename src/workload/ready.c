@@ -174,9 +174,13 @@ typedef enum ChangeKind
 	CHANGE_LEASE
 } ChangeKind;
 
+/* at commit they are applied in the order in which they were made */
 typedef struct Change
 {
 	ChangeKind	kind;
+	struct Change *older;		/* of this transaction */
+	struct Change *newer;		/* while they are applied */
+	bool		applied;
 	uint32		realm;
 	int			slot;
 	PinnedLane	pinned;
@@ -202,6 +206,14 @@ apply_ready(const Change *change)
 		return;
 	for (int32 i = 0; i < change->count; i++)
 	{
+		int32		entry = change->count == 1 ? queue_find_entry(change->realm, run.run_id) : -1;
+
+		/* this transaction has taken it, ended it, and made it ready */
+		if (entry >= 0 && queue.entries[entry].state == ENTRY_RESERVED && queue.entries[entry].fate == FATE_FREE)
+		{
+			queue.entries[entry].fate = FATE_READY;
+			return;
+		}
 		queue_place(change->pinned.lane, change->pinned.key, &run);
 		run.run_id += RUN_ID_STEP;
 		if (lane_has_window(lane) && run.deadline == DT_NOEND && i + 1 < change->count)
@@ -261,19 +273,41 @@ apply_to_running(const Change *change)
 }
 
 static void
+apply(const Change *change)
+{
+	if (queue.header->realms[change->slot].serial != change->realm)
+		return;
+	if (change->kind == CHANGE_READY)
+		apply_ready(change);
+	else if (change->kind == CHANGE_GONE)
+		apply_gone(change);
+	else
+		apply_to_running(change);
+}
+
+/* the newest comes first; whoever waits for the lock gets it in between */
+#define APPLY_AT_ONCE 128
+
+static void
 change_commit(void *record)
 {
 	Change	   *change = record;
+	int			count = 0;
 
+	if (change->applied)
+		return;
+	for (; change->older; change = change->older)
+		change->older->newer = change;
 	LWLockAcquire(queue.lock, LW_EXCLUSIVE);
-	if (queue.header->realms[change->slot].serial == change->realm)
+	for (; change; change = change->newer)
 	{
-		if (change->kind == CHANGE_READY)
-			apply_ready(change);
-		else if (change->kind == CHANGE_GONE)
-			apply_gone(change);
-		else
-			apply_to_running(change);
+		apply(change);
+		change->applied = true;
+		if (++count % APPLY_AT_ONCE == 0)
+		{
+			LWLockRelease(queue.lock);
+			LWLockAcquire(queue.lock, LW_EXCLUSIVE);
+		}
 	}
 	LWLockRelease(queue.lock);
 }
@@ -285,12 +319,23 @@ change_abort(void *record)
 
 static const XactKind change_kind = {change_commit, change_abort};
 
+static bool
+is_newest(void *record, void *arg)
+{
+	*(void **) arg = record;
+	return true;
+}
+
 static Change *
 new_change(ChangeKind kind, int64 run_id)
 {
 	const Realm *realm = realm_current();
-	Change	   *change = xact_add(&change_kind, sizeof(Change));
+	void	   *older = NULL;
+	Change	   *change;
 
+	(void) xact_scan(&change_kind, is_newest, &older);
+	change = xact_add(&change_kind, sizeof(Change));
+	change->older = older;
 	change->kind = kind;
 	change->realm = realm->serial;
 	change->slot = realm->slot;

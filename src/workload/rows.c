@@ -13,7 +13,8 @@ static const char *const run_columns[RUN_COLUMNS] = {
 	"program_id", "priority", "followed", "attempts", "max_attempts", "blockers",
 	"version", "deadline", "run_at", "started_at", "lease_until", "finished_at",
 	"lease_token", "state", "worker", "concurrency_key", "code", "data", "data_ref",
-	"options", "progress", "result", "error", "measured"
+	"options", "progress", "result", "error", "measured", "state_data", "split_id", "part",
+	"suspensions", "asked"
 };
 
 const ChildTable run_table = {"run", RUN_COLUMNS, run_columns, 1, {{RUN_RUN_ID}}};
@@ -25,6 +26,12 @@ run_text(Child *run, int column)
 	Datum		value = slot_getattr(run->slot, column, &isnull);
 
 	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+bool
+run_is(Child *run, int column, const char *value)
+{
+	return !run_is_null(run, column) && child_text_is(run, column, value);
 }
 
 bool

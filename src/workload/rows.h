@@ -43,13 +43,21 @@ enum RunColumn
 	RUN_RESULT,
 	RUN_ERROR,
 	RUN_MEASURED,
-	RUN_COLUMNS = RUN_MEASURED
+	RUN_STATE_DATA,
+	RUN_SPLIT_ID,
+	RUN_PART,
+	RUN_SUSPENSIONS,
+	RUN_ASKED,
+	RUN_COLUMNS = RUN_ASKED
 };
 
 extern const ChildTable run_table;
 
 /* the text of a column, or NULL */
 extern char *run_text(Child *run, int column);
+
+/* is it not null, and this text? */
+extern bool run_is(Child *run, int column, const char *value);
 
 /* is the column null? */
 extern bool run_is_null(Child *run, int column);

@@ -58,6 +58,13 @@ extern void run_make_ready_at(Child *run, const UserHome *home, TimestampTz run_
 extern void run_tell_ended(Child *run, const char *state);
 extern void run_cancel(Child *run, const UserHome *home, Jsonb *error);
 
+/* locks the run of a customer for whom the caller may act */
+extern Child *run_lock_own(RunTables *tables, int64 run_id, UserHome *home);
+extern void run_report_state(Child *run, int64 run_id, const char *must) pg_attribute_noreturn();
+
+/* waiting instead of blocked, delayed and ready */
+extern const char *run_shown_state(Child *run);
+
 /* an object with a message */
 extern Jsonb *run_error(const char *message);
 
@@ -69,6 +76,7 @@ typedef struct AttemptEnd
 	Jsonb	   *error;
 	const RunUsage *usage;		/* NULL: that of a worker outside */
 	bool		retry;			/* if attempts are left */
+	Jsonb	   *state;			/* its last checkpoint; NULL: the one that is stored */
 } AttemptEnd;
 
 /* its row in run_attempt; the observer is told of it */
@@ -86,6 +94,9 @@ extern void attempt_succeed(RunTables *tables, Child *run, const UserHome *home,
 
 /* how long it has run so far, in seconds */
 extern double run_cost(Child *run);
+
+/* locks a run of which the caller has the lease, or raises what is wrong */
+extern Child *run_lock_held(RunTables *tables, int64 run_id, int64 token, UserHome *home, TimestampTz now);
 
 /* ---- link.c ---- */
 

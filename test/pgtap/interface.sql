@@ -195,7 +195,7 @@ insert into expected values
     ('create_environment', 'name text, language name, version text DEFAULT ''1''::text, options jsonb DEFAULT ''{}''::jsonb', 'integer', true),
     ('deprecate_program', 'owner text, name text, version integer DEFAULT NULL::integer', 'integer', true),
     ('fail_run', 'run_id bigint, lease_token bigint, error jsonb, retry boolean DEFAULT true', 'text', true),
-    ('heartbeat_run', 'run_id bigint, lease_token bigint, lease interval DEFAULT ''00:01:00''::interval, progress jsonb DEFAULT NULL::jsonb', 'timestamp with time zone', true),
+    ('heartbeat_run', 'run_id bigint, lease_token bigint, lease interval DEFAULT ''00:01:00''::interval, progress jsonb DEFAULT NULL::jsonb, state jsonb DEFAULT NULL::jsonb', 'timestamp with time zone', true),
     ('limit_customer', 'customer text, max_running integer DEFAULT NULL::integer, rate integer DEFAULT NULL::integer, per interval DEFAULT ''00:01:00''::interval', 'void', true),
     ('limit_key', 'customer text, concurrency_key text, max_running integer', 'void', true),
     ('pause_environment', 'name text', 'void', true),
@@ -216,6 +216,16 @@ insert into expected values
     ('submit_runs', 'customer text, program text, data jsonb[], priority integer DEFAULT 0, max_delay interval DEFAULT NULL::interval, options jsonb DEFAULT ''{}''::jsonb', 'SETOF bigint', true),
     ('wait_for_run', 'run_id bigint, timeout interval DEFAULT ''00:01:00''::interval', 'jsonb', true);
 
+-- steering
+insert into expected values
+    ('resume_program', 'owner text, name text', 'integer', true),
+    ('resume_run', 'run_id bigint', 'text', true),
+    ('should_yield', 'run_id bigint DEFAULT NULL::bigint, lease_token bigint DEFAULT NULL::bigint', 'boolean', true),
+    ('suspend_customer', 'customer text, stop_after interval DEFAULT ''00:01:00''::interval', 'integer', true),
+    ('suspend_program', 'owner text, name text, stop_after interval DEFAULT ''00:01:00''::interval', 'integer', true),
+    ('suspend_run', 'run_id bigint, stop_after interval DEFAULT ''00:01:00''::interval', 'text', true),
+    ('yield_run', 'run_id bigint DEFAULT NULL::bigint, lease_token bigint DEFAULT NULL::bigint, state jsonb DEFAULT NULL::jsonb, progress jsonb DEFAULT NULL::jsonb', 'text', true);
+-- (steering)
 select bag_eq($$ select proname::text from pg_proc where pronamespace = 'taskex'::regnamespace $$,
     'select name from expected', 'schema taskex has these functions, one of each name');
 select unnest(array[is(pg_get_function_arguments(p.oid), e.arguments, 'parameters of ' || e.name),
@@ -318,11 +328,11 @@ insert into expected_column values
 insert into expected_column values
     ('dead_letters', 'run_id bigint, customer text, environment text, state text, attempts integer, max_attempts integer, finished_at timestamp with time zone, message text, error jsonb, version integer, code text, data jsonb, data_ref jsonb'),
     ('environments', 'name text, language text, version text, state text, resource_class text, limits jsonb, max_attempts integer, libraries text[], min_executors integer, max_executors integer, idle_time interval, worker_role text, created_at timestamp with time zone'),
-    ('leased_run', 'run_id bigint, lease_token bigint, lease_until timestamp with time zone, customer text, priority integer, attempt integer, program text, version integer, code text, data jsonb, data_ref jsonb, timeout interval, progress jsonb'),
+    ('leased_run', 'run_id bigint, lease_token bigint, lease_until timestamp with time zone, customer text, priority integer, attempt integer, program text, version integer, code text, data jsonb, data_ref jsonb, timeout interval, progress jsonb, state jsonb'),
     ('programs', 'owner text, name text, environment text, version integer, is_newest boolean, deprecated boolean, price numeric, is_public boolean, published_at timestamp with time zone, source text'),
     ('queue', 'environment text, customer text, priority integer, waiting bigint, running integer, oldest timestamp with time zone, age interval, blocked boolean'),
     ('run_attempts', 'run_id bigint, customer text, attempt integer, worker text, version integer, started_at timestamp with time zone, finished_at timestamp with time zone, outcome text, error jsonb, measured jsonb'),
-    ('runs', 'run_id bigint, customer text, environment text, program text, version integer, priority integer, state text, attempts integer, max_attempts integer, worker text, concurrency_key text, submitted_at timestamp with time zone, run_at timestamp with time zone, deadline timestamp with time zone, started_at timestamp with time zone, lease_until timestamp with time zone, finished_at timestamp with time zone, code text, data jsonb, data_ref jsonb, options jsonb, progress jsonb, result jsonb, error jsonb');
+    ('runs', 'run_id bigint, customer text, environment text, program text, version integer, priority integer, state text, attempts integer, max_attempts integer, worker text, concurrency_key text, submitted_at timestamp with time zone, run_at timestamp with time zone, deadline timestamp with time zone, started_at timestamp with time zone, lease_until timestamp with time zone, finished_at timestamp with time zone, code text, data jsonb, data_ref jsonb, options jsonb, progress jsonb, result jsonb, error jsonb, checkpoint jsonb, split_id bigint, part integer');
 select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' order by attnum)
         from pg_class c join pg_attribute a on a.attrelid = c.oid
         where c.relnamespace = 'taskex'::regnamespace and attnum > 0 and not attisdropped group by c.relname $$,

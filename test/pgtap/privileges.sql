@@ -67,6 +67,9 @@ insert into may_execute select unnest(array['cancel_run', 'complete_run', 'compl
 insert into may_read select unnest(array['dead_letters', 'environments', 'programs', 'queue', 'run_attempts', 'runs']), 'taskex_user';
 insert into may_execute_internal select unnest(array['lanes', 'run_ended', 'run_state']), 'taskex_user' union all values ('queue_health', 'taskex_admin'), ('unreadable_partitions', 'taskex_admin');
 
+-- steering
+insert into may_execute select unnest(array['resume_program', 'resume_run', 'should_yield', 'suspend_customer', 'suspend_program', 'suspend_run', 'yield_run']), 'taskex_user';
+-- (steering)
 -- forecasts
 insert into may_execute select unnest(array['acceptance_probability', 'cancel_intention', 'declare_intention', 'forecast_accepts', 'set_preferences']), 'taskex_user';
 insert into may_read select unnest(array['intentions', 'preferences']), 'taskex_user' union all values ('supply_targets', 'taskex_admin');

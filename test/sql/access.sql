@@ -191,6 +191,16 @@ INSERT INTO call VALUES
     ('run_status', 'run_status(pg_temp.id(''waiting of %1$s''))'), ('submit_run', 'submit_run(''%1$s'', ''p of %1$s'')'), ('submit_runs', 'submit_runs(''%1$s'', ''p of %1$s'', ''{1,2}'')'),
     ('wait_for_run', 'wait_for_run(pg_temp.id(''succeeded of %1$s''), ''0'')'),
     ('update_user', 'update_user(''%1$s'', ''{"colour": "red"}'')'), ('withdraw', 'withdraw(''%1$s'', 1)');
+-- steering
+INSERT INTO call VALUES
+    ('resume_program', 'resume_program(''%1$s'', ''p of %1$s'')'),
+    ('resume_run', 'resume_run(pg_temp.id(''running of %1$s''))'),
+    ('should_yield', 'should_yield(pg_temp.id(''running of %1$s''), pg_temp.id(''token of %1$s''))'),
+    ('suspend_customer', 'suspend_customer(''%1$s'')'),
+    ('suspend_program', 'suspend_program(''%1$s'', ''p of %1$s'')'),
+    ('suspend_run', 'suspend_run(pg_temp.id(''waiting of %1$s''))'),
+    ('yield_run', 'yield_run(pg_temp.id(''running of %1$s''), pg_temp.id(''token of %1$s''))');
+-- (steering)
 SELECT p.oid::regprocedure AS missing_here FROM pg_proc p LEFT JOIN call c ON c.name = p.proname
     WHERE p.pronamespace = 'taskex'::regnamespace AND c.name IS NULL;
 

@@ -74,7 +74,7 @@ DECLARE
     r record;
 BEGIN
     FOR r IN SELECT p.*, n FROM taskex.pull_runs('w', 'e_env', 4, '1 day') WITH ORDINALITY AS p (run_id, lease_token, lease_until, customer, priority, attempt, program, version,
-            code, data, data_ref, timeout, progress, n) LOOP
+            code, data, data_ref, timeout, progress, state, n) LOOP
         INSERT INTO thing VALUES ((ARRAY['running', 'succeeded run', 'dead run', 'cancelled run'])[r.n], r.run_id);
         IF r.n = 1 THEN
             INSERT INTO thing VALUES ('run token', r.lease_token);
@@ -113,7 +113,7 @@ DECLARE
     all_of_it text := '';
 BEGIN
     FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'review_policy', 'entry', 'partition', 'node',
-        'qualification_type', 'qualification', 'qualification_request', 'block', 'environment', 'program', 'program_version', 'run', 'run_attempt', 'run_wait', 'run_link', 'run_key', 'run_limit',
+        'qualification_type', 'qualification', 'qualification_request', 'block', 'environment', 'program', 'program_version', 'run', 'run_attempt', 'run_wait', 'run_link', 'run_key', 'run_limit', 'run_stop', 'run_held',
         'budget', 'budget_charge', 'budget_layer', 'fee_rule', 'bonus', 'payout', 'payout_item', 'saved_search', 'layout', 'layout_use', 'announcement', 'migration', 'drain'] LOOP
         EXECUTE format('SELECT md5(string_agg(r::text, chr(10) ORDER BY r::text)) FROM _taskex.%I r', t) INTO one;
         all_of_it := all_of_it || coalesce(one, '');
@@ -263,7 +263,7 @@ INSERT INTO good_call VALUES
     ('create_environment', ARRAY['''e_new''', '''external''', '''1''', '''{}''']),
     ('deprecate_program', ARRAY['''e_req''', '''kept''', 'NULL']),
     ('fail_run', ARRAY['pg_temp.id(''running'')', 'pg_temp.id(''run token'')', '''{}''', 'true']),
-    ('heartbeat_run', ARRAY['pg_temp.id(''running'')', 'pg_temp.id(''run token'')', '''1 minute''', 'NULL']),
+    ('heartbeat_run', ARRAY['pg_temp.id(''running'')', 'pg_temp.id(''run token'')', '''1 minute''', 'NULL', 'NULL']),
     ('limit_customer', ARRAY['''e_req''', 'NULL', 'NULL', '''1 minute''']),
     ('limit_key', ARRAY['''e_req''', '''key''', '2']),
     ('pause_environment', ARRAY['''e_env''']), ('pause_runs', ARRAY['''e_req''']),
@@ -281,6 +281,16 @@ INSERT INTO good_call VALUES
     ('submit_runs', ARRAY['''e_req''', 'NULL', 'ARRAY[''1''::jsonb]', '0', 'NULL', '''{"environment": "e_env"}''']),
     ('wait_for_run', ARRAY['pg_temp.id(''succeeded run'')', '''0''']),
     ('withdraw', ARRAY['''e_req''', '1', '''back''']);
+-- steering
+INSERT INTO good_call VALUES
+    ('resume_program', ARRAY['''e_req''', '''kept''']),
+    ('resume_run', ARRAY['pg_temp.id(''running'')']),
+    ('should_yield', ARRAY['pg_temp.id(''running'')', 'pg_temp.id(''run token'')']),
+    ('suspend_customer', ARRAY['''e_req''', '''1 minute''']),
+    ('suspend_program', ARRAY['''e_req''', '''kept''', '''1 minute''']),
+    ('suspend_run', ARRAY['pg_temp.id(''running'')', '''1 minute''']),
+    ('yield_run', ARRAY['pg_temp.id(''running'')', 'pg_temp.id(''run token'')', 'NULL', 'NULL']);
+-- (steering)
 -- (all functions are here)
 SELECT p.oid::regprocedure FROM pg_proc p LEFT JOIN good_call g ON g.name = p.proname
     WHERE p.pronamespace = 'taskex'::regnamespace AND cardinality(g.args) IS DISTINCT FROM p.pronargs;

@@ -23,7 +23,7 @@ DECLARE
     r record;
 BEGIN
     FOR r IN SELECT p.*, n FROM taskex.pull_runs('w', 'r_env', 4, '1 day') WITH ORDINALITY AS p (run_id, lease_token, lease_until, customer, priority, attempt, program, version,
-            code, data, data_ref, timeout, progress, n) LOOP
+            code, data, data_ref, timeout, progress, state, n) LOOP
         INSERT INTO thing VALUES ((ARRAY['running', 'succeeded run', 'dead run', 'cancelled run'])[r.n], r.run_id);
         IF r.n = 1 THEN
             INSERT INTO thing VALUES ('run token', r.lease_token);
@@ -60,7 +60,7 @@ DECLARE
     one text;
     all_of_it text := '';
 BEGIN
-    FOREACH t IN ARRAY ARRAY['environment', 'program', 'program_version', 'run', 'run_attempt', 'run_wait', 'run_link', 'run_key', 'run_limit'] LOOP
+    FOREACH t IN ARRAY ARRAY['environment', 'program', 'program_version', 'run', 'run_attempt', 'run_wait', 'run_link', 'run_key', 'run_limit', 'run_stop', 'run_held'] LOOP
         EXECUTE format('SELECT md5(coalesce(string_agg(x::text, '';'' ORDER BY x::text), '''')) FROM _taskex.%I x', t) INTO one;
         all_of_it := all_of_it || one;
     END LOOP;

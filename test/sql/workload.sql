@@ -18,7 +18,7 @@ CREATE FUNCTION pg_temp.submit(who text, what jsonb, priority int = 0, options j
 -- what a pull brings, in its order
 CREATE FUNCTION pg_temp.pull(n int = 1) RETURNS text LANGUAGE sql AS
     $$ SELECT string_agg(data #>> '{}', ' ' ORDER BY o) FROM taskex.pull_runs('w', 'w_ext', n) WITH ORDINALITY AS p (run_id, lease_token, lease_until, customer, priority,
-        attempt, program, version, code, data, data_ref, timeout, progress, o) $$;
+        attempt, program, version, code, data, data_ref, timeout, progress, state, o) $$;
 CREATE FUNCTION pg_temp.token(id bigint) RETURNS bigint LANGUAGE sql AS 'SELECT lease_token FROM _taskex.run WHERE run_id = id';
 CREATE FUNCTION pg_temp.customers() RETURNS bigint[] LANGUAGE sql AS $$ SELECT array_agg(user_id) FROM taskex.users WHERE login LIKE 'w\_%' $$;
 -- ends all that runs
