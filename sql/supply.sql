@@ -718,3 +718,9 @@ COMMENT ON FUNCTION taskex.wait_for_task(text, interval, bigint) IS
 task_type: of this type; NULL: of any that he is qualified for. The transaction stays open meanwhile, so a call by itself, with a
 short timeout, is best. Result: whether there is one; somebody else may be faster.
 Errors: unknown_user (TX001), unknown_task_type (TX101), invalid_parameter_value (22023).';
+
+CREATE FUNCTION _taskex.waiting(OUT waiters int, OUT woken bigint, OUT looks bigint)
+    RETURNS record LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_waiting';
+COMMENT ON FUNCTION _taskex.waiting() IS
+'Who waits in taskex.wait_for_task() now; and since the start-up: how often a waiter was told to look, and how often one looked (once when he
+comes, when he was told, and when his time is over).';

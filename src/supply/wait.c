@@ -3,9 +3,9 @@
  *	  Performers who wait until there is a task for them.
  *
  * PURPOSE	Who has nothing to do sleeps instead of asking again and again.
- * LAYOUT	By realm slot a condition variable, how many wait, how many tasks
- *			appeared that no waiter has come for, and how often the signal may
- *			still be passed on.
+ * LAYOUT	By realm slot a condition variable, how many wait, and in one word how
+ *			many tasks appeared that no waiter was told of, and how often the
+ *			signal may still be passed on.  Two counters tell what it cost.
  * WRITES	Atomically.
  * CRASH	Nobody waits any more.
  * INVARIANT  Each task that appears signals one waiter.  If it is nothing for him,
@@ -28,6 +28,7 @@
 #include "supply/group.h"
 
 #include "fmgr.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "port/atomics.h"
@@ -40,9 +41,21 @@ typedef struct Waiting
 {
 	ConditionVariable variable;
 	pg_atomic_uint32 waiters;
-	pg_atomic_uint32 tasks;		/* that appeared, and that nobody has come for */
-	pg_atomic_uint32 hops;		/* waiters who may still be told */
+	pg_atomic_uint64 signals;	/* what is still to be signalled: see Signals */
+	pg_atomic_uint64 woken;		/* waiters that were told, ... */
+	pg_atomic_uint64 looks;		/* ... and looks of waiters for tasks, since the start-up */
 } Waiting;
+
+/* as one word, so that nobody's tasks get lost among others' */
+typedef struct Signals
+{
+	uint32		tasks;			/* that appeared, and that nobody was told of */
+	uint32		hops;			/* waiters who may still be told */
+} Signals;
+
+#define SIGNALS_WORD(signals) ((uint64) (signals).hops << 32 | (signals).tasks)
+
+#define TASKS_MAX 1000000
 
 static Waiting *waitings = NULL;
 
@@ -62,39 +75,62 @@ wait_attach(void *block, LWLockPadded *locks, bool found)
 	{
 		ConditionVariableInit(&waitings[i].variable);
 		pg_atomic_init_u32(&waitings[i].waiters, 0);
-		pg_atomic_init_u32(&waitings[i].tasks, 0);
-		pg_atomic_init_u32(&waitings[i].hops, 0);
+		pg_atomic_init_u64(&waitings[i].signals, 0);
+		pg_atomic_init_u64(&waitings[i].woken, 0);
+		pg_atomic_init_u64(&waitings[i].looks, 0);
 	}
 }
 
 const ShmemPart wait_shmem = {"taskex waiting", wait_size, NULL, NULL, wait_attach};
 
+static Signals
+signals_of(uint64 word)
+{
+	return (Signals) {.tasks = (uint32) word,.hops = (uint32) (word >> 32)};
+}
+
+/* the signal is for one of them; those of an earlier signal that still goes round are not forgotten */
 void
 wait_appeared(int64 tasks)
 {
 	Waiting    *waiting = &waitings[realm_current()->slot];
 	uint32		waiters = pg_atomic_read_u32(&waiting->waiters);
+	uint64		word;
+	Signals		signals;
 
 	if (likely(waiters == 0))
 		return;
-	pg_atomic_write_u32(&waiting->tasks, (uint32) Min(tasks, 1000000));
-	pg_atomic_write_u32(&waiting->hops, waiters);
+	word = pg_atomic_read_u64(&waiting->signals);
+	do
+	{
+		signals = signals_of(word);
+		signals.tasks = (uint32) Min(signals.tasks + tasks - 1, TASKS_MAX);
+		signals.hops = waiters - 1;
+	} while (!pg_atomic_compare_exchange_u64(&waiting->signals, &word, SIGNALS_WORD(signals)));
 	ConditionVariableSignal(&waiting->variable);
 }
 
-/* a waiter was told, and has looked; is the next one to be told? */
+/* a waiter was told, and has looked; the next one is told of what was nothing for him, or of the next task */
 static void
 pass_on(Waiting *waiting, bool found)
 {
-	uint32		hops = pg_atomic_read_u32(&waiting->hops);
-	uint32		tasks = pg_atomic_read_u32(&waiting->tasks);
+	uint64		word = pg_atomic_read_u64(&waiting->signals);
+	Signals		signals;
+	bool		on;
 
-	if (found && tasks > 0)
-		pg_atomic_write_u32(&waiting->tasks, --tasks);
-	if (hops == 0 || (found && tasks == 0))
-		return;
-	pg_atomic_write_u32(&waiting->hops, hops - 1);
-	ConditionVariableSignal(&waiting->variable);
+	do
+	{
+		signals = signals_of(word);
+		on = signals.hops > 0 && (!found || signals.tasks > 0);
+		if (signals.hops == 0)
+			signals.tasks = 0;	/* all have looked: they are for nobody who waits */
+		else if (on)
+			signals.hops--;
+		if (on && found)
+			signals.tasks--;
+	} while (!pg_atomic_compare_exchange_u64(&waiting->signals, &word, SIGNALS_WORD(signals)));
+	if (on)
+		ConditionVariableSignal(&waiting->variable);
 }
 
 /* ---- is there something for him? ---- */
@@ -169,25 +205,36 @@ something(const UserHome *performer, int64 task_type, MemoryContext context)
 	return found;
 }
 
-/* also when the session is ended while it waits */
-static void
-stop_waiting(int code, Datum waiting)
+typedef struct Waiter
 {
+	Waiting    *waiting;
+	bool		told;			/* and he has not passed it on */
+} Waiter;
+
+/* also when the session is ended while it waits, or looks */
+static void
+stop_waiting(int code, Datum arg)
+{
+	Waiter	   *waiter = (Waiter *) DatumGetPointer(arg);
+
 	ConditionVariableCancelSleep();
-	pg_atomic_fetch_sub_u32(&((Waiting *) DatumGetPointer(waiting))->waiters, 1);
+	pg_atomic_fetch_sub_u32(&waiter->waiting->waiters, 1);
+	if (waiter->told)
+		pass_on(waiter->waiting, false);
 }
 
 static bool
 wait_until(const UserHome *performer, int64 task_type, TimestampTz end)
 {
+	Waiter	   *waiter = palloc0(sizeof(Waiter));
 	Waiting    *waiting = &waitings[realm_current()->slot];
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "taskex waiting", ALLOCSET_DEFAULT_SIZES);
 	volatile bool found = false;
-	volatile bool told = false;
 
 	/* from here on whoever makes a task available tells us */
+	waiter->waiting = waiting;
 	pg_atomic_fetch_add_u32(&waiting->waiters, 1);
-	PG_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(waiting));
+	PG_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(waiter));
 	{
 		ConditionVariablePrepareToSleep(&waiting->variable);
 		for (;;)
@@ -195,17 +242,21 @@ wait_until(const UserHome *performer, int64 task_type, TimestampTz end)
 			long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
 
 			CHECK_FOR_INTERRUPTS();
+			pg_atomic_fetch_add_u64(&waiting->looks, 1);
 			found = something(performer, task_type, context);
-			if (told)
+			if (waiter->told)
 				pass_on(waiting, found);
-			told = false;
+			waiter->told = false;
 			if (found || left <= 0)
 				break;
-			told = !ConditionVariableTimedSleep(&waiting->variable, left, PG_WAIT_EXTENSION);
+			waiter->told = !ConditionVariableTimedSleep(&waiting->variable, left, PG_WAIT_EXTENSION);
+			if (waiter->told)
+				pg_atomic_fetch_add_u64(&waiting->woken, 1);
 		}
 	}
-	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(waiting));
-	stop_waiting(0, PointerGetDatum(waiting));
+	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(waiter));
+	stop_waiting(0, PointerGetDatum(waiter));
+	pfree(waiter);
 	MemoryContextDelete(context);
 	return found;
 }
@@ -225,4 +276,24 @@ METERED(taskex_wait_for_task)
 	if (task_type != 0)
 		task_type_get(task_type);
 	PG_RETURN_BOOL(wait_until(&performer, task_type, after_interval(GetCurrentTimestamp(), timeout)));
+}
+
+PG_FUNCTION_INFO_V1(taskex_waiting);
+
+/* _taskex.waiting() -> (waiters, woken, looks) */
+Datum
+taskex_waiting(PG_FUNCTION_ARGS)
+{
+	Waiting    *waiting = &waitings[realm_current()->slot];
+	TupleDesc	desc;
+	Datum		values[3] = {
+		Int32GetDatum((int32) pg_atomic_read_u32(&waiting->waiters)),
+		Int64GetDatum((int64) pg_atomic_read_u64(&waiting->woken)),
+		Int64GetDatum((int64) pg_atomic_read_u64(&waiting->looks)),
+	};
+	bool		nulls[3] = {false, false, false};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
