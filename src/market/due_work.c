@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "infra/realm.h"
 #include "infra/spi.h"
+#include "infra/waitpoint.h"
 #include "infra/worker.h"
 #include "journal/journal.h"
 
@@ -184,6 +185,7 @@ handle_batch(void *arg)
 	DueBatch   *batch = arg;
 
 	batch->done = 0;
+	wait_point("due");
 	for (int i = 0; i < batch->count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
