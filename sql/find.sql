@@ -166,7 +166,8 @@ CREATE VIEW taskex.task_catalogue WITH (security_barrier) AS
             OR c.requester_id = ANY ((SELECT _taskex.caller_ids())::bigint[]));
 COMMENT ON VIEW taskex.task_catalogue IS
 'What can be had: a row per task type and requester. tasks: supplied so far. available: slots that are neither
-submitted nor given up, as of the conductor''s last round; it counts those under way, so it is an upper bound. A type of
+submitted nor given up, as of the conductor''s last round; it counts those under way, and those kept for groups, exclusive ones too, so it is
+an upper bound that is the same for all; taskex.search_tasks() tells what one performer can have. A type of
 which nothing is left by the feed''s count, or only for members of an exclusive group who are not the caller''s, is not shown, nor one whose
 discovery is guarded; trusted callers and its requesters see these. newest: when something was supplied last, to the minute.';
 

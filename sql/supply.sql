@@ -571,11 +571,11 @@ COMMENT ON FUNCTION _taskex.supply_renew(int, bigint, timestamptz, timestamptz) 
     'Prolongs the leases of a supply that end before a time.';
 
 CREATE FUNCTION _taskex.supply_list(OUT group_id int, OUT task_type_id bigint, OUT tasks int, OUT target int, OUT ready int, OUT fresh int, OUT reserved int,
-        OUT pending int, OUT ended int, OUT pace float8, OUT hits bigint, OUT misses bigint, OUT leased bigint, OUT returned bigint,
+        OUT pending int, OUT coming int, OUT ended int, OUT pace float8, OUT hits bigint, OUT misses bigint, OUT leased bigint, OUT returned bigint,
         OUT refills bigint, OUT waited float8)
     RETURNS SETOF record LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_supply_list';
 COMMENT ON FUNCTION _taskex.supply_list() IS
-    'Supplies in shared memory: tasks, slots by what they are, accepts a second of late, and counts since the start-up.';
+    'Supplies in shared memory: tasks, slots by what they are (coming: of pending ones, those of transactions that have not gone on for 5 seconds), accepts a second of late, and counts since the start-up.';
 
 CREATE FUNCTION _taskex.supply_count()
     RETURNS int LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_supply_count';
@@ -681,7 +681,7 @@ BEGIN
     FOR s IN SELECT * FROM _taskex.supply_list() l
             WHERE l.group_id = id OR NOT EXISTS (SELECT FROM _taskex.performer_group g WHERE g.group_id = l.group_id)
             ORDER BY l.group_id, l.task_type_id LOOP
-        moved := moved + _taskex.supply_tend(s.group_id, s.task_type_id, s.target, s.fresh + s.pending, true);
+        moved := moved + _taskex.supply_tend(s.group_id, s.task_type_id, s.target, s.fresh + s.coming, true);
     END LOOP;
     PERFORM _taskex.supply_forget_leases();
     RETURN moved;

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "supply/stock.h"
+#include "base/clock.h"
 #include "infra/xact.h"
 #include "supply/wait.h"
 
@@ -103,6 +104,7 @@ stock_add(const NewBatch *new, bool committed)
 	Addition   *addition = xact_add(&addition_kind, offsetof(Addition, entries) + sizeof(int32) * Max(new->count, 1));
 	TransactionId xid = committed ? InvalidTransactionId : GetTopTransactionId();
 	const Realm *realm = realm_current();
+	TimestampTz now = clock_now();
 	Supply	   *supply;
 	bool		room;
 
@@ -128,6 +130,7 @@ stock_add(const NewBatch *new, bool committed)
 		supply->first_batch = b;
 		stock.header->used_batches = Max(stock.header->used_batches, b + 1);
 		batch->xid = xid;
+		batch->added = now;
 		batch->lease_until = new->lease_until;
 		supply->exclusive = new->exclusive;
 		supply->entries += new->count;

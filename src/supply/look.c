@@ -147,6 +147,18 @@ pace_now(const Supply *supply, TimestampTz now)
 	return seconds <= 0 ? supply->pace : supply->pace * keep + (accepts / seconds) * (1 - keep);
 }
 
+/*
+ * Whoever leases commits soon, but for a requester who pushes his tasks: while he
+ * keeps his transaction open, others' refills do not wait for what he has.
+ */
+#define COMING_SECONDS 5
+
+static bool
+batch_is_young(const StockBatch *batch, TimestampTz now)
+{
+	return now < batch->added + COMING_SECONDS * USECS_PER_SEC;
+}
+
 int
 stock_list(SupplyInfo **list)
 {
@@ -178,7 +190,11 @@ stock_list(SupplyInfo **list)
 			info->ending |= stock.batches[entry->batch].lease_until <= soon;
 			info->reserved += entry->reserved;
 			if (!stock.batches[entry->batch].published)
+			{
 				info->pending += entry->ready;
+				if (batch_is_young(&stock.batches[entry->batch], now))
+					info->coming += entry->ready;
+			}
 			else if (entry->barred > 0)
 				info->ended += entry->ready;
 			else if (entry->expires <= now || stock.batches[entry->batch].lease_until <= now)

@@ -57,6 +57,7 @@ typedef struct StockBatch
 	int32		entries;		/* that are left */
 	bool		published;
 	TransactionId xid;			/* whose it is until it is published */
+	TimestampTz added;
 	TimestampTz lease_until;
 } StockBatch;
 

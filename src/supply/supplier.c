@@ -157,7 +157,7 @@ tend_work(void *arg)
 	values[0] = Int32GetDatum(info->group);
 	values[1] = Int64GetDatum(info->task_type);
 	values[2] = Int32GetDatum(info->target);
-	values[3] = Int32GetDatum(info->fresh + info->pending);
+	values[3] = Int32GetDatum(info->fresh + info->coming);
 	values[4] = BoolGetDatum(info->ended > 0 || info->stale > 0 || info->ready > 2 * info->target);
 	run(&tend, values);
 }
@@ -167,7 +167,7 @@ static bool
 needs_work(const SupplyInfo *info)
 {
 	return info->ended > 0 || info->stale > 0 || info->ready > 2 * info->target ||
-		(info->target > 0 && (info->ending || info->fresh + info->pending <= info->target * 3 / 4));
+		(info->target > 0 && (info->ending || info->fresh + info->coming <= info->target * 3 / 4));
 }
 
 static bool no_exchange = false;
@@ -403,10 +403,10 @@ taskex_supply_list(PG_FUNCTION_ARGS)
 	for (int i = 0; i < count; i++)
 	{
 		const SupplyInfo *info = &infos[i];
-		bool		nulls[16] = {false};
-		Datum		values[16] = {
+		bool		nulls[17] = {false};
+		Datum		values[17] = {
 			Int32GetDatum(info->group), Int64GetDatum(info->task_type), Int32GetDatum(info->tasks), Int32GetDatum(info->target),
-			Int32GetDatum(info->ready), Int32GetDatum(info->fresh), Int32GetDatum(info->reserved), Int32GetDatum(info->pending),
+			Int32GetDatum(info->ready), Int32GetDatum(info->fresh), Int32GetDatum(info->reserved), Int32GetDatum(info->pending), Int32GetDatum(info->coming),
 			Int32GetDatum(info->ended + info->stale), Float8GetDatum(info->pace), Int64GetDatum(info->counts.hits), Int64GetDatum(info->counts.misses),
 			Int64GetDatum(info->counts.leased), Int64GetDatum(info->counts.returned), Int64GetDatum(info->counts.refills),
 		Float8GetDatum((double) info->counts.waited / USECS_PER_SEC)};

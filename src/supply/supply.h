@@ -37,6 +37,7 @@ typedef struct SupplyInfo
 	int32		fresh;			/* ... and were not passed in vain by a member of late */
 	int32		reserved;		/* ... that running transactions are taking */
 	int32		pending;		/* ... of leases that are not committed */
+	int32		coming;			/* ... of these: by transactions that have not gone on for long */
 	int32		ended;			/* ... of closed tasks */
 	int32		stale;			/* ... that have expired, or whose lease is over */
 	bool		ending;			/* a lease is over soon */
