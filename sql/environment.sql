@@ -28,6 +28,15 @@ ALTER TABLE _taskex.environment ENABLE ALWAYS TRIGGER table_changed;
 SELECT pg_catalog.pg_extension_config_dump('_taskex.environment', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.environment_environment_id_seq', '');
 
+CREATE FUNCTION _taskex.check_untrusted(language text, customers bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF customers IS NULL AND EXISTS (SELECT FROM pg_language l WHERE l.lanname = language AND NOT l.lanpltrusted) THEN
+        PERFORM _taskex.bad_value(format('an environment of language "%s" needs the option "customers"', language),
+            'Its code can do all that the server can.', 'Name those who may write and run it.');
+    END IF;
+END $$;
+COMMENT ON FUNCTION _taskex.check_untrusted(text, bigint[]) IS 'An environment of an untrusted language is for customers who are named.';
+
 -- Options as they are given; returns the row with them.
 CREATE FUNCTION _taskex.environment_with(old _taskex.environment, options jsonb)
     RETURNS _taskex.environment LANGUAGE plpgsql AS $$
@@ -136,6 +145,7 @@ BEGIN
     e.resource_class := 'standard';
     e.limits := '{}';
     e := _taskex.environment_with(e, options);
+    PERFORM _taskex.check_untrusted(language, e.customers);
     INSERT INTO _taskex.environment (name, worker_role, max_attempts, language, version, libraries, setup, resource_class, limits,
             min_executors, max_executors, idle_time, customers, created_at)
         VALUES (create_environment.name, e.worker_role, e.max_attempts, create_environment.language, create_environment.version, e.libraries, e.setup,
@@ -151,7 +161,8 @@ COMMENT ON FUNCTION taskex.create_environment(text, name, text, jsonb) IS
 name: 1 to 63 bytes, unique. language: a procedural language of the database, or external: workers outside run the code. version: a
 label; several versions are several environments. options: libraries (to be loaded), setup (SQL), resource_class, limits (timeout, slice: how long a run that can give way runs at a time,
 memory, temp_files, result_size, rows), min_executors, max_executors, idle_time, worker_role (whose members may pull), max_attempts
-(1 to 1000, of a run that does not say; 3), customers (logins of who may have runs; NULL: everybody).
+(1 to 1000, of a run that does not say; 3), customers (logins of who may have runs; NULL: everybody). An untrusted language needs customers; the
+code that they run there must be of one of them, too.
 Result: the environment''s id. Errors: duplicate_name (TX007), undefined_object (42704), invalid_parameter_value (22023). Operators only.';
 
 CREATE FUNCTION taskex.alter_environment(name text, options jsonb)
@@ -160,6 +171,7 @@ DECLARE
     e _taskex.environment := _taskex.lock_environment(name);
 BEGIN
     e := _taskex.environment_with(e, options);
+    PERFORM _taskex.check_untrusted(e.language, e.customers);
     UPDATE _taskex.environment x SET (worker_role, max_attempts, libraries, setup, resource_class, limits, min_executors, max_executors, idle_time, customers)
             = ROW (e.worker_role, e.max_attempts, e.libraries, e.setup, e.resource_class, e.limits, e.min_executors, e.max_executors, e.idle_time, e.customers)
         WHERE x.environment_id = e.environment_id;

@@ -7,6 +7,7 @@ CREATE TABLE _taskex.program (
     environment_id int NOT NULL,
     price bigint NOT NULL,
     is_public boolean NOT NULL,
+    is_chain boolean NOT NULL,
     newest int,
     created_at timestamptz NOT NULL,
     suspended boolean NOT NULL DEFAULT false,
@@ -24,38 +25,77 @@ CREATE TABLE _taskex.program_version (
     PRIMARY KEY (program_id, version)
 );
 COMMENT ON TABLE _taskex.program_version IS 'Versions of programs.';
+
+CREATE TABLE _taskex.program_piece (
+    program_id bigint NOT NULL,
+    version int NOT NULL,
+    position int NOT NULL,
+    piece_id bigint NOT NULL,
+    piece_version int NOT NULL,
+    PRIMARY KEY (program_id, version, position)
+);
+COMMENT ON TABLE _taskex.program_piece IS 'Pieces of the versions of chains, none of which is a chain itself. Rows never change.';
+SELECT pg_catalog.pg_extension_config_dump('_taskex.program_piece', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.program', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.program_version', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.program_program_id_seq', '');
+
+CREATE FUNCTION _taskex.check_body(owner bigint, environment_id int, source text) RETURNS void
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'taskex_check_body';
+COMMENT ON FUNCTION _taskex.check_body(bigint, int, text) IS 'Raises code_invalid unless the code compiles in the environment, as the owner''s role.';
 
 CREATE FUNCTION taskex.publish_program(owner text, name text, environment text, source text, price numeric = 0, is_public boolean = false)
     RETURNS int LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';
 COMMENT ON FUNCTION taskex.publish_program(text, text, text, text, numeric, boolean) IS
 'Publishes a program, or a further version of one of the owner''s; versions never change. Runs that name no version take the newest when they start.
-name: 1 to 63 bytes without "/". environment: where it runs; the same for all versions. source: a function body in the
-environment''s language, with the parameter data. price: what others pay for a use. is_public: may others run it (as "owner/name")?
-Price and is_public are those of the newest version. Result: the version, 1 for a new program.
-Errors: unknown_environment (TX620), environment_retired (TX621), invalid_parameter_value (22023), input_too_large (TX111).';
+name: 1 to 63 bytes without "/" and "@". environment: where it runs; the same for all versions. source: a function body in the
+environment''s language, with the parameter data (jsonb) and a result of type jsonb; it is compiled as the owner''s db_role. price: what others pay for a use.
+is_public: may others run it (as "owner/name")? Price and is_public are those of the newest version. Result: the version, 1 for a new program.
+Errors: unknown_environment (TX620), environment_retired (TX621), code_invalid (TX638), insufficient_privilege (42501) without a db_role, or for an
+untrusted language, invalid_parameter_value (22023), input_too_large (TX111).';
 
-CREATE FUNCTION _taskex.publish_program(owner bigint, name text, environment text, source text, price numeric, is_public boolean)
-    RETURNS int LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- The next version; its row, locked.
+CREATE FUNCTION _taskex.new_version(owner bigint, name text, environment_id int, source text, price numeric, is_public boolean, is_chain boolean,
+        OUT program_id bigint, OUT version int)
+    RETURNS record LANGUAGE plpgsql AS $$
 DECLARE
-    e _taskex.environment;
     p _taskex.program;
-    new_version int;
 BEGIN
     PERFORM _taskex.check_text(name, 'the name of a program', 63), _taskex.check_text(source, 'source', 10000000);
     IF _taskex.login(owner) LIKE 'anonymous:%' THEN
         RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = 'an anonymous user has no programs',
             HINT = 'Say who he is with taskex.identify() first.';
-    ELSIF strpos(name, '/') > 0 THEN
-        PERFORM _taskex.bad_value('the name of a program must not contain "/"');
+    ELSIF name ~ '[/@]' THEN
+        PERFORM _taskex.bad_value('the name of a program must not contain "/" or "@"');
     ELSIF octet_length(source) > pg_size_bytes(current_setting('taskex.max_input_size')) THEN
         PERFORM _taskex.fail('input_too_large', 'source is too large', format('The limit is %s.', current_setting('taskex.max_input_size')),
             'Raise taskex.max_input_size.');
     ELSIF price < 0 THEN
         PERFORM _taskex.bad_value('price must not be negative');
     END IF;
+    INSERT INTO _taskex.program (owner_id, name, environment_id, price, is_public, is_chain, created_at)
+        VALUES (owner, new_version.name, new_version.environment_id, _taskex.nano(price, 'price'), new_version.is_public, new_version.is_chain, _taskex.now())
+        ON CONFLICT ON CONSTRAINT program_owner_id_name_key DO NOTHING;
+    SELECT * INTO p FROM _taskex.program x WHERE x.owner_id = owner AND x.name = new_version.name FOR UPDATE;
+    IF p.environment_id <> new_version.environment_id THEN
+        PERFORM _taskex.bad_value(format('program "%s" is for another environment', name), NULL, 'Publish it under another name.');
+    ELSIF p.is_chain <> new_version.is_chain THEN
+        PERFORM _taskex.bad_value(format('program "%s" is %s chain', name, CASE WHEN p.is_chain THEN 'a' ELSE 'no' END), NULL, 'Publish it under another name.');
+    END IF;
+    program_id := p.program_id;
+    version := coalesce((SELECT max(v.version) FROM _taskex.program_version v WHERE v.program_id = p.program_id), 0) + 1;
+    INSERT INTO _taskex.program_version (program_id, version, published_at, source) VALUES (p.program_id, new_version.version, _taskex.now(), new_version.source);
+    UPDATE _taskex.program x SET newest = new_version.version, price = _taskex.nano(new_version.price, 'price'), is_public = new_version.is_public
+        WHERE x.program_id = p.program_id;
+END $$;
+COMMENT ON FUNCTION _taskex.new_version(bigint, text, int, text, numeric, boolean, boolean) IS 'A further version of a program, or its first.';
+
+CREATE FUNCTION _taskex.publish_program(owner bigint, name text, environment text, source text, price numeric, is_public boolean)
+    RETURNS int LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    e _taskex.environment;
+    new record;
+BEGIN
     SELECT * INTO e FROM _taskex.environment x WHERE x.name = environment;
     IF NOT FOUND THEN
         PERFORM _taskex.fail('unknown_environment', format('environment "%s" does not exist', environment), NULL,
@@ -63,20 +103,87 @@ BEGIN
     ELSIF e.state = 'retired' THEN
         PERFORM _taskex.fail('environment_retired', format('environment "%s" is retired', environment));
     END IF;
-    INSERT INTO _taskex.program (owner_id, name, environment_id, price, is_public, created_at)
-        VALUES (owner, publish_program.name, e.environment_id, _taskex.nano(price, 'price'), publish_program.is_public, _taskex.now())
-        ON CONFLICT ON CONSTRAINT program_owner_id_name_key DO NOTHING;
-    SELECT * INTO p FROM _taskex.program x WHERE x.owner_id = owner AND x.name = publish_program.name FOR UPDATE;
-    IF p.environment_id <> e.environment_id THEN
-        PERFORM _taskex.bad_value(format('program "%s" is for another environment', name), NULL, 'Publish it under another name.');
-    END IF;
-    new_version := coalesce((SELECT max(v.version) FROM _taskex.program_version v WHERE v.program_id = p.program_id), 0) + 1;
-    INSERT INTO _taskex.program_version (program_id, version, published_at, source) VALUES (p.program_id, new_version, _taskex.now(), publish_program.source);
-    UPDATE _taskex.program x SET newest = new_version, price = _taskex.nano(publish_program.price, 'price'), is_public = publish_program.is_public
-        WHERE x.program_id = p.program_id;
-    RETURN new_version;
+    new := _taskex.new_version(owner, name, e.environment_id, source, price, is_public, false);
+    PERFORM _taskex.check_body(owner, e.environment_id, source);
+    RETURN new.version;
 END $$;
 COMMENT ON FUNCTION _taskex.publish_program(bigint, text, text, text, numeric, boolean) IS 'Body of taskex.publish_program.';
+
+-- chains ----------------------------------------------------------------------
+
+CREATE FUNCTION _taskex.program_steps(program_id bigint, version int)
+    RETURNS TABLE (step int, program_id bigint, version int, owner_id bigint) LANGUAGE sql STABLE AS $$
+    SELECT c.position, c.piece_id, c.piece_version, p.owner_id FROM _taskex.program_piece c JOIN _taskex.program p ON p.program_id = c.piece_id
+        WHERE c.program_id = $1 AND c.version = $2
+    UNION ALL
+    SELECT 1, p.program_id, v.version, p.owner_id FROM _taskex.program p JOIN _taskex.program_version v USING (program_id)
+        WHERE p.program_id = $1 AND v.version = $2 AND NOT p.is_chain
+    ORDER BY 1
+$$;
+COMMENT ON FUNCTION _taskex.program_steps(bigint, int) IS
+'What runs one after the other when a version of a program is run: itself or, of a chain, its pieces.';
+
+CREATE FUNCTION _taskex.program_pieces(program_id bigint, version int)
+    RETURNS TABLE (step int, program_id bigint, version int, owner_id bigint, price bigint) LANGUAGE sql STABLE AS $$
+    SELECT s.step, s.program_id, s.version, s.owner_id, p.price FROM _taskex.program_steps($1, $2) s JOIN _taskex.program p USING (program_id)
+    UNION ALL
+    SELECT 0, p.program_id, $2, p.owner_id, p.price FROM _taskex.program p WHERE p.program_id = $1 AND p.is_chain
+    ORDER BY 1
+$$;
+COMMENT ON FUNCTION _taskex.program_pieces(bigint, int) IS
+'Whose work a use of a version of a program is, with the prices of now (nano): its own and, of a chain (step 0), those of its pieces.';
+
+CREATE FUNCTION taskex.publish_chain(owner text, name text, pieces text[], price numeric = 0, is_public boolean = false)
+    RETURNS int LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';
+COMMENT ON FUNCTION taskex.publish_chain(text, text, text[], numeric, boolean) IS
+'Publishes a program that is made of others, or a further version of it: the result of each piece is the data of the next, and all run as the customer, in one
+run. pieces: 2 to 100, each "name" of the owner''s or "owner/name" of a public program, with or without "@version"; without, the newest one of now. All
+are of one environment, whose code executors run; of a chain its pieces are taken. price: what comes on top of the prices of the pieces, each of which goes to
+the piece''s owner. is_public: as for publish_program. Result: the version. Errors: unknown_program (TX622), environment_retired (TX621),
+invalid_parameter_value (22023).';
+
+CREATE FUNCTION _taskex.publish_chain(owner bigint, name text, pieces text[], price numeric, is_public boolean)
+    RETURNS int LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    piece text;
+    ids bigint[] := '{}';
+    versions int[] := '{}';
+    labels text[] := '{}';
+    environment_ids int[] := '{}';
+    wanted int;
+    f record;
+    e _taskex.environment;
+    new record;
+BEGIN
+    FOREACH piece IN ARRAY pieces LOOP
+        IF piece IS NULL OR piece !~ '^[^@]+(@[1-9][0-9]{0,8})?$' THEN
+            PERFORM _taskex.bad_value(format('piece %s is not "name", "owner/name" or one of them with "@version"', coalesce(quote_ident(piece), 'NULL')));
+        END IF;
+        wanted := substr(piece, nullif(strpos(piece, '@'), 0) + 1)::int;
+        f := _taskex.find_program(owner, split_part(piece, '@', 1), wanted);
+        SELECT ids || array_agg(s.program_id ORDER BY s.step), versions || array_agg(s.version ORDER BY s.step),
+                labels || array_agg(format('%s/%s@%s', _taskex.login(p.owner_id), p.name, s.version) ORDER BY s.step),
+                environment_ids || array_agg(p.environment_id ORDER BY s.step)
+            INTO ids, versions, labels, environment_ids
+            FROM _taskex.program_steps(f.program_id, coalesce(wanted, (SELECT x.newest FROM _taskex.program x WHERE x.program_id = f.program_id))) s
+                JOIN _taskex.program p USING (program_id);
+    END LOOP;
+    IF cardinality(ids) NOT BETWEEN 2 AND 100 THEN
+        PERFORM _taskex.bad_value('a chain has 2 to 100 pieces');
+    ELSIF environment_ids[1] <> ANY (environment_ids) THEN
+        PERFORM _taskex.bad_value('the pieces of a chain must be of one environment');
+    END IF;
+    SELECT * INTO e FROM _taskex.environment x WHERE x.environment_id = environment_ids[1];
+    IF e.state = 'retired' THEN
+        PERFORM _taskex.fail('environment_retired', format('environment "%s" is retired', e.name));
+    ELSIF e.language = 'external' THEN
+        PERFORM _taskex.bad_value(format('environment "%s" has no chains', e.name), 'Workers outside run its code.');
+    END IF;
+    new := _taskex.new_version(owner, name, e.environment_id, array_to_string(labels, E'\n'), price, is_public, true);
+    INSERT INTO _taskex.program_piece SELECT new.program_id, new.version, u.n, u.id, u.v FROM unnest(ids, versions) WITH ORDINALITY AS u (id, v, n);
+    RETURN new.version;
+END $$;
+COMMENT ON FUNCTION _taskex.publish_chain(bigint, text, text[], numeric, boolean) IS 'Body of taskex.publish_chain.';
 
 CREATE FUNCTION taskex.deprecate_program(owner text, name text, version int = NULL)
     RETURNS int LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';

@@ -161,12 +161,13 @@ CREATE FUNCTION taskex.submit_run(customer text, program text = NULL, data jsonb
 COMMENT ON FUNCTION taskex.submit_run(text, text, jsonb, int, interval, jsonb) IS
 'Queues a run. program: one of the customer''s, or "owner/name" of a public one; NULL: options give the environment, and perhaps the code.
 data: what it works on. priority: 0 to 9, 9 is first. max_delay: when it has waited so long it is the next one of its environment.
-options: environment, code, version (of the program; else the newest when it starts), data_ref (query, table or object, instead of data),
+options: environment, code, version (of the program; else the newest when it starts), data_ref (instead of data; an object of one of query, table
+and object, where object is a large object with JSON or, with format "text" or "base64", anything, and perhaps checksum; read at start as the customer''s role),
 run_at (not before), timeout, max_attempts, backoff (initial, factor, max, jitter), retryable (SQLSTATEs or classes), deduplication_key
 (a key that was used stands for the run that has it), after (ids of the customer''s runs that must succeed first), concurrency_key (of
 the runs with it one runs at a time, or as limit_key says), notify (a channel), retention (how long it is kept when it has ended).
 Result: the run''s id. Errors: unknown_environment (TX620), environment_retired (TX621), unknown_program (TX622), unknown_run (TX600),
-idempotency_mismatch (TX110), input_too_large (TX111), invalid_parameter_value (22023).';
+idempotency_mismatch (TX110), input_too_large (TX111), code_invalid (TX638), insufficient_privilege (42501), invalid_parameter_value (22023).';
 
 CREATE FUNCTION taskex.submit_runs(customer text, program text, data jsonb[], priority int = 0,
         max_delay interval = NULL, options jsonb = '{}')
@@ -174,6 +175,12 @@ CREATE FUNCTION taskex.submit_runs(customer text, program text, data jsonb[], pr
 COMMENT ON FUNCTION taskex.submit_runs(text, text, jsonb[], int, interval, jsonb) IS
 'Queues a run for each element of data (at most 100000), with otherwise the same properties. A deduplication key stands for all of them.
 program, priority, max_delay, options (without data_ref) and errors: as submit_run. Result: their ids, in the order of data.';
+
+CREATE FUNCTION taskex.data_checksum(data_ref jsonb) RETURNS text
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_data_checksum';
+COMMENT ON FUNCTION taskex.data_checksum(jsonb) IS
+'The checksum of what a data_ref points to, read with the caller''s rights: with it as its "checksum" a run fails if the data have changed when it starts.
+data_ref: as of submit_run. Result: the SHA-256 of the data''s text. Errors: data_unavailable (TX639), invalid_parameter_value (22023), those of reading.';
 
 -- what submit needs of programs, and pull of their versions
 CREATE FUNCTION _taskex.find_program(customer_id bigint, name text, wanted int, OUT program_id bigint, OUT environment text)
@@ -199,6 +206,10 @@ BEGIN
     ELSIF wanted IS NOT NULL AND NOT EXISTS (SELECT FROM _taskex.program_version v
             WHERE v.program_id = found.program_id AND v.version = wanted AND NOT v.deprecated) THEN
         PERFORM _taskex.fail('unknown_program', format('program "%s" has no version %s, or it is deprecated', name, wanted));
+    END IF;
+    IF found.is_chain AND EXISTS (SELECT FROM _taskex.program_steps(found.program_id, coalesce(wanted, found.newest)) s JOIN _taskex.program p USING (program_id)
+            WHERE NOT p.is_public AND p.owner_id NOT IN (found.owner_id, customer_id)) THEN
+        PERFORM _taskex.fail('unknown_program', format('a piece of program "%s" is not public any more', name));
     END IF;
     program_id := found.program_id;
     environment := found.environment;

@@ -8,6 +8,7 @@
 #include "directory/directory.h"
 #include "directory/meter.h"
 #include "directory/moves.h"
+#include "executor/body.h"
 #include "infra/ids.h"
 #include "infra/realm.h"
 #include "infra/shmem.h"
@@ -24,6 +25,7 @@
 #include "supply/supply.h"
 #include "supply/wait.h"
 #include "truth/progress.h"
+#include "workload/environment.h"
 #include "workload/follow.h"
 #include "workload/workload.h"
 
@@ -71,6 +73,7 @@ _PG_init(void)
 	guc_define();
 	xact_install();
 	visible_install();
+	environment_check_code = body_check_submitted;
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	shmem_install(shmem_parts);

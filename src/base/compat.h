@@ -36,6 +36,32 @@ extern void search_path_unlock(SearchPathScope *scope);
 	(AssertMacro((classid) == DatabaseRelationId), pg_database_ownercheck(objectid, roleid))
 #endif
 
+/* and one check of privileges; here for languages and functions */
+#if PG_VERSION_NUM < 160000
+#define object_aclcheck(classid, objectid, roleid, mode) \
+	((classid) == LanguageRelationId ? pg_language_aclcheck(objectid, roleid, mode) : \
+	 (AssertMacro((classid) == ProcedureRelationId), pg_proc_aclcheck(objectid, roleid, mode)))
+#endif
+
+/* names may be refused softly since 16 */
+#if PG_VERSION_NUM < 160000
+#define qualified_name_list(string) stringToQualifiedNameList(string)
+#else
+#define qualified_name_list(string) stringToQualifiedNameList(string, NULL)
+#endif
+
+/* functions depend on transforms since 18; here they have none */
+#if PG_VERSION_NUM < 180000
+#define procedure_create ProcedureCreate
+#else
+#define procedure_create(name, schema, replace, set, type, owner, language, validator, source, binary, body, kind, \
+						 definer, leakproof, strict, volatility, parallel, types, all_types, modes, names, defaults, \
+						 transforms, config, support, cost, rows) \
+	ProcedureCreate(name, schema, replace, set, type, owner, language, validator, source, binary, body, kind, \
+					definer, leakproof, strict, volatility, parallel, types, all_types, modes, names, defaults, \
+					transforms, NIL, config, support, cost, rows)
+#endif
+
 /* scans can be instrumented since 18 */
 #if PG_VERSION_NUM < 180000
 #define index_beginscan(heap, index, snapshot, instrument, nkeys, norderbys) \

@@ -85,6 +85,8 @@ const TxError tx_errors[] = {
 	{ERRCODE_TX_UNKNOWN_ENVIRONMENT, "unknown_environment", "no environment has this name"},
 	{ERRCODE_TX_ENVIRONMENT_RETIRED, "environment_retired", "the environment takes no new runs"},
 	{ERRCODE_TX_UNKNOWN_PROGRAM, "unknown_program", "the user can run no program of this name and version"},
+	{ERRCODE_TX_CODE_INVALID, "code_invalid", "the code does not compile in its environment's language"},
+	{ERRCODE_TX_DATA_UNAVAILABLE, "data_unavailable", "what the run's data_ref points to is not what it should be"},
 };
 
 const int	tx_errors_count = lengthof(tx_errors);

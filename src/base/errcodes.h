@@ -75,6 +75,8 @@
 #define ERRCODE_TX_UNKNOWN_ENVIRONMENT		TX_CODE('6', '2', '0')
 #define ERRCODE_TX_ENVIRONMENT_RETIRED		TX_CODE('6', '2', '1')
 #define ERRCODE_TX_UNKNOWN_PROGRAM			TX_CODE('6', '2', '2')
+#define ERRCODE_TX_CODE_INVALID				TX_CODE('6', '3', '8')
+#define ERRCODE_TX_DATA_UNAVAILABLE			TX_CODE('6', '3', '9')
 
 typedef struct TxError
 {

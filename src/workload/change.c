@@ -334,8 +334,8 @@ taskex_run_status(PG_FUNCTION_ARGS)
 }
 
 /* the result, if the run has ended; false: it has not */
-static bool
-read_result(int64 run_id, Jsonb **result)
+bool
+run_read_result(int64 run_id, Jsonb **result)
 {
 	RunTables	tables;
 	UserHome	home;
@@ -374,7 +374,7 @@ taskex_run_result(PG_FUNCTION_ARGS)
 	Jsonb	   *result;
 
 	require_arg(fcinfo, 0, "run_id");
-	(void) read_result(PG_GETARG_INT64(0), &result);
+	(void) run_read_result(PG_GETARG_INT64(0), &result);
 	if (result == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_JSONB_P(result);
@@ -391,7 +391,7 @@ look_for_result(void *arg)
 {
 	ResultLook *look = arg;
 
-	return read_result(look->run_id, &look->result);
+	return run_read_result(look->run_id, &look->result);
 }
 
 PG_FUNCTION_INFO_V1(taskex_wait_for_run);

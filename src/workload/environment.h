@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
+#include "directory/directory.h"
 
 typedef struct KnownEnvironment
 {
@@ -17,7 +18,9 @@ typedef struct KnownEnvironment
 	bool		retired;		/* takes no new runs */
 	Oid			worker_role;	/* whose members may pull; InvalidOid: trusted callers only */
 	int32		max_attempts;	/* unless a run says otherwise */
+	char		language[NAMEDATALEN];
 	bool		external;		/* workers outside run the code, and may know it themselves */
+	bool		set_up;			/* executors run SQL first */
 	bool		restricted;		/* to these customers */
 	int			customer_count;
 	int64	   *customers;
@@ -34,5 +37,14 @@ extern void environment_require_worker(const KnownEnvironment *environment);
 
 /* raises an error unless the customer may have a new run in it */
 extern void environment_require_customer(const KnownEnvironment *environment, int64 customer_id);
+
+/* has the operator named the customer? false too if everybody may have runs in it */
+extern bool environment_names(const KnownEnvironment *environment, int64 customer_id);
+
+/*
+ * In src/executor: raises an error unless this code may be run in the environment
+ * as the customer, whose it is.
+ */
+extern void (*environment_check_code) (const UserHome *customer, const KnownEnvironment *environment, const text *code);
 
 #endif							/* TASKEX_WORKLOAD_ENVIRONMENT_H */

@@ -265,20 +265,63 @@ read_after(const JsonbValue *value, RunOptions *result)
 			result->after[result->after_count++] = result->after[i];
 }
 
-/* an object, or NULL if it has not the named key's value */
 static void
-check_data_ref(const JsonbValue *value)
+read_data_ref(const JsonbValue *value)
 {
-	static const char *const kinds[] = {"query", "table", "object"};
+	static const char *const must = "an object with one of query, table and object, a string, and perhaps checksum and, of an object, format";
+	bool		object = false;
+	bool		format = false;
 	int			given = 0;
+	JsonbIterator *it;
+	JsonbValue	key;
 	JsonbValue	item;
 
-	if (value->type == jbvBinary && JsonContainerIsObject(value->val.binary.data))
-		for (int i = 0; i < lengthof(kinds); i++)
-			if (getKeyJsonValueFromContainer(value->val.binary.data, kinds[i], strlen(kinds[i]), &item))
-				given += item.type == jbvString ? 1 : 2;
-	if (given != 1)
-		bad_option("data_ref", "an object with one of query, table and object, a string");
+	if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
+		bad_option("data_ref", must);
+	it = JsonbIteratorInit(value->val.binary.data);
+	(void) JsonbIteratorNext(&it, &key, false);
+	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	{
+		char	   *name = pnstrdup(key.val.string.val, key.val.string.len);
+		char	   *string;
+
+		(void) JsonbIteratorNext(&it, &item, true);
+		string = string_of(&item, psprintf("data_ref.%.20s", name), 1000000);
+		if (strcmp(name, "query") == 0 || strcmp(name, "table") == 0)
+			given++;
+		else if (strcmp(name, "object") == 0)
+		{
+			object = true;
+			given++;
+			if (strspn(string, "0123456789") != strlen(string) || strlen(string) > 10)
+				bad_option("data_ref.object", "the number of a large object");
+		}
+		else if (strcmp(name, "checksum") == 0)
+		{
+			if (strspn(string, "0123456789abcdef") != 64 || strlen(string) != 64)
+				bad_option("data_ref.checksum", "64 hexadecimal digits, as of taskex.data_checksum()");
+		}
+		else if (strcmp(name, "format") == 0)
+		{
+			format = true;
+			if (strcmp(string, "json") != 0 && strcmp(string, "text") != 0 && strcmp(string, "base64") != 0)
+				bad_option("data_ref.format", "json, text or base64");
+		}
+		else
+			given = 2;
+	}
+	if (given != 1 || (format && !object))
+		bad_option("data_ref", must);
+}
+
+void
+check_data_ref(Jsonb *data_ref)
+{
+	JsonbValue	value = {.type = jbvBinary};
+
+	value.val.binary.data = &data_ref->root;
+	value.val.binary.len = VARSIZE(data_ref) - VARHDRSZ;
+	read_data_ref(&value);
 }
 
 /* true: the run keeps it with its other options */
@@ -310,7 +353,7 @@ read_option(const char *name, const JsonbValue *value, RunOptions *result)
 		read_after(value, result);
 	else if (strcmp(name, "data_ref") == 0)
 	{
-		check_data_ref(value);
+		read_data_ref(value);
 		result->data_ref = JsonbValueToJsonb(unconstify(JsonbValue *, value));
 	}
 	else

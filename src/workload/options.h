@@ -31,6 +31,9 @@ typedef struct RunOptions
 /* raises invalid_parameter_value for what is not an option, or not one's value */
 extern void run_options_read(Jsonb *options, RunOptions *result);
 
+/* the same for where data are to be had */
+extern void check_data_ref(Jsonb *data_ref);
+
 /* how long to wait after a failed attempt, in microseconds */
 extern int64 run_options_backoff(Jsonb *rest, int32 attempt);
 

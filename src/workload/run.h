@@ -65,6 +65,12 @@ extern void run_report_state(Child *run, int64 run_id, const char *must) pg_attr
 /* waiting instead of blocked, delayed and ready */
 extern const char *run_shown_state(Child *run);
 
+/*
+ * Has it ended?  The result is NULL if there is none.  Raises unknown_run, also
+ * if the caller may not act for its customer, and run_failed.
+ */
+extern bool run_read_result(int64 run_id, Jsonb **result);
+
 /* an object with a message */
 extern Jsonb *run_error(const char *message);
 

@@ -171,6 +171,8 @@ find_environment(FunctionCallInfo fcinfo, Request *request)
 					 errmsg("a run in environment \"%s\" needs a program, or code", request->environment.name)));
 	}
 	environment_require_customer(&request->environment, request->customer.user_id);
+	if (request->options.code && !request->environment.external)
+		environment_check_code(&request->customer, &request->environment, request->options.code);
 }
 
 static void

@@ -193,6 +193,7 @@ insert into expected values
     ('complete_run', 'run_id bigint, lease_token bigint, result jsonb DEFAULT NULL::jsonb', 'void', true),
     ('complete_runs', 'run_ids bigint[], lease_tokens bigint[], results jsonb[] DEFAULT NULL::jsonb[]', 'integer', true),
     ('create_environment', 'name text, language name, version text DEFAULT ''1''::text, options jsonb DEFAULT ''{}''::jsonb', 'integer', true),
+    ('data_checksum', 'data_ref jsonb', 'text', true),
     ('deprecate_program', 'owner text, name text, version integer DEFAULT NULL::integer', 'integer', true),
     ('fail_run', 'run_id bigint, lease_token bigint, error jsonb, retry boolean DEFAULT true', 'text', true),
     ('heartbeat_run', 'run_id bigint, lease_token bigint, lease interval DEFAULT ''00:01:00''::interval, progress jsonb DEFAULT NULL::jsonb, state jsonb DEFAULT NULL::jsonb', 'timestamp with time zone', true),
@@ -200,6 +201,7 @@ insert into expected values
     ('limit_key', 'customer text, concurrency_key text, max_running integer', 'void', true),
     ('pause_environment', 'name text', 'void', true),
     ('pause_runs', 'customer text', 'void', true),
+    ('publish_chain', 'owner text, name text, pieces text[], price numeric DEFAULT 0, is_public boolean DEFAULT false', 'integer', true),
     ('publish_program', 'owner text, name text, environment text, source text, price numeric DEFAULT 0, is_public boolean DEFAULT false', 'integer', true),
     ('pull_runs', 'worker text, environment text, count integer DEFAULT 1, lease interval DEFAULT ''00:01:00''::interval, wait interval DEFAULT ''00:00:00''::interval', 'SETOF taskex.leased_run', true),
     ('redrive_runs', 'customer text, environment text DEFAULT NULL::text, attempts integer DEFAULT 1, max_runs integer DEFAULT 1000', 'integer', true),
@@ -390,7 +392,8 @@ select results_eq('select sqlstate, name from taskex.errors order by sqlstate co
     ('TX401', 'unknown_group'), ('TX402', 'default_group'), ('TX403', 'exclusive_supply'),
     ('TX410', 'unknown_intention'),
     ('TX419', 'unknown_layout'), ('TX500', 'unknown_migration'), ('TX501', 'already_moving'), ('TX502', 'lives_there'), ('TX510', 'unknown_fitness'), ('TX511', 'unknown_factor'), ('TX512', 'factor_failed'), ('TX513', 'no_suitable_partition'), ('TX514', 'no_scheduler'), ('TX520', 'identity_conflict'), ('TX521', 'not_anonymous'), ('TX522', 'already_identified'), ('TX523', 'user_busy'), ('TX524', 'too_many_anonymous'),
-    ('TX600', 'unknown_run'), ('TX601', 'run_failed'), ('TX620', 'unknown_environment'), ('TX621', 'environment_retired'), ('TX622', 'unknown_program') $$, 'class TX');
+    ('TX600', 'unknown_run'), ('TX601', 'run_failed'), ('TX620', 'unknown_environment'), ('TX621', 'environment_retired'), ('TX622', 'unknown_program'),
+    ('TX638', 'code_invalid'), ('TX639', 'data_unavailable') $$, 'class TX');
 select is_empty('select * from taskex.errors where coalesce(description, '''') = ''''', 'each has a description');
 select throws_ok(format('select _taskex.fail(%L, ''message'')', name), sqlstate, 'message', name || ' is raised with its SQLSTATE') from taskex.errors;
 

@@ -61,7 +61,7 @@ insert into may_execute_internal values ('supply_list', 'taskex_admin'), ('at_ha
 insert into may_read values ('migrations', 'taskex_user');
 
 -- runs
-insert into may_execute select unnest(array['cancel_run', 'complete_run', 'complete_runs', 'deprecate_program', 'fail_run', 'heartbeat_run', 'limit_key', 'pause_runs', 'publish_program',
+insert into may_execute select unnest(array['cancel_run', 'complete_run', 'complete_runs', 'data_checksum', 'deprecate_program', 'fail_run', 'heartbeat_run', 'limit_key', 'pause_runs', 'publish_chain', 'publish_program',
         'pull_runs', 'redrive_runs', 'release_run', 'resume_runs', 'retry_run', 'run_result', 'run_status', 'submit_run', 'submit_runs', 'wait_for_run']), 'taskex_user'
     union all select unnest(array['alter_environment', 'check_workload', 'create_environment', 'limit_customer', 'pause_environment', 'remove_runs', 'resume_environment', 'retire_environment', 'run_due_runs']), 'taskex_admin';
 insert into may_read select unnest(array['dead_letters', 'environments', 'programs', 'queue', 'run_attempts', 'runs']), 'taskex_user';

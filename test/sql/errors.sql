@@ -60,8 +60,11 @@ CREATE FUNCTION pg_temp.anonymous() RETURNS text LANGUAGE sql STABLE AS
 WITH m AS (SELECT taskex.migrate_user('e_oth', 'errors_3') AS id) INSERT INTO thing SELECT 'migration', id FROM m;
 UPDATE _taskex.migration SET not_before = 'infinity' WHERE migration_id = pg_temp.id('migration');
 -- runs
+CREATE ROLE regress_errors_code LOGIN;
 DO $$
 BEGIN
+    PERFORM taskex.register_user('e_code', '{"db_role": "regress_errors_code"}', 'errors_1'), taskex.create_environment('e_pl', 'plpgsql'),
+        taskex.publish_program('e_code', 'piece', 'e_pl', 'BEGIN RETURN data; END');
     PERFORM taskex.create_environment('e_env', 'external', options => '{"max_attempts": 1}'), taskex.create_environment('e_retired', 'external'),
         taskex.publish_program('e_req', 'kept', 'e_env', 'x');
     PERFORM taskex.retire_environment('e_retired');
@@ -261,12 +264,14 @@ INSERT INTO good_call VALUES
     ('complete_run', ARRAY['pg_temp.id(''running'')', 'pg_temp.id(''run token'')', 'NULL']),
     ('complete_runs', ARRAY['ARRAY[pg_temp.id(''running'')]', 'ARRAY[pg_temp.id(''run token'')]', 'NULL']),
     ('create_environment', ARRAY['''e_new''', '''external''', '''1''', '''{}''']),
+    ('data_checksum', ARRAY['''{"query": "SELECT 1"}''']),
     ('deprecate_program', ARRAY['''e_req''', '''kept''', 'NULL']),
     ('fail_run', ARRAY['pg_temp.id(''running'')', 'pg_temp.id(''run token'')', '''{}''', 'true']),
     ('heartbeat_run', ARRAY['pg_temp.id(''running'')', 'pg_temp.id(''run token'')', '''1 minute''', 'NULL', 'NULL']),
     ('limit_customer', ARRAY['''e_req''', 'NULL', 'NULL', '''1 minute''']),
     ('limit_key', ARRAY['''e_req''', '''key''', '2']),
     ('pause_environment', ARRAY['''e_env''']), ('pause_runs', ARRAY['''e_req''']),
+    ('publish_chain', ARRAY['''e_code''', '''new''', '''{piece,piece}''', '0', 'false']),
     ('publish_program', ARRAY['''e_req''', '''new''', '''e_env''', '''x''', '0', 'false']),
     ('pull_runs', ARRAY['''w''', '''e_env''', '1', '''1 minute''', '''0''']),
     ('redrive_runs', ARRAY['''e_req''', 'NULL', '1', '10']),

@@ -9,7 +9,9 @@ SET taskex.clock = '2130-01-01 00:00:00+00';
 -- (other tests left leases)
 SELECT count(*) FROM taskex.run_due_runs();
 SELECT taskex.add_partition('work_1') > 0 AS added, taskex.add_partition('work_2') > 0 AS added;
-SELECT taskex.register_user('w_ann', partition => 'work_1') > 0 AS ann, taskex.register_user('w_bob', partition => 'work_2') > 0 AS bob;
+CREATE ROLE regress_workload LOGIN;
+SELECT taskex.register_user('w_ann', '{"db_role": "regress_workload"}', 'work_1') > 0 AS ann,
+    taskex.register_user('w_bob', '{"db_role": "regress_workload"}', 'work_2') > 0 AS bob;
 SELECT taskex.create_environment('w_ext', 'external') > 0 AS ext,
     taskex.create_environment('w_pl', 'plpgsql', '15', '{"max_attempts": 2, "limits": {"timeout": "1 minute", "memory": "64MB", "rows": 100}}') > 0 AS pl;
 CREATE TEMP VIEW broken AS SELECT * FROM taskex.check_workload() WHERE NOT ok;

@@ -1,0 +1,226 @@
+/*
+ * body_call.c
+ *	  The code of a run is called with its data.
+ */
+#include "postgres.h"
+
+#include "executor/body.h"
+#include "base/compat.h"
+#include "base/errcodes.h"
+#include "infra/spi.h"
+#include "workload/options.h"
+#include "workload/run.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "parser/parse_func.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/regproc.h"
+
+/* ---- pieces of a program's version, which never change ---- */
+
+typedef struct Piece
+{
+	int64		program_id;
+	int64		owner_id;
+	int32		version;
+} Piece;
+
+typedef struct PiecesKey
+{
+	int64		program_id;
+	int64		version;
+} PiecesKey;
+
+typedef struct Pieces
+{
+	PiecesKey	key;
+	int			count;
+	Piece	   *pieces;
+} Pieces;
+
+#define PIECES_MAX 1024
+
+static HTAB *known = NULL;
+static MemoryContext known_context = NULL;
+
+static Statement select_pieces = {
+	"SELECT program_id, version, owner_id FROM _taskex.program_steps($1, $2)", 2, {INT8OID, INT4OID}
+};
+
+static void
+forget_pieces(void)
+{
+	HASHCTL		ctl = {.keysize = sizeof(PiecesKey),.entrysize = sizeof(Pieces)};
+
+	if (known_context)
+		MemoryContextDelete(known_context);
+	known = NULL;
+	known_context = AllocSetContextCreate(TopMemoryContext, "taskex pieces", ALLOCSET_SMALL_SIZES);
+	ctl.hcxt = known_context;
+	known = hash_create("taskex pieces", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+static const Pieces *
+pieces_of(int64 program_id, int32 version)
+{
+	PiecesKey	key = {program_id, version};
+	Pieces	   *entry = known ? hash_search(known, &key, HASH_FIND, NULL) : NULL;
+	Datum		values[2] = {Int64GetDatum(program_id), Int32GetDatum(version)};
+	Piece	   *pieces;
+	uint64		count;
+	SpiScope	scope;
+
+	if (entry)
+		return entry;
+	if (known == NULL || hash_get_num_entries(known) >= PIECES_MAX)
+		forget_pieces();
+	spi_begin(&scope);
+	count = spi_run(&select_pieces, 0, values, NULL, SPI_VIEW_CURRENT, 0);
+	if (count == 0)
+		elog(ERROR, "version %d of program %lld is missing", version, (long long) program_id);
+	pieces = MemoryContextAlloc(known_context, sizeof(Piece) * count);
+	for (uint64 i = 0; i < count; i++)
+		pieces[i] = (Piece) {spi_int64(i, 1), spi_int64(i, 3), spi_int32(i, 2)};
+	spi_end(&scope);
+	entry = hash_search(known, &key, HASH_ENTER, NULL);
+	entry->count = (int) count;
+	entry->pieces = pieces;
+	return entry;
+}
+
+/* ---- who may run and write code that can do everything ---- */
+
+static void
+require_named(const KnownEnvironment *environment, int64 user_id)
+{
+	if (!environment_names(environment, user_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for environment \"%s\"", environment->name),
+				 errdetail("Code in language \"%s\" can do all that the server can; user %lld is not among those who may run it, or have written it.",
+						   environment->language, (long long) user_id),
+				 errhint("The operator names them with option \"customers\" of taskex.alter_environment().")));
+}
+
+/* ---- calling ---- */
+
+static Datum
+call(Oid function, int nargs, const NullableDatum *args, bool *no_result)
+{
+	LOCAL_FCINFO(inner, 2);
+	FmgrInfo	flinfo;
+	Datum		result;
+
+	fmgr_info(function, &flinfo);
+	InitFunctionCallInfoData(*inner, &flinfo, nargs, InvalidOid, NULL, NULL);
+	*no_result = true;
+	for (int i = 0; i < nargs; i++)
+	{
+		inner->args[i] = args[i];
+		if (flinfo.fn_strict && args[i].isnull)
+			return (Datum) 0;
+	}
+	result = FunctionCallInvoke(inner);
+	*no_result = inner->isnull;
+	return result;
+}
+
+/* ---- a customer's function gets a result ---- */
+
+static int64
+result_of(Jsonb *options)
+{
+	JsonbValue	value;
+
+	if (options == NULL || !json_field(options, "result_of", &value) || value.type != jbvNumeric)
+		return 0;
+	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(value.val.numeric)));
+}
+
+static Oid
+find_function(const char *name, int *nargs)
+{
+	Oid			types[2] = {INT8OID, JSONBOID};
+	List	   *names = qualified_name_list(name);
+	Oid			function = LookupFuncName(names, 2, types, true);
+	AclResult	allowed;
+
+	*nargs = 2;
+	if (!OidIsValid(function))
+	{
+		*nargs = 1;
+		function = LookupFuncName(names, 1, &types[1], true);
+	}
+	if (!OidIsValid(function) || get_func_retset(function) || get_func_prokind(function) != PROKIND_FUNCTION)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function %s(bigint, jsonb) does not exist", name),
+				 errdetail("It is the result_function of a run. It may have the arguments (run_id bigint, result jsonb), or (result jsonb), and returns no set.")));
+	allowed = object_aclcheck(ProcedureRelationId, function, GetUserId(), ACL_EXECUTE);
+	if (allowed != ACLCHECK_OK)
+		aclcheck_error(allowed, OBJECT_FUNCTION, name);
+	return function;
+}
+
+static Datum
+call_with_result(Jsonb *options, int64 run_id, bool *no_result)
+{
+	JsonbValue	name;
+	int			nargs;
+	Oid			function;
+	NullableDatum args[2] = {{Int64GetDatum(run_id), false}};
+	Jsonb	   *given;
+	Datum		result;
+
+	(void) json_field(options, "result_function", &name);
+	function = find_function(pnstrdup(name.val.string.val, name.val.string.len), &nargs);
+	(void) run_read_result(run_id, &given);
+	args[1].value = PointerGetDatum(given);
+	args[1].isnull = given == NULL;
+	result = call(function, nargs, nargs == 2 ? args : &args[1], no_result);
+	if (get_func_rettype(function) != JSONBOID)
+		*no_result = true;
+	return result;
+}
+
+/* ---- a run ---- */
+
+Datum
+body_call(const BodyRun *run, Datum data, bool no_data, bool *no_result)
+{
+	const KnownEnvironment environment = *environment_by_id(run->environment_id);
+	bool		untrusted = body_untrusted(environment.language);
+	int64		earlier = result_of(run->options);
+	NullableDatum value = {data, no_data};
+	int			count;
+
+	if (earlier != 0)
+		return call_with_result(run->options, earlier, no_result);
+	if (untrusted)
+		require_named(environment_by_id(run->environment_id), run->customer_id);
+	if (run->program_id == 0)
+		return call(body_function(environment.language, 0, 0, run->code), 1, &value, no_result);
+	count = pieces_of(run->program_id, run->version)->count;
+	for (int i = 0; i < count; i++)
+	{
+		/* what the one before did may have let go of the others */
+		Piece		piece = pieces_of(run->program_id, run->version)->pieces[i];
+
+		if (untrusted)
+			require_named(environment_by_id(run->environment_id), piece.owner_id);
+		value.value = call(body_function(environment.language, piece.program_id, piece.version, NULL), 1, &value, &value.isnull);
+	}
+	*no_result = value.isnull;
+	return value.value;
+}
