@@ -96,6 +96,9 @@ typedef enum TU_UpdateIndexes
 
 extern TU_UpdateIndexes update_heap_tuple(Relation rel, ItemPointer tid, HeapTuple tuple);
 
+/* the same of a row that is not locked; false: there is a newer version of it, or none */
+extern bool try_update_heap_tuple(Relation rel, ItemPointer tid, HeapTuple tuple, TU_UpdateIndexes *which);
+
 /* releases what an index keeps between insertions, since 17 */
 #if PG_VERSION_NUM < 170000
 #define index_insert_cleanup(index, info) ((void) 0)

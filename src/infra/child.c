@@ -19,6 +19,7 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_opfamily.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "nodes/execnodes.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
@@ -428,30 +429,29 @@ left_out(IndexInfo *info, TupleTableSlot *slot)
 	return false;
 }
 
-/* enters the tuple into one index; estate is made when an expression needs it */
+/* enters the row in the slot into one index; estate is made when an expression needs it */
 static void
-insert_index_entry(Child *child, Relation index, IndexInfo *info, HeapTuple tuple,
+insert_index_entry(Child *child, TupleTableSlot *slot, Relation index, IndexInfo *info,
 				   bool is_update, EState **estate)
 {
 	Datum		values[INDEX_MAX_KEYS];
 	bool		nulls[INDEX_MAX_KEYS];
 
-	if (info->ii_Predicate != NIL && left_out(info, child->slot))
+	if (info->ii_Predicate != NIL && left_out(info, slot))
 		return;
 	if (unlikely(info->ii_Predicate != NIL || info->ii_Expressions != NIL))
 	{
 		if (*estate == NULL)
 			*estate = CreateExecutorState();
-		GetPerTupleExprContext(*estate)->ecxt_scantuple = child->slot;
+		GetPerTupleExprContext(*estate)->ecxt_scantuple = slot;
 		if (!ExecQual(ExecPrepareQual(info->ii_Predicate, *estate),
 					  GetPerTupleExprContext(*estate)))
 			return;
 	}
-	FormIndexDatum(info, child->slot, *estate, values, nulls);
-	index_insert(index, values, nulls, &tuple->t_self, child->rel,
+	FormIndexDatum(info, slot, *estate, values, nulls);
+	index_insert(index, values, nulls, &slot->tts_tid, child->rel,
 				 info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
 				 is_update, info);
-	index_insert_cleanup(index, info);
 }
 
 /* is all that is to be known of the index the same for each row? */
@@ -501,32 +501,33 @@ find_writes(Child *child)
 }
 
 /*
- * Enters the tuple into an index that is not plain.  One that is
+ * Enters the rows into an index that is not plain.  One that is
  * being built concurrently may not be ready for it yet.
  */
 static void
-insert_special_entry(Child *child, Oid relid, HeapTuple tuple, TU_UpdateIndexes which,
-					 bool is_update, EState **estate)
+insert_special_entries(Child *child, TupleTableSlot **slots, int count, Oid relid,
+					   TU_UpdateIndexes which, bool is_update, EState **estate)
 {
 	Relation	index = index_open(relid, RowExclusiveLock);
 	IndexInfo  *info = BuildIndexInfo(index);
 
 	if (info->ii_ReadyForInserts && (which == TU_All || index_info_summarizing(info)))
-		insert_index_entry(child, index, info, tuple, is_update, estate);
+		for (int i = 0; i < count; i++)
+			insert_index_entry(child, slots[i], index, info, is_update, estate);
+	index_insert_cleanup(index, info);
 	index_close(index, NoLock);
 	pfree(info);
 }
 
-/* enters the tuple into the table's indexes */
+/* enters rows into the table's indexes; each slot knows where its row is */
 static void
-insert_index_entries(Child *child, HeapTuple tuple, TU_UpdateIndexes which, bool is_update)
+insert_index_entries(Child *child, TupleTableSlot **slots, int count, TU_UpdateIndexes which, bool is_update)
 {
 	const struct ChildWrites *writes = find_writes(child);
 	EState	   *estate = NULL;
 	List	   *special = NIL;
 	ListCell   *cell;
 
-	ExecForceStoreHeapTuple(tuple, child->slot, false);
 	for (int i = 0; i < writes->count; i++)
 	{
 		IndexInfo  *info = writes->indexes[i].info;
@@ -537,22 +538,34 @@ insert_index_entries(Child *child, HeapTuple tuple, TU_UpdateIndexes which, bool
 		else if (which == TU_All)
 		{
 			index = index_open(writes->indexes[i].relid, RowExclusiveLock);
-			insert_index_entry(child, index, info, tuple, is_update, &estate);
+			for (int n = 0; n < count; n++)
+				insert_index_entry(child, slots[n], index, info, is_update, &estate);
+			index_insert_cleanup(index, info);
 			index_close(index, NoLock);
 		}
 	}
 
 	/* last: an expression may run anything, and then "writes" may be no more */
 	foreach(cell, special)
-		insert_special_entry(child, lfirst_oid(cell), tuple, which, is_update, &estate);
+		insert_special_entries(child, slots, count, lfirst_oid(cell), which, is_update, &estate);
 	list_free(special);
 	if (estate)
 		FreeExecutorState(estate);
 }
 
-void
-child_update(Child *child, int ncolumns, const int *columns,
-			 const Datum *values, const bool *nulls)
+/* the same for one row */
+static void
+insert_tuple_entries(Child *child, HeapTuple tuple, TU_UpdateIndexes which, bool is_update)
+{
+	ExecForceStoreHeapTuple(tuple, child->slot, false);
+	child->slot->tts_tid = tuple->t_self;
+	insert_index_entries(child, &child->slot, 1, which, is_update);
+}
+
+/* the row in the slot with other values; false: it was not locked, and has changed */
+static bool
+update(Child *child, bool locked, int ncolumns, const int *columns,
+	   const Datum *values, const bool *nulls)
 {
 	bool		free_old;
 	HeapTuple	old = ExecFetchSlotHeapTuple(child->slot, true, &free_old);
@@ -562,15 +575,33 @@ child_update(Child *child, int ncolumns, const int *columns,
 												  unconstify(bool *, nulls));
 	TU_UpdateIndexes which;
 
-	which = update_heap_tuple(child->rel, &old->t_self, tuple);
+	if (locked)
+		which = update_heap_tuple(child->rel, &old->t_self, tuple);
+	else if (!try_update_heap_tuple(child->rel, &old->t_self, tuple, &which))
+		return false;
 	tell_changed(child, old, tuple);
 	ExecClearTuple(child->slot);
 	if (which != TU_None)
-		insert_index_entries(child, tuple, which, true);
+		insert_tuple_entries(child, tuple, which, true);
 	CommandCounterIncrement();
 	ExecForceStoreHeapTuple(tuple, child->slot, false);
 	if (free_old)
 		heap_freetuple(old);
+	return true;
+}
+
+void
+child_update(Child *child, int ncolumns, const int *columns,
+			 const Datum *values, const bool *nulls)
+{
+	(void) update(child, true, ncolumns, columns, values, nulls);
+}
+
+bool
+child_try_update(Child *child, int ncolumns, const int *columns,
+				 const Datum *values, const bool *nulls)
+{
+	return update(child, false, ncolumns, columns, values, nulls);
 }
 
 void
@@ -581,11 +612,59 @@ child_insert(Child *child, const Datum *values, const bool *nulls)
 										unconstify(bool *, nulls));
 
 	heap_insert(child->rel, tuple, GetCurrentCommandId(true), 0, NULL);
-	insert_index_entries(child, tuple, TU_All, false);
+	insert_tuple_entries(child, tuple, TU_All, false);
 	ExecClearTuple(child->slot);
 	CommandCounterIncrement();
 	tell(child, tuple);
 	heap_freetuple(tuple);
+}
+
+/* rows that share a visit to a page, and one to each index */
+#define INSERT_ROWS 100
+
+void
+child_insert_many(Child *child, int count,
+				  void (*fill) (int row, Datum *values, bool *nulls, void *arg), void *arg)
+{
+	TupleDesc	desc = RelationGetDescr(child->rel);
+	Datum	   *values = palloc0(sizeof(Datum) * desc->natts);
+	bool	   *nulls = palloc(sizeof(bool) * desc->natts);
+	int			room = Min(count, INSERT_ROWS);
+	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * room);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "taskex rows", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old;
+
+	memset(nulls, true, sizeof(bool) * desc->natts);
+	for (int i = 0; i < room; i++)
+		slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
+	for (int first = 0; first < count; first += INSERT_ROWS)
+	{
+		int			n = Min(count - first, INSERT_ROWS);
+
+		CHECK_FOR_INTERRUPTS();
+		old = MemoryContextSwitchTo(context);
+		for (int i = 0; i < n; i++)
+		{
+			fill(first + i, values, nulls, arg);
+			ExecStoreHeapTuple(heap_form_tuple(desc, values, nulls), slots[i], false);
+		}
+		table_multi_insert(child->rel, slots, n, GetCurrentCommandId(true), 0, NULL);
+		insert_index_entries(child, slots, n, TU_All, false);
+		for (int i = 0; i < n; i++)
+		{
+			tell(child, ExecFetchSlotHeapTuple(slots[i], false, NULL));
+			ExecClearTuple(slots[i]);
+		}
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+	}
+	CommandCounterIncrement();
+	for (int i = 0; i < room; i++)
+		ExecDropSingleTupleTableSlot(slots[i]);
+	MemoryContextDelete(context);
+	pfree(slots);
+	pfree(nulls);
+	pfree(values);
 }
 
 /* ---- columns ---- */

@@ -88,7 +88,22 @@ extern RowLock child_lock_at(Child *child, ItemPointerData tid, bool wait);
 extern void child_update(Child *child, int ncolumns, const int *columns,
 						 const Datum *values, const bool *nulls);
 
+/*
+ * The same of a row that was found and not locked.  If it is what the caller
+ * found, and so until the transaction ends, it is changed: true.  Else it must be
+ * locked, and looked at again.  Waits for others who change it.
+ */
+extern bool child_try_update(Child *child, int ncolumns, const int *columns,
+							 const Datum *values, const bool *nulls);
+
 extern void child_insert(Child *child, const Datum *values, const bool *nulls);
+
+/*
+ * Many rows at a time.  fill makes the values of a row (0 ..) of those of the one
+ * before; all are null at first.
+ */
+extern void child_insert_many(Child *child, int count,
+							  void (*fill) (int row, Datum *values, bool *nulls, void *arg), void *arg);
 
 /* a forward scan of an index; the row is in child->slot */
 typedef struct ChildScan

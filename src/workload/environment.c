@@ -150,11 +150,17 @@ environment_by_id(int32 environment_id)
 	elog(ERROR, "environment %d is missing", environment_id);
 }
 
+bool
+environment_has_worker(const KnownEnvironment *environment)
+{
+	return directory_caller_trusted() ||
+		(OidIsValid(environment->worker_role) && has_privs_of_role(GetUserId(), environment->worker_role));
+}
+
 void
 environment_require_worker(const KnownEnvironment *environment)
 {
-	if (directory_caller_trusted() ||
-		(OidIsValid(environment->worker_role) && has_privs_of_role(GetUserId(), environment->worker_role)))
+	if (environment_has_worker(environment))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

@@ -32,7 +32,10 @@ extern const KnownEnvironment *environment_get(const text *name);
 /* by id, which is that of a run */
 extern const KnownEnvironment *environment_by_id(int32 environment_id);
 
-/* raises insufficient_privilege unless the caller may work for it */
+/* may the caller work for it? */
+extern bool environment_has_worker(const KnownEnvironment *environment);
+
+/* raises insufficient_privilege unless he may */
 extern void environment_require_worker(const KnownEnvironment *environment);
 
 /* raises an error unless the customer may have a new run in it */

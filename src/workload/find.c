@@ -157,6 +157,14 @@ try_read(Child *run, int64 run_id, void *arg)
 }
 
 Child *
+run_find(RunTables *tables, int64 run_id, UserHome *home)
+{
+	Search		search = {true, try_read, NULL};
+
+	return find(tables, run_id, home, &search);
+}
+
+Child *
 run_read(RunTables *tables, int64 run_id, UserHome *home)
 {
 	Search		search = {false, try_read, NULL};

@@ -174,15 +174,9 @@ typedef enum ChangeKind
 	CHANGE_LEASE
 } ChangeKind;
 
-/* at commit they are applied in the order in which they were made */
 typedef struct Change
 {
 	ChangeKind	kind;
-	struct Change *older;		/* of this transaction */
-	struct Change *newer;		/* while they are applied */
-	bool		applied;
-	uint32		realm;
-	int			slot;
 	PinnedLane	pinned;
 	ReadyRun	run;
 	int32		count;
@@ -190,23 +184,44 @@ typedef struct Change
 	TimestampTz lease_until;
 } Change;
 
+/*
+ * What one subtransaction changes, in its order.  A record that is full is
+ * followed by a larger one, so that they stay few.  At commit all are applied in
+ * the order in which they were made, and whoever waits for the lock gets it
+ * between two records.
+ */
+typedef struct Changes
+{
+	struct Changes *older;		/* of this transaction */
+	struct Changes *newer;		/* while they are applied */
+	bool		applied;
+	uint32		realm;
+	int			slot;
+	int32		room;
+	int32		count;
+	Change		changes[FLEXIBLE_ARRAY_MEMBER];
+} Changes;
+
+#define CHANGES_LEAST 1
+#define CHANGES_MOST 128
+
 static void
-apply_ready(const Change *change)
+apply_ready(const Changes *of, const Change *change)
 {
 	ReadyRun	run = change->run;
 	Lane	   *lane;
 
 	if (change->pinned.lane < 0)
 	{
-		queue.header->realms[change->slot].crowded = true;
+		queue.header->realms[of->slot].crowded = true;
 		return;
 	}
 	lane = &queue.lanes[change->pinned.lane];
-	if (lane->realm != change->realm)
+	if (lane->realm != of->realm)
 		return;
 	for (int32 i = 0; i < change->count; i++)
 	{
-		int32		entry = change->count == 1 ? queue_find_entry(change->realm, run.run_id) : -1;
+		int32		entry = change->count == 1 ? queue_find_entry(of->realm, run.run_id) : -1;
 
 		/* this transaction has taken it, ended it, and made it ready */
 		if (entry >= 0 && queue.entries[entry].state == ENTRY_RESERVED && queue.entries[entry].fate == FATE_FREE)
@@ -228,36 +243,36 @@ apply_ready(const Change *change)
 }
 
 static void
-apply_gone(const Change *change)
+apply_gone(const Changes *of, const Change *change)
 {
-	int32		entry = queue_find_entry(change->realm, change->run.run_id);
+	int32		entry = queue_find_entry(of->realm, change->run.run_id);
 	int32		lane;
 
 	if (entry >= 0 && queue.entries[entry].state == ENTRY_RESERVED)
 		queue.entries[entry].fate = FATE_FREE;
 	else if (entry >= 0)
 		entry_free(entry);
-	else if ((lane = queue_find_lane(change->realm, &change->pinned.name)) >= 0 &&
+	else if ((lane = queue_find_lane(of->realm, &change->pinned.name)) >= 0 &&
 			 ((lane_has_window(&queue.lanes[lane]) && change->run.run_id > queue.lanes[lane].low &&
 			   change->run.run_id <= queue.lanes[lane].high) || queue.lanes[lane].refilling))
 		queue.lanes[lane].waiting--;
 }
 
 static void
-apply_to_running(const Change *change)
+apply_to_running(const Changes *of, const Change *change)
 {
-	int32		index = queue_find_entry(change->realm, change->run.run_id);
+	int32		index = queue_find_entry(of->realm, change->run.run_id);
 	Entry	   *entry = &queue.entries[index];
 
 	if (index < 0)
 	{
 		if (change->kind == CHANGE_AGAIN)
-			apply_ready(change);
+			apply_ready(of, change);
 		return;
 	}
 	if (change->kind == CHANGE_LEASE)
 	{
-		QueueRealm *realm = &queue.header->realms[change->slot];
+		QueueRealm *realm = &queue.header->realms[of->slot];
 
 		entry->lease_until = change->lease_until;
 		realm->next_lease = Min(realm->next_lease, change->lease_until);
@@ -273,37 +288,40 @@ apply_to_running(const Change *change)
 }
 
 static void
-apply(const Change *change)
+apply(const Changes *of)
 {
-	if (queue.header->realms[change->slot].serial != change->realm)
+	if (queue.header->realms[of->slot].serial != of->realm)
 		return;
-	if (change->kind == CHANGE_READY)
-		apply_ready(change);
-	else if (change->kind == CHANGE_GONE)
-		apply_gone(change);
-	else
-		apply_to_running(change);
+	for (int32 i = 0; i < of->count; i++)
+	{
+		const Change *change = &of->changes[i];
+
+		if (change->kind == CHANGE_READY)
+			apply_ready(of, change);
+		else if (change->kind == CHANGE_GONE)
+			apply_gone(of, change);
+		else
+			apply_to_running(of, change);
+	}
 }
 
-/* the newest comes first; whoever waits for the lock gets it in between */
-#define APPLY_AT_ONCE 128
-
+/* the newest comes first */
 static void
-change_commit(void *record)
+changes_commit(void *record)
 {
-	Change	   *change = record;
-	int			count = 0;
+	Changes    *of = record;
 
-	if (change->applied)
+	if (of->applied)
 		return;
-	for (; change->older; change = change->older)
-		change->older->newer = change;
+	for (; of->older; of = of->older)
+		of->older->newer = of;
+
 	LWLockAcquire(queue.lock, LW_EXCLUSIVE);
-	for (; change; change = change->newer)
+	for (; of; of = of->newer)
 	{
-		apply(change);
-		change->applied = true;
-		if (++count % APPLY_AT_ONCE == 0)
+		apply(of);
+		of->applied = true;
+		if (of->newer)
 		{
 			LWLockRelease(queue.lock);
 			LWLockAcquire(queue.lock, LW_EXCLUSIVE);
@@ -313,11 +331,11 @@ change_commit(void *record)
 }
 
 static void
-change_abort(void *record)
+changes_abort(void *record)
 {
 }
 
-static const XactKind change_kind = {change_commit, change_abort};
+static const XactKind changes_kind = {changes_commit, changes_abort};
 
 static bool
 is_newest(void *record, void *arg)
@@ -330,15 +348,23 @@ static Change *
 new_change(ChangeKind kind, int64 run_id)
 {
 	const Realm *realm = realm_current();
-	void	   *older = NULL;
+	Changes    *of = xact_find(&changes_kind);
 	Change	   *change;
 
-	(void) xact_scan(&change_kind, is_newest, &older);
-	change = xact_add(&change_kind, sizeof(Change));
-	change->older = older;
+	if (of == NULL || of->count == of->room || of->realm != realm->serial)
+	{
+		int32		room = of ? Min(4 * of->room, CHANGES_MOST) : CHANGES_LEAST;
+		void	   *older = NULL;
+
+		(void) xact_scan(&changes_kind, is_newest, &older);
+		of = xact_add(&changes_kind, offsetof(Changes, changes) + sizeof(Change) * room);
+		of->older = older;
+		of->realm = realm->serial;
+		of->slot = realm->slot;
+		of->room = room;
+	}
+	change = &of->changes[of->count++];
 	change->kind = kind;
-	change->realm = realm->serial;
-	change->slot = realm->slot;
 	change->run.run_id = run_id;
 	return change;
 }

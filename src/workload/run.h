@@ -34,6 +34,9 @@ extern void run_tables_end(RunTables *tables);
  */
 extern Child *run_lock(RunTables *tables, int64 run_id, bool wait, UserHome *home, bool *busy);
 
+/* the same without a lock, for who is about to change it */
+extern Child *run_find(RunTables *tables, int64 run_id, UserHome *home);
+
 /* the same without a lock, as the transaction sees it */
 extern Child *run_read(RunTables *tables, int64 run_id, UserHome *home);
 

@@ -8,7 +8,6 @@
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/errcodes.h"
-#include "directory/moves.h"
 #include "infra/ids.h"
 #include "infra/spi.h"
 #include "lease/due.h"
@@ -29,15 +28,6 @@
 static Statement find_program = {
 	"SELECT program_id, environment FROM _taskex.find_program($1, $2, $3)",
 	3, {INT8OID, TEXTOID, INT4OID}
-};
-
-static Statement insert_runs = {
-	"INSERT INTO _taskex.run_%p (partition_id, environment_id, run_id, customer_id, submitted_at, program_id, priority,"
-	" followed, attempts, max_attempts, blockers, version, deadline, run_at, state, concurrency_key, code, data, options)"
-	" SELECT %p, $1, $2 + (n - 1) * 1024, $3, $4, $5, $6, false, 0, $7, $8, $9, $10, $11, $12, $13, $14, data, $15"
-	" FROM unnest($16) WITH ORDINALITY AS u (data, n)",
-	16, {INT4OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID, INT4OID, INT4OID, INT4OID, INT4OID,
-	TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBARRAYOID}
 };
 
 static Statement insert_waits = {
@@ -83,6 +73,7 @@ typedef struct Request
 	bytea	   *hash;			/* if there is a deduplication key */
 	TimestampTz now;
 	const char *state;
+	Datum		state_text;
 	int			blockers;
 	int64	   *blocked_by;
 } Request;
@@ -352,19 +343,24 @@ deadline_of(const Request *request)
 	return Max(request->now, request->options.run_at) + request->max_delay;
 }
 
+typedef struct Rows
+{
+	const Request *request;
+	int64		first;
+	Datum	   *data;
+	bool	   *no_data;
+} Rows;
+
+#define SET(column, value) (values[(column) - 1] = (value), nulls[(column) - 1] = false)
+
+/* what all runs of a request have in common */
 static void
-insert_one(const Request *request, int64 run_id)
+fill_common(const Request *request, Datum *values, bool *nulls)
 {
 	const RunOptions *options = &request->options;
-	Datum		row[RUN_COLUMNS] = {0};
-	bool		nulls[RUN_COLUMNS];
-	Child		run;
 
-	memset(nulls, true, sizeof(nulls));
-#define SET(column, value) (row[(column) - 1] = (value), nulls[(column) - 1] = false)
 	SET(RUN_PARTITION_ID, Int32GetDatum(request->customer.partition));
 	SET(RUN_ENVIRONMENT_ID, Int32GetDatum(request->environment.environment_id));
-	SET(RUN_RUN_ID, Int64GetDatum(run_id));
 	SET(RUN_CUSTOMER_ID, Int64GetDatum(request->customer.user_id));
 	SET(RUN_SUBMITTED_AT, TimestampTzGetDatum(request->now));
 	SET(RUN_PRIORITY, Int32GetDatum(request->priority));
@@ -372,7 +368,7 @@ insert_one(const Request *request, int64 run_id)
 	SET(RUN_ATTEMPTS, Int32GetDatum(0));
 	SET(RUN_MAX_ATTEMPTS, Int32GetDatum(options->max_attempts ? options->max_attempts : request->environment.max_attempts));
 	SET(RUN_BLOCKERS, Int32GetDatum(request->blockers));
-	SET(RUN_STATE, CStringGetTextDatum(request->state));
+	SET(RUN_STATE, request->state_text);
 	if (request->program_id != 0)
 		SET(RUN_PROGRAM_ID, Int64GetDatum(request->program_id));
 	if (options->version != 0)
@@ -385,51 +381,50 @@ insert_one(const Request *request, int64 run_id)
 		SET(RUN_CONCURRENCY_KEY, PointerGetDatum(options->concurrency_key));
 	if (options->code)
 		SET(RUN_CODE, PointerGetDatum(options->code));
-	if (!request->no_data)
-		SET(RUN_DATA, request->data);
 	if (options->data_ref)
 		SET(RUN_DATA_REF, PointerGetDatum(options->data_ref));
 	if (options->rest)
 		SET(RUN_OPTIONS, PointerGetDatum(options->rest));
-#undef SET
-	child_open(&run, &run_table, request->customer.partition);
-	child_insert(&run, row, nulls);
-	child_close(&run);
 }
 
 static void
-insert_many(const Request *request, int64 first)
+fill_row(int row, Datum *values, bool *nulls, void *arg)
 {
-	const RunOptions *options = &request->options;
-	Datum		values[16] = {Int32GetDatum(request->environment.environment_id), Int64GetDatum(first),
-		Int64GetDatum(request->customer.user_id), TimestampTzGetDatum(request->now),
-		Int64GetDatum(request->program_id), Int32GetDatum(request->priority),
-		Int32GetDatum(options->max_attempts ? options->max_attempts : request->environment.max_attempts),
-		Int32GetDatum(request->blockers), Int32GetDatum(options->version), TimestampTzGetDatum(deadline_of(request)),
-		TimestampTzGetDatum(options->run_at), CStringGetTextDatum(request->state), PointerGetDatum(options->concurrency_key),
-	PointerGetDatum(options->code), PointerGetDatum(options->rest), request->data};
-	char		nulls[16];
-	SpiScope	scope;
+	const Rows *rows = arg;
 
-	memset(nulls, ' ', sizeof(nulls));
-	if (request->program_id == 0)
-		nulls[4] = 'n';
-	if (options->version == 0)
-		nulls[8] = 'n';
-	if (request->max_delay < 0)
-		nulls[9] = 'n';
-	if (options->run_at == DT_NOBEGIN)
-		nulls[10] = 'n';
-	if (options->concurrency_key == NULL)
-		nulls[12] = 'n';
-	if (options->code == NULL)
-		nulls[13] = 'n';
-	if (options->rest == NULL)
-		nulls[14] = 'n';
-	spi_begin(&scope);
-	spi_run(&insert_runs, request->customer.partition, values, nulls, SPI_VIEW_CURRENT, 0);
-	spi_end(&scope);
-	moves_inserted(request->customer.user_id, request->customer.partition, "run", first, request->count, RUN_ID_STEP);
+	if (row == 0)
+		fill_common(rows->request, values, nulls);
+	SET(RUN_RUN_ID, Int64GetDatum(rows->first + (int64) row * RUN_ID_STEP));
+	SET(RUN_DATA, rows->data[row]);
+	nulls[RUN_DATA - 1] = rows->no_data[row];
+}
+
+#undef SET
+
+static void
+insert_rows(Request *request, int64 first)
+{
+	Rows		rows = {request, first, &request->data, &request->no_data};
+	Datum		values[RUN_COLUMNS] = {0};
+	bool		nulls[RUN_COLUMNS];
+	Child		run;
+	int			count;
+
+	request->state_text = CStringGetTextDatum(request->state);
+	child_open(&run, &run_table, request->customer.partition);
+	if (request->bulk)
+	{
+		deconstruct_array(DatumGetArrayTypeP(request->data), JSONBOID, -1, false, TYPALIGN_INT,
+						  &rows.data, &rows.no_data, &count);
+		child_insert_many(&run, request->count, fill_row, &rows);
+	}
+	else
+	{
+		memset(nulls, true, sizeof(nulls));
+		fill_row(0, values, nulls, &rows);
+		child_insert(&run, values, nulls);
+	}
+	child_close(&run);
 }
 
 static void
@@ -473,10 +468,7 @@ submit(Request *request)
 					 request->count);
 	lock_blockers(request);
 	request->state = request->blockers > 0 ? "blocked" : request->options.run_at > request->now ? "delayed" : "ready";
-	if (request->bulk)
-		insert_many(request, first);
-	else
-		insert_one(request, first);
+	insert_rows(request, first);
 	if (request->blockers > 0)
 		insert_link_rows(request, first);
 	else if (request->options.run_at > request->now)

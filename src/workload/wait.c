@@ -57,13 +57,20 @@ slot_of(int64 run_id)
 
 /* ---- a run ends ---- */
 
+/* slots of the runs that a subtransaction ended */
+typedef struct Ended
+{
+	bool		slots[WAIT_SLOTS];
+} Ended;
+
 static void
 ended_commit(void *record)
 {
-	WaitSlot   *slot = *(WaitSlot **) record;
+	const Ended *ended = record;
 
-	if (unlikely(pg_atomic_read_u32(&slot->waiters) > 0))
-		ConditionVariableBroadcast(&slot->ended);
+	for (int i = 0; i < WAIT_SLOTS; i++)
+		if (ended->slots[i] && unlikely(pg_atomic_read_u32(&slots[i].waiters) > 0))
+			ConditionVariableBroadcast(&slots[i].ended);
 }
 
 static void
@@ -76,7 +83,11 @@ static const XactKind ended_kind = {ended_commit, ended_abort};
 void
 run_ended_at_commit(int64 run_id)
 {
-	*(WaitSlot **) xact_add(&ended_kind, sizeof(WaitSlot *)) = slot_of(run_id);
+	Ended	   *ended = xact_find(&ended_kind);
+
+	if (ended == NULL)
+		ended = xact_add(&ended_kind, sizeof(Ended));
+	ended->slots[slot_of(run_id) - slots] = true;
 }
 
 /* ---- waiting ---- */
