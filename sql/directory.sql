@@ -548,6 +548,14 @@ COMMENT ON FUNCTION taskex.route(text) IS
 'Tells where a user lives. epoch rises each time the user is moved.
 Errors: unknown_user (TX001). Answered from shared memory.';
 
+CREATE FUNCTION taskex.locate(login text, epoch bigint = NULL, OUT node text, OUT conninfo text, OUT location text, OUT partition text, OUT epoch_now bigint)
+    RETURNS record LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'taskex_locate';
+COMMENT ON FUNCTION taskex.locate(text, bigint) IS
+'Where a user''s data are served, for clients that are near and connect there directly: node, how to connect (as the operator gave it to add_node; NULL: here), its location,
+storage partition, and the epoch, which rises each time the user is moved. epoch: as an earlier call told it; if it is another now the error stale_epoch has
+the new place in its hint. With the setting taskex.epoch each call for the user is checked in this way.
+Errors: unknown_user (TX001), stale_epoch (TX660), insufficient_privilege (42501).';
+
 -- What views are made of (src/directory/visible.c): the planner puts something
 -- that an index can use in the place of each of these functions.
 CREATE FUNCTION _taskex.trusted_support(internal) RETURNS internal

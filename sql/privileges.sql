@@ -94,6 +94,7 @@ GRANT EXECUTE ON FUNCTION
     taskex.request_qualification(text, bigint, jsonb),
     taskex.return_assignment(text, bigint),
     taskex.revoke_qualification(text, bigint, text, text),
+    taskex.locate(text, bigint),
     taskex.route(text),
     taskex.send_bonus(text, bigint, numeric, text, text),
     taskex.set_budget(text, numeric, text, bigint),
@@ -267,6 +268,12 @@ GRANT EXECUTE ON FUNCTION
     taskex.should_yield(bigint, bigint),
     taskex.submit_run(text, text, jsonb, int, interval, jsonb),
     taskex.submit_runs(text, text, jsonb[], int, interval, jsonb),
+    taskex.measure_inputs(text, text, jsonb[]),
+    taskex.measure_program(text, text, text, int),
+    taskex.recommend_parts(text, text, int, int, int),
+    taskex.set_parts(text, bigint, int),
+    taskex.submit_parts(text, text, jsonb[], int, text, jsonb),
+    taskex.submit_split(text, text, text, int, text, jsonb),
     taskex.suspend_customer(text, interval),
     taskex.suspend_program(text, text, interval),
     taskex.suspend_run(bigint, interval),
@@ -275,7 +282,7 @@ GRANT EXECUTE ON FUNCTION
     TO taskex_user;
 GRANT EXECUTE ON FUNCTION _taskex.lanes(), _taskex.run_ended(text), _taskex.run_state(text) TO taskex_user;
 GRANT SELECT ON
-    taskex.dead_letters, taskex.environments, taskex.programs, taskex.queue, taskex.run_attempts, taskex.runs
+    taskex.dead_letters, taskex.environments, taskex.programs, taskex.queue, taskex.run_attempts, taskex.runs, taskex.splits
     TO taskex_user;
 GRANT EXECUTE ON FUNCTION
     taskex.alter_environment(text, jsonb),

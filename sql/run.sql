@@ -475,6 +475,8 @@ BEGIN
             ' attempts AS (DELETE FROM _taskex.run_attempt_%1$s a USING gone g WHERE a.run_id = g.run_id),'
             ' links AS (DELETE FROM _taskex.run_link_%1$s l USING gone g WHERE l.run_id = g.run_id),'
             ' keys AS (DELETE FROM _taskex.run_key_%1$s k USING gone g WHERE k.run_id = g.run_id),'
+            ' splits AS (DELETE FROM _taskex.split_%1$s s USING gone g WHERE s.split_id = g.run_id),'
+            ' parts AS (DELETE FROM _taskex.split_part_%1$s p USING gone g WHERE p.split_id = g.run_id),'
             ' held AS (DELETE FROM _taskex.run_held h USING gone g WHERE h.run_id = g.run_id)'
             ' SELECT count(*) FROM gone', partition_id) INTO removed USING ids;
     END IF;
@@ -555,7 +557,7 @@ CREATE VIEW taskex.run_attempts WITH (security_barrier) AS
         SELECT r.run_id, d.login, r.attempts, r.worker, r.version, r.started_at, r.finished_at, r.state, NULL, r.measured
         FROM _taskex.directory d
             JOIN _taskex.run r ON r.partition_id = d.partition_id AND r.customer_id = d.user_id
-        WHERE r.state IN ('running', 'succeeded') AND _taskex.visible(d.user_id) AND _taskex.visible(r.customer_id)
+        WHERE r.state IN ('running', 'succeeded') AND r.attempts > 0 AND _taskex.visible(d.user_id) AND _taskex.visible(r.customer_id)
             AND _taskex.narrow(r.partition_id, r.customer_id, d.login, r.run_id)) u;
 COMMENT ON VIEW taskex.run_attempts IS 'Attempts at runs. outcome: running, succeeded, failed, expired, crashed, cancelled, suspended.';
 
@@ -617,7 +619,7 @@ CREATE FUNCTION taskex.check_workload(OUT check_name text, OUT ok boolean, OUT d
         SELECT 'attempts', count(*), 'runs with more attempts than allowed, or without a record of one' FROM run r
             WHERE attempts > max_attempts OR attempts < 0
                 OR (SELECT count(*) FROM _taskex.run_attempt a WHERE a.partition_id = r.partition_id AND a.run_id = r.run_id)
-                    <> attempts - (state IN ('running', 'succeeded'))::int
+                    <> attempts - (state IN ('running', 'succeeded') AND attempts > 0)::int
         UNION ALL
         SELECT 'blocked', count(*), 'runs whose blockers differ from what they come after' FROM run r
             WHERE blockers <> CASE WHEN state IN ('blocked', 'suspended') THEN (SELECT count(*) FROM _taskex.run_link l WHERE l.partition_id = r.partition_id AND l.follower_id = r.run_id) ELSE 0 END

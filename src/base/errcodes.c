@@ -87,6 +87,8 @@ const TxError tx_errors[] = {
 	{ERRCODE_TX_UNKNOWN_PROGRAM, "unknown_program", "the user can run no program of this name and version"},
 	{ERRCODE_TX_CODE_INVALID, "code_invalid", "the code does not compile in its environment's language"},
 	{ERRCODE_TX_DATA_UNAVAILABLE, "data_unavailable", "what the run's data_ref points to is not what it should be"},
+	{ERRCODE_TX_STALE_EPOCH, "stale_epoch", "the user's data are not where they were any more"},
+	{ERRCODE_TX_NOT_MEASURED, "not_measured", "nothing is known of what the program takes"},
 };
 
 const int	tx_errors_count = lengthof(tx_errors);

@@ -77,6 +77,8 @@
 #define ERRCODE_TX_UNKNOWN_PROGRAM			TX_CODE('6', '2', '2')
 #define ERRCODE_TX_CODE_INVALID				TX_CODE('6', '3', '8')
 #define ERRCODE_TX_DATA_UNAVAILABLE			TX_CODE('6', '3', '9')
+#define ERRCODE_TX_STALE_EPOCH				TX_CODE('6', '6', '0')
+#define ERRCODE_TX_NOT_MEASURED				TX_CODE('6', '6', '1')
 
 typedef struct TxError
 {

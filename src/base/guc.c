@@ -17,6 +17,7 @@ bool		guc_conductor = true;
 int			guc_conductor_interval = 1000;
 int			guc_directory_cache_size = 64 * 1024;
 int			guc_dispute_period = 30 * 86400;
+int			guc_epoch = -1;
 int			guc_event_retention = 7 * 86400;
 double		guc_exchange_fee = 0.2;
 int			guc_feed_size = 4096;
@@ -248,6 +249,13 @@ guc_define(void)
 							&guc_dispute_period,
 							30 * 86400, 0, INT_MAX,
 							PGC_SUSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.epoch",
+							"The epoch of the users for whom this session acts, as taskex.locate() told it.",
+							"Calls for a user who has moved since are refused, and told where he lives. -1: whatever it is.",
+							&guc_epoch,
+							-1, -1, INT_MAX,
+							PGC_USERSET, 0,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.event_retention",
 							"How long events are kept for those who read them.",

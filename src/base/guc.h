@@ -16,6 +16,7 @@ extern bool guc_conductor;
 extern int	guc_conductor_interval; /* ms */
 extern int	guc_directory_cache_size;	/* kB */
 extern int	guc_dispute_period; /* s */
+extern int	guc_epoch;
 extern int	guc_event_retention;	/* s */
 extern double guc_exchange_fee;
 extern int	guc_feed_size;

@@ -12,6 +12,7 @@
 #include "directory/internal.h"
 #include "base/args.h"
 #include "base/errcodes.h"
+#include "base/guc.h"
 #include "directory/meter.h"
 #include "infra/realm.h"
 #include "infra/spi.h"
@@ -357,6 +358,8 @@ look_up_actor(const text *login, HomeView view, UserHome *home)
 {
 	look_up_login(login, view, home);
 	directory_check_may_act(login, home);
+	if (unlikely(guc_epoch >= 0) && home->epoch != (uint32) guc_epoch)
+		directory_report_moved(login, home, guc_epoch);
 	partition_require_local(home->partition, login);
 	meter_user(home->user_id, home->partition);
 	wait_point("home_found");

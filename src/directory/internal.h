@@ -34,6 +34,9 @@ extern void partition_require_local(int32 partition_id, const text *login);
  */
 extern int32 partition_for_new_user(const text *name, int32 chosen, bool anonymous);
 
+/* locate.c: raises stale_epoch, with the place where he is now */
+extern void directory_report_moved(const text *login, const UserHome *home, int64 epoch) pg_attribute_noreturn();
+
 /* does what a profile asks for make a difference between partitions? */
 extern bool partition_hints_matter(const text *tier, bool location, bool storage_class);
 

@@ -15,6 +15,8 @@
 #include "lease/due.h"
 #include "workload/environment.h"
 #include "workload/options.h"
+#include "workload/split.h"
+#include "workload/suspend.h"
 
 #include "catalog/pg_type.h"
 #include "commands/async.h"
@@ -136,6 +138,7 @@ run_cancel(Child *run, const UserHome *home, Jsonb *error)
 		AttemptEnd	end = {.outcome = "cancelled",.error = error};
 
 		attempt_record(run, home, &end);
+		stops_forget(run);
 		queue_ended_at_commit(run_id, run_cost(run));
 	}
 	else if (child_text_is(run, RUN_STATE, "ready"))
@@ -185,6 +188,7 @@ taskex_cancel_run(PG_FUNCTION_ARGS)
 	bool		followed;
 	bool		isnull;
 	bool		done;
+	bool		whole;
 
 	require_arg(fcinfo, 0, "run_id");
 	PreventCommandIfReadOnly("cancel_run()");
@@ -202,7 +206,10 @@ taskex_cancel_run(PG_FUNCTION_ARGS)
 			links_forget(&home, run_id);
 		run_cancel(run, &home, NULL);
 	}
+	whole = done && split_is_open(run);
 	run_tables_end(&tables);
+	if (whole)
+		split_steer(run_id, home.user_id, "cancel", -1);
 	if (followed)
 		links_settle(&home, run_id, false);
 	PG_RETURN_BOOL(done);
@@ -214,7 +221,8 @@ static bool
 requeue(Child *run, const UserHome *home, int32 attempts)
 {
 	static const int columns[5] = {RUN_STATE, RUN_MAX_ATTEMPTS, RUN_FINISHED_AT, RUN_DEADLINE, RUN_RUN_AT};
-	Datum		values[5] = {CStringGetTextDatum("ready"), Int32GetDatum(child_int32(run, RUN_ATTEMPTS) + attempts), 0,
+	bool		whole = split_is_open(run);
+	Datum		values[5] = {CStringGetTextDatum(whole ? "blocked" : "ready"), Int32GetDatum(child_int32(run, RUN_ATTEMPTS) + attempts), 0,
 	0, 0};
 	bool		nulls[5] = {false, false, true, run_is_null(run, RUN_DEADLINE), true};
 	TimestampTz now = clock_now();
@@ -229,7 +237,8 @@ requeue(Child *run, const UserHome *home, int32 attempts)
 	if (!nulls[3])
 		values[3] = TimestampTzGetDatum(now + Max(child_int64(run, RUN_DEADLINE) - child_int64(run, RUN_SUBMITTED_AT), 0));
 	child_update(run, 5, columns, values, nulls);
-	run_make_ready(run);
+	if (!whole)
+		run_make_ready(run);
 	spi_begin(&scope);
 	spi_run(&insert_open, 0, open, NULL, SPI_VIEW_CURRENT, 0);
 	spi_end(&scope);
@@ -247,6 +256,7 @@ taskex_retry_run(PG_FUNCTION_ARGS)
 	UserHome	home;
 	Child	   *run;
 	int64		run_id;
+	bool		whole;
 
 	require_args(fcinfo, names);
 	PreventCommandIfReadOnly("retry_run()");
@@ -259,7 +269,10 @@ taskex_retry_run(PG_FUNCTION_ARGS)
 	run = run_lock_own(&tables, run_id, &home);
 	if (!requeue(run, &home, PG_GETARG_INT32(1)))
 		run_report_state(run, run_id, "is not a dead letter");
+	whole = split_is_open(run);
 	run_tables_end(&tables);
+	if (whole)
+		split_again(run_id, home.user_id, PG_GETARG_INT32(1));
 	PG_RETURN_VOID();
 }
 
@@ -273,11 +286,15 @@ taskex_requeue_run(PG_FUNCTION_ARGS)
 	UserHome	home;
 	Child	   *run;
 	bool		done;
+	bool		whole;
 
 	run_tables_begin(&tables);
 	run = run_lock(&tables, PG_GETARG_INT64(0), true, &home, NULL);
 	done = run != NULL && requeue(run, &home, PG_GETARG_INT32(1));
+	whole = done && split_is_open(run);
 	run_tables_end(&tables);
+	if (whole)
+		split_again(PG_GETARG_INT64(0), home.user_id, PG_GETARG_INT32(1));
 	PG_RETURN_BOOL(done);
 }
 

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "workload/split.h"
 #include "workload/suspend.h"
 #include "base/clock.h"
 #include "base/errcodes.h"
@@ -395,6 +396,7 @@ workload_maintain(void)
 	leases->count = 0;
 	end_leases_in_transactions(leases);
 	stops_maintain();
+	splits_maintain();
 	directory_list_partitions(&partitions, true);
 	for (int i = 0; i < partitions.count; i++)
 		(void) work_partition(batch, partitions.ids[i], true);
@@ -443,6 +445,7 @@ taskex_run_due_runs(PG_FUNCTION_ARGS)
 	for (int i = 0; i < partitions.count; i++)
 		counts[1] += work_partition(batch, partitions.ids[i], false);
 	pfree(partitions.ids);
+	(void) splits_work();
 	for (int i = 0; i < 2; i++)
 	{
 		Datum		values[2] = {CStringGetTextDatum(what[i]), Int64GetDatum(counts[i])};

@@ -114,6 +114,7 @@ tell_success(Child *run)
 	bool		isnull;
 
 	queue_ended_at_commit(child_int64(run, RUN_RUN_ID), run_cost(run));
+	stops_forget(run);
 	run_tell_ended(run, "succeeded");
 	return DatumGetBool(slot_getattr(run->slot, RUN_FOLLOWED, &isnull));
 }

@@ -18,6 +18,7 @@
 #include "infra/worker.h"
 #include "workload/environment.h"
 #include "workload/options.h"
+#include "workload/split.h"
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -207,7 +208,7 @@ resume(Child *run, const UserHome *home)
 	static const int columns[1] = {RUN_STATE};
 	bool		isnull = false;
 	bool		later = !run_is_null(run, RUN_RUN_AT) && child_int64(run, RUN_RUN_AT) > clock_now();
-	const char *state = child_int32(run, RUN_BLOCKERS) > 0 || run_is_open_split(run) ? "blocked" : later ? "delayed" : "ready";
+	const char *state = child_int32(run, RUN_BLOCKERS) > 0 || split_is_open(run) ? "blocked" : later ? "delayed" : "ready";
 	Datum		value = CStringGetTextDatum(state);
 
 	run_statement(&delete_held, Int64GetDatum(child_int64(run, RUN_RUN_ID)), 0);
@@ -217,13 +218,6 @@ resume(Child *run, const UserHome *home)
 	else if (strcmp(state, "ready") == 0)
 		run_make_ready(run);
 	return "waiting";
-}
-
-bool
-run_is_open_split(Child *run)
-{
-	return !run_is_null(run, RUN_SPLIT_ID) && child_int64(run, RUN_SPLIT_ID) == child_int64(run, RUN_RUN_ID) &&
-		run_is_null(run, RUN_DATA);
 }
 
 /* ---- what customers and operators say ---- */
@@ -257,6 +251,7 @@ taskex_suspend_run(PG_FUNCTION_ARGS)
 	Child	   *run;
 	int64		force_us;
 	const char *state;
+	bool		whole;
 
 	require_arg(fcinfo, 0, "run_id");
 	PreventCommandIfReadOnly("suspend_run()");
@@ -267,7 +262,10 @@ taskex_suspend_run(PG_FUNCTION_ARGS)
 	if (!run_is_null(run, RUN_FINISHED_AT))
 		run_report_state(run, PG_GETARG_INT64(0), "has ended");
 	state = suspend(run, &home, force_us);
+	whole = split_is_open(run);
 	run_tables_end(&tables);
+	if (whole)
+		split_steer(PG_GETARG_INT64(0), home.user_id, "suspend", force_us);
 	PG_RETURN_TEXT_P(cstring_to_text(state));
 }
 
@@ -284,6 +282,7 @@ taskex_resume_run(PG_FUNCTION_ARGS)
 	UserHome	home;
 	Child	   *run;
 	const char *state;
+	bool		whole;
 
 	require_arg(fcinfo, 0, "run_id");
 	PreventCommandIfReadOnly("resume_run()");
@@ -299,7 +298,10 @@ taskex_resume_run(PG_FUNCTION_ARGS)
 		run_statement(&delete_stop, Int64GetDatum(PG_GETARG_INT64(0)), 0);
 		child_update(run, 1, columns, &value, &isnull);
 	}
+	whole = split_is_open(run);
 	run_tables_end(&tables);
+	if (whole)
+		split_steer(PG_GETARG_INT64(0), home.user_id, "resume", -1);
 	PG_RETURN_TEXT_P(cstring_to_text(state));
 }
 

@@ -31,9 +31,6 @@ extern int32 run_suspensions(Child *run);
 /* the locked run, which was running, needs not be stopped any more */
 extern void stops_forget(Child *run);
 
-/* does it stand for a split whose parts have not all ended? */
-extern bool run_is_open_split(Child *run);
-
 /* the locked run, which is about to be taken, is suspended because its program is */
 extern void run_hold(Child *run);
 

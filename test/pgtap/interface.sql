@@ -226,7 +226,14 @@ insert into expected values
     ('suspend_customer', 'customer text, stop_after interval DEFAULT ''00:01:00''::interval', 'integer', true),
     ('suspend_program', 'owner text, name text, stop_after interval DEFAULT ''00:01:00''::interval', 'integer', true),
     ('suspend_run', 'run_id bigint, stop_after interval DEFAULT ''00:01:00''::interval', 'text', true),
-    ('yield_run', 'run_id bigint DEFAULT NULL::bigint, lease_token bigint DEFAULT NULL::bigint, state jsonb DEFAULT NULL::jsonb, progress jsonb DEFAULT NULL::jsonb', 'text', true);
+    ('yield_run', 'run_id bigint DEFAULT NULL::bigint, lease_token bigint DEFAULT NULL::bigint, state jsonb DEFAULT NULL::jsonb, progress jsonb DEFAULT NULL::jsonb', 'text', true),
+    ('locate', 'login text, epoch bigint DEFAULT NULL::bigint, OUT node text, OUT conninfo text, OUT location text, OUT partition text, OUT epoch_now bigint', 'record', false),
+    ('measure_inputs', 'customer text, program text, inputs jsonb[]', 'bigint', true),
+    ('measure_program', 'customer text, program text, inputs text, sample integer DEFAULT 12', 'bigint', true),
+    ('recommend_parts', 'customer text, program text, inputs integer, workers integer DEFAULT NULL::integer, max_parts integer DEFAULT 1000, OUT parts integer, OUT workers_used integer, OUT expected_time interval, OUT expected_run_time interval, OUT measured_runs bigint, OUT recommended boolean', 'SETOF record', true),
+    ('set_parts', 'customer text, split_id bigint, parts integer', 'integer', true),
+    ('submit_parts', 'customer text, program text, inputs jsonb[], parts integer DEFAULT NULL::integer, combine text DEFAULT NULL::text, options jsonb DEFAULT ''{}''::jsonb', 'bigint', true),
+    ('submit_split', 'customer text, program text, inputs text, parts integer DEFAULT NULL::integer, combine text DEFAULT NULL::text, options jsonb DEFAULT ''{}''::jsonb', 'bigint', true);
 -- (steering)
 select bag_eq($$ select proname::text from pg_proc where pronamespace = 'taskex'::regnamespace $$,
     'select name from expected', 'schema taskex has these functions, one of each name');
@@ -334,6 +341,7 @@ insert into expected_column values
     ('programs', 'owner text, name text, environment text, version integer, is_newest boolean, deprecated boolean, price numeric, is_public boolean, published_at timestamp with time zone, source text'),
     ('queue', 'environment text, customer text, priority integer, waiting bigint, running integer, oldest timestamp with time zone, age interval, blocked boolean'),
     ('run_attempts', 'run_id bigint, customer text, attempt integer, worker text, version integer, started_at timestamp with time zone, finished_at timestamp with time zone, outcome text, error jsonb, measured jsonb'),
+    ('splits', 'split_id bigint, customer text, program text, combine text, state text, parts bigint, waiting bigint, running bigint, suspended bigint, done bigint, failed bigint, spares bigint, inputs integer, inputs_done bigint, submitted_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, inputs_per_second double precision, expected_at timestamp with time zone, run_time interval'),
     ('runs', 'run_id bigint, customer text, environment text, program text, version integer, priority integer, state text, attempts integer, max_attempts integer, worker text, concurrency_key text, submitted_at timestamp with time zone, run_at timestamp with time zone, deadline timestamp with time zone, started_at timestamp with time zone, lease_until timestamp with time zone, finished_at timestamp with time zone, code text, data jsonb, data_ref jsonb, options jsonb, progress jsonb, result jsonb, error jsonb, checkpoint jsonb, split_id bigint, part integer');
 select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' order by attnum)
         from pg_class c join pg_attribute a on a.attrelid = c.oid
@@ -342,7 +350,7 @@ select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_typ
 select is(c.relkind::text, case when c.relname in ('assignment', 'leased_run') then 'c' else 'v' end, c.relname || ' is a view or a row type')
 from pg_class c where c.relnamespace = 'taskex'::regnamespace order by c.relname;
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
-        and c.relname in ('dead_letters', 'programs', 'queue', 'run_attempts', 'runs', 'layouts', 'layout_uses', 'batches', 'performer_profile', 'requester_performers', 'reviewable', 'saved_searches', 'task_catalogue', 'work_history', 'blocks', 'subscriptions', 'qualifications', 'disputes', 'policies', 'policy_actions', 'policy_results', 'policy_tallies', 'inferences', 'ratings', 'users', 'anonymous_users', 'identified_users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
+        and c.relname in ('dead_letters', 'programs', 'queue', 'run_attempts', 'runs', 'splits', 'layouts', 'layout_uses', 'batches', 'performer_profile', 'requester_performers', 'reviewable', 'saved_searches', 'task_catalogue', 'work_history', 'blocks', 'subscriptions', 'qualifications', 'disputes', 'policies', 'policy_actions', 'policy_results', 'policy_tallies', 'inferences', 'ratings', 'users', 'anonymous_users', 'identified_users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
     'views that hide rows are security barriers');
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
         and c.relname in ('audit', 'bonuses', 'budgets', 'earnings', 'fee_rules', 'payout_items', 'yearly_statements') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
@@ -351,7 +359,7 @@ select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'task
 -- settings
 select results_eq($$ select name::text, vartype::text, context::text, coalesce(unit, '') from pg_settings where name like 'taskex.%' order by name collate "C" $$,
     $$ values ('taskex.anonymous_lifetime', 'integer', 'sighup', 's'), ('taskex.anonymous_limit', 'integer', 'superuser', ''), ('taskex.async_accept', 'bool', 'user', ''), ('taskex.clock', 'string', 'superuser', ''), ('taskex.conductor', 'bool', 'sighup', ''), ('taskex.conductor_interval', 'integer', 'sighup', 'ms'),
-        ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.dispute_period', 'integer', 'superuser', 's'), ('taskex.event_retention', 'integer', 'sighup', 's'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.feed_size', 'integer', 'postmaster', ''),
+        ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.dispute_period', 'integer', 'superuser', 's'), ('taskex.epoch', 'integer', 'user', ''), ('taskex.event_retention', 'integer', 'sighup', 's'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.feed_size', 'integer', 'postmaster', ''),
         ('taskex.load_half_life', 'integer', 'sighup', 's'), ('taskex.load_history', 'integer', 'sighup', 's'), ('taskex.load_interval', 'integer', 'sighup', 'ms'), ('taskex.load_sample', 'integer', 'sighup', '8kB'),
         ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_inference_memory', 'integer', 'superuser', 'kB'), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_lanes', 'integer', 'postmaster', ''), ('taskex.max_loaded_users', 'integer', 'postmaster', ''), ('taskex.max_movers', 'integer', 'sighup', ''), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.max_supplies', 'integer', 'postmaster', ''), ('taskex.measure_load', 'bool', 'superuser', ''), ('taskex.move_rate', 'integer', 'sighup', 'kB'), ('taskex.move_stall', 'integer', 'sighup', 'ms'), ('taskex.move_window', 'string', 'sighup', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
         ('taskex.plan_cache_size', 'integer', 'user', ''), ('taskex.purse_cache_size', 'integer', 'postmaster', ''), ('taskex.ready_runs', 'integer', 'postmaster', ''), ('taskex.rebalance_cooldown', 'integer', 'user', 's'), ('taskex.rebalance_gain', 'real', 'user', ''),
@@ -393,7 +401,7 @@ select results_eq('select sqlstate, name from taskex.errors order by sqlstate co
     ('TX410', 'unknown_intention'),
     ('TX419', 'unknown_layout'), ('TX500', 'unknown_migration'), ('TX501', 'already_moving'), ('TX502', 'lives_there'), ('TX510', 'unknown_fitness'), ('TX511', 'unknown_factor'), ('TX512', 'factor_failed'), ('TX513', 'no_suitable_partition'), ('TX514', 'no_scheduler'), ('TX520', 'identity_conflict'), ('TX521', 'not_anonymous'), ('TX522', 'already_identified'), ('TX523', 'user_busy'), ('TX524', 'too_many_anonymous'),
     ('TX600', 'unknown_run'), ('TX601', 'run_failed'), ('TX620', 'unknown_environment'), ('TX621', 'environment_retired'), ('TX622', 'unknown_program'),
-    ('TX638', 'code_invalid'), ('TX639', 'data_unavailable') $$, 'class TX');
+    ('TX638', 'code_invalid'), ('TX639', 'data_unavailable'), ('TX660', 'stale_epoch'), ('TX661', 'not_measured') $$, 'class TX');
 select is_empty('select * from taskex.errors where coalesce(description, '''') = ''''', 'each has a description');
 select throws_ok(format('select _taskex.fail(%L, ''message'')', name), sqlstate, 'message', name || ' is raised with its SQLSTATE') from taskex.errors;
 

@@ -68,7 +68,8 @@ insert into may_read select unnest(array['dead_letters', 'environments', 'progra
 insert into may_execute_internal select unnest(array['lanes', 'run_ended', 'run_state']), 'taskex_user' union all values ('queue_health', 'taskex_admin'), ('unreadable_partitions', 'taskex_admin');
 
 -- steering
-insert into may_execute select unnest(array['resume_program', 'resume_run', 'should_yield', 'suspend_customer', 'suspend_program', 'suspend_run', 'yield_run']), 'taskex_user';
+insert into may_execute select unnest(array['locate', 'measure_inputs', 'measure_program', 'recommend_parts', 'resume_program', 'resume_run', 'set_parts', 'should_yield', 'submit_parts', 'submit_split', 'suspend_customer', 'suspend_program', 'suspend_run', 'yield_run']), 'taskex_user';
+insert into may_read select unnest(array['splits']), 'taskex_user';
 -- (steering)
 -- forecasts
 insert into may_execute select unnest(array['acceptance_probability', 'cancel_intention', 'declare_intention', 'forecast_accepts', 'set_preferences']), 'taskex_user';

@@ -65,6 +65,7 @@ SELECT count(taskex.fail_run(run_id, lease_token, '{}')) FROM _taskex.run WHERE 
 SELECT count(taskex.complete_run(run_id, lease_token, '1')) FROM _taskex.run WHERE run_id IN (SELECT id FROM thing WHERE name ~ '^succeeded of');
 INSERT INTO thing SELECT 'waiting of ' || (SELECT login FROM _taskex.directory WHERE user_id = customer_id), run_id FROM _taskex.run
     WHERE state = 'ready' AND environment_id = (SELECT environment_id FROM _taskex.environment WHERE name = 'a_env');
+INSERT INTO thing SELECT 'split of ' || u, taskex.submit_parts(u, 'p of ' || u, ARRAY['1', '2']::jsonb[], 2) FROM unnest(ARRAY['a_own', 'a_oth']) u;
 
 SELECT taskex.subscribe('a_own') AS own, taskex.subscribe('a_oth') AS oth;
 
@@ -194,9 +195,16 @@ INSERT INTO call VALUES
     ('update_user', 'update_user(''%1$s'', ''{"colour": "red"}'')'), ('withdraw', 'withdraw(''%1$s'', 1)');
 -- steering
 INSERT INTO call VALUES
+    ('locate', 'locate(''%1$s'')'),
+    ('measure_inputs', 'measure_inputs(''%1$s'', ''p of %1$s'', ARRAY[''1'', ''2'']::jsonb[])'),
+    ('measure_program', 'measure_program(''%1$s'', ''p of %1$s'', ''SELECT g FROM generate_series(1, 3) g'')'),
+    ('recommend_parts', 'recommend_parts(''%1$s'', ''p of %1$s'', 10)'),
     ('resume_program', 'resume_program(''%1$s'', ''p of %1$s'')'),
     ('resume_run', 'resume_run(pg_temp.id(''running of %1$s''))'),
+    ('set_parts', 'set_parts(''%1$s'', pg_temp.id(''split of %1$s''), 3)'),
     ('should_yield', 'should_yield(pg_temp.id(''running of %1$s''), pg_temp.id(''token of %1$s''))'),
+    ('submit_parts', 'submit_parts(''%1$s'', ''p of %1$s'', ARRAY[''1'', ''2'']::jsonb[], 2)'),
+    ('submit_split', 'submit_split(''%1$s'', ''p of %1$s'', ''SELECT 1'', 1)'),
     ('suspend_customer', 'suspend_customer(''%1$s'')'),
     ('suspend_program', 'suspend_program(''%1$s'', ''p of %1$s'')'),
     ('suspend_run', 'suspend_run(pg_temp.id(''waiting of %1$s''))'),
@@ -332,6 +340,7 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('runs', 'SELECT string_agg(DISTINCT customer, '','') FROM taskex.runs WHERE customer LIKE ''a\_%'''),
     ('dead_letters', 'SELECT string_agg(customer, '','' ORDER BY customer) FROM taskex.dead_letters WHERE customer LIKE ''a\_%'''),
     ('run_attempts', 'SELECT string_agg(DISTINCT customer, '','') FROM taskex.run_attempts WHERE customer LIKE ''a\_%'''),
+    ('splits', 'SELECT string_agg(customer, '','' ORDER BY customer) FROM taskex.splits WHERE customer LIKE ''a\_%'''),
     ('queue', 'SELECT string_agg(customer, '','' ORDER BY customer) FROM taskex.queue WHERE customer LIKE ''a\_%'''),
     ('health', 'SELECT count(*) > 2 FROM taskex.health'),
     ('failed_acts', 'SELECT count(*) >= 0 FROM taskex.failed_acts'),
@@ -344,7 +353,7 @@ SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex
     AND c.relname NOT IN ('policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings')
     AND c.relname NOT IN ('node_load', 'partition_load', 'user_load')
     AND c.relname NOT IN ('factors', 'fitnesses', 'placement_scores')
-    AND c.relname NOT IN ('dead_letters', 'environments', 'programs', 'queue', 'run_attempts', 'runs')
+    AND c.relname NOT IN ('dead_letters', 'environments', 'programs', 'queue', 'run_attempts', 'runs', 'splits')
     AND c.relname NOT IN ('announcements', 'layouts', 'layout_uses', 'templates')
     AND c.relname NOT IN ('anonymous_users', 'identified_users')
     AND c.relname NOT IN ('blocks', 'qualifications')

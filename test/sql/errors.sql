@@ -67,7 +67,11 @@ BEGIN
         taskex.publish_program('e_code', 'piece', 'e_pl', 'BEGIN RETURN data; END');
     PERFORM taskex.create_environment('e_env', 'external', options => '{"max_attempts": 1}'), taskex.create_environment('e_retired', 'external'),
         taskex.publish_program('e_req', 'kept', 'e_env', 'x');
-    PERFORM taskex.retire_environment('e_retired');
+    PERFORM taskex.retire_environment('e_retired'), taskex.submit_run('e_req', 'kept');
+END $$;
+SELECT count(taskex.complete_run(run_id, lease_token)) FROM taskex.pull_runs('w', 'e_env');
+DO $$
+BEGIN
     FOR i IN 1 .. 5 LOOP
         PERFORM taskex.submit_run('e_req', options => '{"environment": "e_env"}');
     END LOOP;
@@ -91,6 +95,8 @@ BEGIN
     END LOOP;
     INSERT INTO thing SELECT 'waiting run', run_id FROM _taskex.run WHERE state = 'ready' AND customer_id = (SELECT user_id FROM _taskex.directory WHERE login = 'e_req');
 END $$;
+
+INSERT INTO thing SELECT 'split', taskex.submit_parts('e_req', 'kept', ARRAY['1', '2']::jsonb[], 2);
 
 -- tries a statement and undoes it: what it says, with numbers of ids left out
 CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -116,7 +122,7 @@ DECLARE
     all_of_it text := '';
 BEGIN
     FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'review_policy', 'entry', 'partition', 'node',
-        'qualification_type', 'qualification', 'qualification_request', 'block', 'environment', 'program', 'program_version', 'run', 'run_attempt', 'run_wait', 'run_link', 'run_key', 'run_limit', 'run_stop', 'run_held',
+        'qualification_type', 'qualification', 'qualification_request', 'block', 'environment', 'program', 'program_version', 'run', 'run_attempt', 'run_wait', 'run_link', 'run_key', 'run_limit', 'run_stop', 'run_held', 'split', 'split_part', 'split_open',
         'budget', 'budget_charge', 'budget_layer', 'fee_rule', 'bonus', 'payout', 'payout_item', 'saved_search', 'layout', 'layout_use', 'announcement', 'migration', 'drain'] LOOP
         EXECUTE format('SELECT md5(string_agg(r::text, chr(10) ORDER BY r::text)) FROM _taskex.%I r', t) INTO one;
         all_of_it := all_of_it || coalesce(one, '');
@@ -288,9 +294,16 @@ INSERT INTO good_call VALUES
     ('withdraw', ARRAY['''e_req''', '1', '''back''']);
 -- steering
 INSERT INTO good_call VALUES
+    ('locate', ARRAY['''e_req''', 'NULL']),
+    ('measure_inputs', ARRAY['''e_req''', '''kept''', 'ARRAY[''1'', ''2'']::jsonb[]']),
+    ('measure_program', ARRAY['''e_req''', '''kept''', '''SELECT g FROM generate_series(1, 3) g''', '2']),
+    ('recommend_parts', ARRAY['''e_req''', '''kept''', '10', 'NULL', '10']),
     ('resume_program', ARRAY['''e_req''', '''kept''']),
     ('resume_run', ARRAY['pg_temp.id(''running'')']),
+    ('set_parts', ARRAY['''e_req''', 'pg_temp.id(''split'')', '3']),
     ('should_yield', ARRAY['pg_temp.id(''running'')', 'pg_temp.id(''run token'')']),
+    ('submit_parts', ARRAY['''e_req''', '''kept''', 'ARRAY[''1'', ''2'']::jsonb[]', '2', 'NULL', '''{}''']),
+    ('submit_split', ARRAY['''e_req''', '''kept''', '''SELECT 1''', '1', 'NULL', '''{}''']),
     ('suspend_customer', ARRAY['''e_req''', '''1 minute''']),
     ('suspend_program', ARRAY['''e_req''', '''kept''', '''1 minute''']),
     ('suspend_run', ARRAY['pg_temp.id(''running'')', '''1 minute''']),

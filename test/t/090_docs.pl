@@ -13,7 +13,7 @@ use TaskexTest;
 use Test::More;
 
 my $top = "$FindBin::Bin/../..";
-my $node = new_cluster('main');
+my $node = new_cluster('main', conf => 'taskex.max_databases = 64');
 
 my $reference = -e "$top/docs/reference.md" ? slurp_file("$top/docs/reference.md") : '';
 ok($reference ne '', 'docs/reference.md exists');
