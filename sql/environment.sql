@@ -12,15 +12,17 @@ CREATE TABLE _taskex.environment (
     version text NOT NULL,
     libraries text[] NOT NULL DEFAULT '{}',
     setup text,
-    resource_class text NOT NULL DEFAULT 'standard',
-    limits jsonb NOT NULL DEFAULT '{}',
+    generation int NOT NULL DEFAULT 1,
     min_executors int NOT NULL DEFAULT 0,
     max_executors int NOT NULL DEFAULT 4,
     idle_time interval NOT NULL DEFAULT '1 minute',
+    resource_class text NOT NULL DEFAULT 'standard',
+    limits jsonb NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL
 );
 COMMENT ON TABLE _taskex.environment IS 'What is needed to run a type of code.';
 COMMENT ON COLUMN _taskex.environment.worker_role IS 'Whose members may pull runs; NULL: trusted callers only.';
+COMMENT ON COLUMN _taskex.environment.generation IS 'Raised when what executors begin with changes: libraries, setup, resource class, limits.';
 COMMENT ON COLUMN _taskex.environment.customers IS 'Who may have runs in it; NULL: everybody.';
 CREATE TRIGGER table_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON _taskex.environment
     FOR EACH STATEMENT EXECUTE FUNCTION _taskex.table_changed();
@@ -36,6 +38,10 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION _taskex.check_untrusted(text, bigint[]) IS 'An environment of an untrusted language is for customers who are named.';
+
+CREATE FUNCTION _taskex.check_libraries(libraries text[]) RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_check_libraries';
+COMMENT ON FUNCTION _taskex.check_libraries(text[]) IS 'Are they there, and may the caller load them?';
 
 -- Options as they are given; returns the row with them.
 CREATE FUNCTION _taskex.environment_with(old _taskex.environment, options jsonb)
@@ -58,6 +64,7 @@ BEGIN
                 PERFORM _taskex.bad_value(format('option "%s" must be an array of strings', k));
             ELSIF k = 'libraries' THEN
                 old.libraries := ARRAY(SELECT jsonb_array_elements_text(v));
+                PERFORM _taskex.check_libraries(old.libraries);
             ELSE
                 old.customers := ARRAY(SELECT _taskex.user_id(e) FROM jsonb_array_elements_text(v) e ORDER BY 1);
             END IF;
@@ -172,8 +179,8 @@ DECLARE
 BEGIN
     e := _taskex.environment_with(e, options);
     PERFORM _taskex.check_untrusted(e.language, e.customers);
-    UPDATE _taskex.environment x SET (worker_role, max_attempts, libraries, setup, resource_class, limits, min_executors, max_executors, idle_time, customers)
-            = ROW (e.worker_role, e.max_attempts, e.libraries, e.setup, e.resource_class, e.limits, e.min_executors, e.max_executors, e.idle_time, e.customers)
+    UPDATE _taskex.environment x SET (generation, worker_role, max_attempts, libraries, setup, resource_class, limits, min_executors, max_executors, idle_time, customers)
+            = ROW (x.generation + ((x.libraries, x.setup, x.resource_class, x.limits) IS DISTINCT FROM (e.libraries, e.setup, e.resource_class, e.limits))::int, e.worker_role, e.max_attempts, e.libraries, e.setup, e.resource_class, e.limits, e.min_executors, e.max_executors, e.idle_time, e.customers)
         WHERE x.environment_id = e.environment_id;
 END $$;
 COMMENT ON FUNCTION taskex.alter_environment(text, jsonb) IS

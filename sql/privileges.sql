@@ -245,6 +245,7 @@ GRANT SELECT ON taskex.announcements TO taskex_admin;
 
 -- programs and runs; who may pull is checked for each environment
 GRANT EXECUTE ON FUNCTION
+    taskex.acknowledge_run(bigint),
     taskex.cancel_run(bigint),
     taskex.complete_run(bigint, bigint, jsonb),
     taskex.complete_runs(bigint[], bigint[], jsonb[]),
@@ -280,9 +281,9 @@ GRANT EXECUTE ON FUNCTION
     taskex.wait_for_run(bigint, interval),
     taskex.yield_run(bigint, bigint, jsonb, jsonb)
     TO taskex_user;
-GRANT EXECUTE ON FUNCTION _taskex.lanes(), _taskex.run_ended(text), _taskex.run_state(text) TO taskex_user;
+GRANT EXECUTE ON FUNCTION _taskex.executor_slots(), _taskex.lanes(), _taskex.run_ended(text), _taskex.run_state(text) TO taskex_user;
 GRANT SELECT ON
-    taskex.dead_letters, taskex.environments, taskex.programs, taskex.queue, taskex.run_attempts, taskex.runs, taskex.splits
+    taskex.dead_letters, taskex.environments, taskex.executors, taskex.programs, taskex.queue, taskex.run_attempts, taskex.runs, taskex.splits
     TO taskex_user;
 GRANT EXECUTE ON FUNCTION
     taskex.alter_environment(text, jsonb),
@@ -294,6 +295,9 @@ GRANT EXECUTE ON FUNCTION
     taskex.resume_environment(text),
     taskex.retire_environment(text),
     taskex.run_due_runs(),
+    taskex.drain_executors(interval),
+    taskex.resume_executors(),
+    _taskex.pool_health(),
     _taskex.queue_health(),
     _taskex.unreadable_partitions()
     TO taskex_admin;

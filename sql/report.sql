@@ -247,6 +247,8 @@ CREATE VIEW taskex.health AS
             ELSE format('%s run, %s of %s places are free', q.running, q.free_entries, q.entries) END
     FROM _taskex.queue_health() q
     UNION ALL
+    SELECT 'executors', x.ok, x.detail FROM _taskex.pool_health() x
+    UNION ALL
     SELECT 'complete', c.relispopulated, CASE WHEN c.relispopulated THEN 'no restore of a dump is under way'
         ELSE 'a dump is being restored, or that was broken off; the conductor waits' END
     FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace WHERE s.nspname = '_taskex' AND c.relname = 'complete'

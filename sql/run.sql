@@ -145,6 +145,11 @@ COMMENT ON FUNCTION _taskex.forget_runs() IS 'Nobody lives on a partition that i
 CREATE TRIGGER forget_runs AFTER DELETE ON _taskex.partition
     FOR EACH ROW EXECUTE FUNCTION _taskex.forget_runs();
 
+CREATE FUNCTION _taskex.queue_role() RETURNS trigger LANGUAGE C AS 'MODULE_PATHNAME', 'taskex_queue_role';
+COMMENT ON FUNCTION _taskex.queue_role() IS 'Runs that wait are those of the customer''s new role.';
+CREATE TRIGGER queue_role AFTER UPDATE OF db_role ON _taskex.directory
+    FOR EACH ROW EXECUTE FUNCTION _taskex.queue_role();
+
 CREATE FUNCTION _taskex.run_ended(state text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT state IN ('succeeded', 'failed', 'cancelled', 'dead') $$;
 COMMENT ON FUNCTION _taskex.run_ended(text) IS 'Has a run in this state ended?';
@@ -165,9 +170,11 @@ options: environment, code, version (of the program; else the newest when it sta
 and object, where object is a large object with JSON or, with format "text" or "base64", anything, and perhaps checksum; read at start as the customer''s role),
 run_at (not before), timeout, max_attempts, backoff (initial, factor, max, jitter), retryable (SQLSTATEs or classes), deduplication_key
 (a key that was used stands for the run that has it), after (ids of the customer''s runs that must succeed first), concurrency_key (of
-the runs with it one runs at a time, or as limit_key says), notify (a channel), retention (how long it is kept when it has ended).
+the runs with it one runs at a time, or as limit_key says), notify (a channel), retention (how long it is kept when it has ended),
+dedicated (how long its executor is kept for the customer when it has ended, up to a day, unless acknowledge_run is called before).
+Executors run code as the customer''s db_role, which must be one with LOGIN.
 Result: the run''s id. Errors: unknown_environment (TX620), environment_retired (TX621), unknown_program (TX622), unknown_run (TX600),
-idempotency_mismatch (TX110), input_too_large (TX111), code_invalid (TX638), insufficient_privilege (42501), invalid_parameter_value (22023).';
+no_executor_role (TX636), idempotency_mismatch (TX110), input_too_large (TX111), code_invalid (TX638), insufficient_privilege (42501), invalid_parameter_value (22023).';
 
 CREATE FUNCTION taskex.submit_runs(customer text, program text, data jsonb[], priority int = 0,
         max_delay interval = NULL, options jsonb = '{}')
@@ -244,7 +251,7 @@ and in order of one customer. worker: a name, for people. lease: one second to 7
 worker''s, who passes each one''s lease_token to complete_run, fail_run or release_run. wait: if there is none, wait so long (at most an
 hour) for one. Result: the runs; code is that of the program''s version, if it has one. In a transaction of its own the pull is
 not waited for by a commit: a crash of the server may forget it, and its tokens are refused then.
-Errors: unknown_environment (TX620), insufficient_privilege (42501), invalid_parameter_value (22023).';
+Errors: unknown_environment (TX620), server_environment (TX637): executors run its code, insufficient_privilege (42501), invalid_parameter_value (22023).';
 
 CREATE FUNCTION taskex.heartbeat_run(run_id bigint, lease_token bigint, lease interval = '1 minute', progress jsonb = NULL,
         state jsonb = NULL)

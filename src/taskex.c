@@ -9,6 +9,7 @@
 #include "directory/meter.h"
 #include "directory/moves.h"
 #include "executor/body.h"
+#include "executor/pool.h"
 #include "infra/ids.h"
 #include "infra/realm.h"
 #include "infra/shmem.h"
@@ -56,6 +57,7 @@ static const ShmemPart *const shmem_parts[] = {
 	&mover_shmem,
 	&queue_shmem,
 	&run_wait_shmem,
+	&pool_shmem,
 	&launcher_shmem,
 	NULL
 };
@@ -79,6 +81,7 @@ _PG_init(void)
 	shmem_install(shmem_parts);
 	task_source = &supply_source;
 	child_watch = &moved_watch;
+	run_holder = &pool_holder;
 	meter_install();
 	mover_install(followers);
 	launcher_install();

@@ -20,12 +20,16 @@ int			guc_dispute_period = 30 * 86400;
 int			guc_epoch = -1;
 int			guc_event_retention = 7 * 86400;
 double		guc_exchange_fee = 0.2;
+int			guc_executor_batch = 20;
+int			guc_executor_batch_time = 10;
+int			guc_executor_slice = 1000;
 int			guc_feed_size = 4096;
 int			guc_load_half_life = 7 * 86400;
 int			guc_load_history = 30 * 86400;
 int			guc_load_interval = 60 * 1000;
 int			guc_load_sample = 512;
 int			guc_max_databases = 16;
+int			guc_max_executors = 8;
 int			guc_max_inference_memory = 1024 * 1024;
 int			guc_max_input_size = 1024;
 int			guc_max_lanes = 8192;
@@ -138,6 +142,13 @@ define_postmaster_sizes(void)
 							NULL,
 							&guc_max_databases,
 							16, 1, 1024,
+							PGC_POSTMASTER, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.max_executors",
+							"Number of executors, processes that run code, that the server can have at a time.",
+							"Of all its databases together; each takes one of max_worker_processes. 0: none.",
+							&guc_max_executors,
+							8, 0, 1000,
 							PGC_POSTMASTER, 0,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.max_lanes",
@@ -271,6 +282,27 @@ guc_define(void)
 							 0.2, 0.0, 1.0,
 							 PGC_SUSET, 0,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.executor_batch",
+							"Number of runs that an executor takes at a time, at most.",
+							"Small ones share a commit, and nothing else.",
+							&guc_executor_batch,
+							20, 1, 64,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.executor_batch_time",
+							"An executor takes no more runs at a time than this is expected to be enough for.",
+							NULL,
+							&guc_executor_batch_time,
+							10, 1, 10000,
+							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.executor_slice",
+							"Time for which the executor of a role goes on while another role has none.",
+							"When there are more roles with work than executors.",
+							&guc_executor_slice,
+							1000, 10, 3600 * 1000,
+							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.load_half_life",
 							"Time after which a day counts half as much in the mean load of users and storage partitions.",
 							NULL,

@@ -19,12 +19,16 @@ extern int	guc_dispute_period; /* s */
 extern int	guc_epoch;
 extern int	guc_event_retention;	/* s */
 extern double guc_exchange_fee;
+extern int	guc_executor_batch;
+extern int	guc_executor_batch_time;	/* ms */
+extern int	guc_executor_slice; /* ms */
 extern int	guc_feed_size;
 extern int	guc_load_half_life; /* s */
 extern int	guc_load_history;	/* s */
 extern int	guc_load_interval;	/* ms */
 extern int	guc_load_sample;
 extern int	guc_max_databases;
+extern int	guc_max_executors;
 extern int	guc_max_inference_memory;	/* kB */
 extern int	guc_max_input_size; /* kB */
 extern int	guc_max_lanes;

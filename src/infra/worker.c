@@ -42,15 +42,21 @@ worker_register_static(const WorkerKind *kind)
 }
 
 bool
-worker_start(const WorkerKind *kind, Oid database, BackgroundWorkerHandle **handle)
+worker_start_with(const WorkerKind *kind, Datum arg, BackgroundWorkerHandle **handle)
 {
 	BackgroundWorker worker;
 
 	describe(kind, &worker);
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_main_arg = ObjectIdGetDatum(database);
+	worker.bgw_main_arg = arg;
 	worker.bgw_notify_pid = MyProcPid;
 	return RegisterDynamicBackgroundWorker(&worker, handle);
+}
+
+bool
+worker_start(const WorkerKind *kind, Oid database, BackgroundWorkerHandle **handle)
+{
+	return worker_start_with(kind, ObjectIdGetDatum(database), handle);
 }
 
 void

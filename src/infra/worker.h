@@ -32,6 +32,9 @@ extern void worker_register_static(const WorkerKind *kind);
 extern bool worker_start(const WorkerKind *kind, Oid database,
 						 BackgroundWorkerHandle **handle);
 
+/* the same with an argument of its own, for a worker that connects by itself */
+extern bool worker_start_with(const WorkerKind *kind, Datum arg, BackgroundWorkerHandle **handle);
+
 /*
  * The whole life of a worker: signals, connection to the database of
  * worker_start (if any), then rounds until told to stop.  on_exit may be NULL;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/guc.h"
 #include "directory/directory.h"
+#include "executor/pool.h"
 #include "infra/realm.h"
 #include "infra/worker.h"
 #include "journal/journal.h"
@@ -58,6 +59,8 @@ until_next(void)
 
 	if (next != DT_NOEND)
 		wait = Min(wait, TimestampDifferenceMilliseconds(clock_now(), next));
+	if (pool_next() != DT_NOEND)
+		wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), pool_next()));
 	return Max(wait, Min(SLEEP_MIN_MS, guc_conductor_interval));
 }
 
@@ -93,6 +96,7 @@ conductor_round(void)
 
 	/* first: due_work looks when the next of all cursors is due */
 	workload_maintain();
+	pool_maintain();
 	due_work(true, counts);
 	(void) worker_try_transaction("looking after the feed", maintain_feed, NULL);
 	ledger_maintain();
@@ -109,7 +113,10 @@ static void
 conductor_exit(int code, Datum arg)
 {
 	if (begun)
+	{
+		pool_leave();
 		conductor_ends(no_exchange);
+	}
 }
 
 WorkerKind	conductor_kind = {"conductor", "taskex_conductor_main", conductor_round};

@@ -1,6 +1,6 @@
 /*
  * database_hook.c
- *	  Sends a conductor away before a command that wants a database for itself.
+ *	  Sends conductor and executors away before a command that wants a database for itself.
  *
  * DROP, RENAME and ALTER DATABASE SET TABLESPACE, and CREATE DATABASE with the
  * database as template, fail while anybody is connected to it.  The conductor
@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "base/compat.h"
+#include "executor/pool.h"
 #include "launcher/internal.h"
 
 #include "access/htup_details.h"
@@ -115,17 +116,19 @@ may_have(Node *statement, Oid database)
 	}
 }
 
-/* asks the conductor to leave and waits until it has, for a while */
+/*
+ * Asks the conductor, and executors as soon as they do nothing, to leave and waits
+ * until they have, for a while.
+ */
 static void
 send_away(Oid database)
 {
 	TimestampTz start = GetCurrentTimestamp();
 	pid_t		pid = launcher_hold_off(database, TimestampTzPlusMilliseconds(start, HOLD_OFF_MS));
 
-	if (pid == 0)
-		return;
-	kill(pid, SIGTERM);
-	while (BackendPidGetProc(pid) != NULL &&
+	if (pid != 0)
+		kill(pid, SIGTERM);
+	while (((pid != 0 && BackendPidGetProc(pid) != NULL) || pool_send_away(database) > 0) &&
 		   !TimestampDifferenceExceeds(start, GetCurrentTimestamp(), LEAVE_MS))
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -139,6 +139,7 @@ run_cancel(Child *run, const UserHome *home, Jsonb *error)
 
 		attempt_record(run, home, &end);
 		stops_forget(run);
+		run_revoke(run);
 		queue_ended_at_commit(run_id, run_cost(run));
 	}
 	else if (child_text_is(run, RUN_STATE, "ready"))

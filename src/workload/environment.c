@@ -9,6 +9,7 @@
 #include "directory/directory.h"
 #include "infra/realm.h"
 #include "infra/watch.h"
+#include "workload/options.h"
 
 #include "access/htup_details.h"
 #include "access/table.h"
@@ -20,6 +21,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 /* the first columns of _taskex.environment */
 enum EnvironmentColumn
@@ -33,7 +35,11 @@ enum EnvironmentColumn
 	ENVIRONMENT_CUSTOMERS,
 	ENVIRONMENT_VERSION,
 	ENVIRONMENT_LIBRARIES,
-	ENVIRONMENT_SETUP
+	ENVIRONMENT_SETUP,
+	ENVIRONMENT_GENERATION,
+	ENVIRONMENT_MIN_EXECUTORS,
+	ENVIRONMENT_MAX_EXECUTORS,
+	ENVIRONMENT_IDLE_TIME
 };
 
 void		(*environment_check_code) (const UserHome *, const KnownEnvironment *, const text *) = NULL;
@@ -68,6 +74,10 @@ describe(TupleTableSlot *slot, KnownEnvironment *environment)
 	strlcpy(environment->language, TextDatumGetCString(slot_getattr(slot, ENVIRONMENT_LANGUAGE, &isnull)), NAMEDATALEN);
 	environment->external = strcmp(environment->language, "external") == 0;
 	environment->set_up = !slot_attisnull(slot, ENVIRONMENT_SETUP);
+	environment->generation = DatumGetInt32(slot_getattr(slot, ENVIRONMENT_GENERATION, &isnull));
+	environment->min_executors = DatumGetInt32(slot_getattr(slot, ENVIRONMENT_MIN_EXECUTORS, &isnull));
+	environment->max_executors = DatumGetInt32(slot_getattr(slot, ENVIRONMENT_MAX_EXECUTORS, &isnull));
+	environment->idle_us = interval_us(DatumGetIntervalP(slot_getattr(slot, ENVIRONMENT_IDLE_TIME, &isnull)));
 	environment->customers = NULL;
 	environment->customer_count = 0;
 	customers = slot_getattr(slot, ENVIRONMENT_CUSTOMERS, &isnull);
@@ -138,6 +148,14 @@ environment_get(const text *name)
 				 errmsg("environment \"%s\" does not exist", text_to_cstring(name)),
 				 errhint("The view taskex.environments lists them; taskex.create_environment() makes one.")));
 	return found;
+}
+
+int
+environment_list(const KnownEnvironment **environments)
+{
+	require_known();
+	*environments = known;
+	return known_count;
 }
 
 const KnownEnvironment *

@@ -21,6 +21,10 @@ typedef struct KnownEnvironment
 	char		language[NAMEDATALEN];
 	bool		external;		/* workers outside run the code, and may know it themselves */
 	bool		set_up;			/* executors run SQL first */
+	int32		generation;		/* raised by each change of what executors begin with */
+	int32		min_executors;
+	int32		max_executors;
+	int64		idle_us;
 	bool		restricted;		/* to these customers */
 	int			customer_count;
 	int64	   *customers;
@@ -31,6 +35,9 @@ extern const KnownEnvironment *environment_get(const text *name);
 
 /* by id, which is that of a run */
 extern const KnownEnvironment *environment_by_id(int32 environment_id);
+
+/* all of them, until the next call; in the order of their names */
+extern int	environment_list(const KnownEnvironment **environments);
 
 /* may the caller work for it? */
 extern bool environment_has_worker(const KnownEnvironment *environment);

@@ -75,6 +75,13 @@ run_cost(Child *run)
 	return Max((clock_now() - child_int64(run, RUN_STARTED_AT)) / 1000000.0, 0.0001);
 }
 
+/* of one that an executor took with others, only the time that was its own */
+static double
+cost_of(Child *run, const RunUsage *usage)
+{
+	return usage && usage->wall_us >= 0 ? Max(usage->wall_us / 1000000.0, 0.0001) : run_cost(run);
+}
+
 /* ---- success ---- */
 
 typedef struct Finished
@@ -109,11 +116,11 @@ store_success(Child *run, bool locked, TimestampTz now, Datum result, bool no_re
 
 /* what follows from it; true: others come after it */
 static bool
-tell_success(Child *run)
+tell_success(Child *run, const RunUsage *usage)
 {
 	bool		isnull;
 
-	queue_ended_at_commit(child_int64(run, RUN_RUN_ID), run_cost(run));
+	queue_ended_at_commit(child_int64(run, RUN_RUN_ID), cost_of(run, usage));
 	stops_forget(run);
 	run_tell_ended(run, "succeeded");
 	return DatumGetBool(slot_getattr(run->slot, RUN_FOLLOWED, &isnull));
@@ -129,7 +136,7 @@ attempt_succeed(RunTables *tables, Child *run, const UserHome *home, Datum resul
 	RunUsage	own;
 
 	(void) store_success(run, true, now, result, no_result, usage);
-	followed = tell_success(run);
+	followed = tell_success(run, usage);
 	usage_facts(&facts, &own, run, home, now, "succeeded", usage);
 	usage_ended(&facts, 1);
 	if (followed)
@@ -159,7 +166,7 @@ complete(RunTables *tables, Finished *finished, TimestampTz now)
 		run = run_lock_held(tables, finished->run_id, finished->token, &finished->home, now);
 		(void) store_success(run, true, now, finished->result, finished->no_result, NULL);
 	}
-	finished->followed = tell_success(run);
+	finished->followed = tell_success(run, NULL);
 	usage_facts(&finished->facts, &finished->usage, run, &finished->home, now, "succeeded", NULL);
 }
 
@@ -340,7 +347,7 @@ attempt_end(Child *run, const UserHome *home, const AttemptEnd *end)
 	bool		again = end->retry && run_options_retryable(options, sqlstate_of(end->error));
 	bool		left = attempt < child_int32(run, RUN_MAX_ATTEMPTS);
 	int64		wait = again && left ? run_options_backoff(options, attempt - run_suspensions(run)) : 0;
-	double		cost = run_cost(run);
+	double		cost = cost_of(run, end->usage);
 	bool		hold = run_is(run, RUN_ASKED, ASK_SUSPEND);
 	const char *state = !left ? "dead" : !again ? "failed" : hold ? "suspended" : wait > 0 ? "delayed" : "ready";
 	Datum		values[9] = {CStringGetTextDatum(state), TimestampTzGetDatum(now), 0, 0, TimestampTzGetDatum(now + wait),
@@ -402,6 +409,28 @@ taskex_fail_run(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(state));
 }
 
+void
+attempt_release(Child *run, double cost)
+{
+	static const int columns[5] = {RUN_STATE, RUN_ATTEMPTS, RUN_LEASE_TOKEN, RUN_LEASE_UNTIL, RUN_ASKED};
+	bool		hold = run_is(run, RUN_ASKED, ASK_SUSPEND);
+	Datum		values[5] = {CStringGetTextDatum(hold ? "suspended" : "ready"), Int32GetDatum(child_int32(run, RUN_ATTEMPTS) - 1)};
+	bool		nulls[5] = {false, false, true, true, true};
+	PinnedLane	pinned;
+	ReadyRun	ready;
+
+	if (hold)
+		queue_ended_at_commit(child_int64(run, RUN_RUN_ID), cost);
+	else
+	{
+		run_describe(run, &pinned, &ready);
+		queue_pin(&pinned);
+		queue_again_at_commit(&pinned, &ready, cost);
+	}
+	stops_forget(run);
+	child_update(run, 5, columns, values, nulls);
+}
+
 PG_FUNCTION_INFO_V1(taskex_release_run);
 
 /* release_run(run_id, lease_token) */
@@ -409,33 +438,15 @@ Datum
 taskex_release_run(PG_FUNCTION_ARGS)
 {
 	static const char *const names[] = {"run_id", "lease_token", NULL};
-	static const int columns[5] = {RUN_STATE, RUN_ATTEMPTS, RUN_LEASE_TOKEN, RUN_LEASE_UNTIL, RUN_ASKED};
 	RunTables	tables;
 	UserHome	home;
 	Child	   *run;
-	PinnedLane	pinned;
-	ReadyRun	ready;
-	Datum		values[5] = {0};
-	bool		nulls[5] = {false, false, true, true, true};
-	bool		hold;
 
 	require_args(fcinfo, names);
 	PreventCommandIfReadOnly("release_run()");
 	run_tables_begin(&tables);
 	run = run_lock_held(&tables, PG_GETARG_INT64(0), PG_GETARG_INT64(1), &home, clock_now());
-	hold = run_is(run, RUN_ASKED, ASK_SUSPEND);
-	values[0] = CStringGetTextDatum(hold ? "suspended" : "ready");
-	values[1] = Int32GetDatum(child_int32(run, RUN_ATTEMPTS) - 1);
-	if (hold)
-		queue_ended_at_commit(PG_GETARG_INT64(0), run_cost(run));
-	else
-	{
-		run_describe(run, &pinned, &ready);
-		queue_pin(&pinned);
-		queue_again_at_commit(&pinned, &ready, run_cost(run));
-	}
-	stops_forget(run);
-	child_update(run, 5, columns, values, nulls);
+	attempt_release(run, run_cost(run));
 	run_tables_end(&tables);
 	PG_RETURN_VOID();
 }

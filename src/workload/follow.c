@@ -1,6 +1,6 @@
 /*
  * follow.c
- *	  Runs of a customer who moves to another storage partition.
+ *	  Runs of a customer who moves to another storage partition, or gets another role.
  *
  * The queue knows runs by their customers, so it has nothing to learn of a move.
  * But a start looks for open runs only after run_low, or in run_open, and the
@@ -11,10 +11,14 @@
 #include "postgres.h"
 
 #include "workload/follow.h"
+#include "infra/shmem.h"
 #include "infra/spi.h"
 #include "workload/rows.h"
+#include "workload/workload.h"
 
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 
@@ -83,3 +87,29 @@ row_changed(int64 user_id, const char *table, TupleTableSlot *row)
 }
 
 const MoveFollower workload_follower = {"workload", before_switch, row_changed, NULL};
+
+/* ---- roles ---- */
+
+PG_FUNCTION_INFO_V1(taskex_queue_role);
+
+/* trigger on _taskex.directory, after an update of db_role */
+Datum
+taskex_queue_role(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TupleDesc	desc;
+	Datum		user;
+	Datum		role;
+	bool		no_role;
+	bool		isnull;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		elog(ERROR, "not called as a trigger of an update");
+	if (!shmem_ready())
+		return PointerGetDatum(NULL);
+	desc = RelationGetDescr(trigger->tg_relation);
+	user = SPI_getbinval(trigger->tg_newtuple, desc, SPI_fnumber(desc, "user_id"), &isnull);
+	role = SPI_getbinval(trigger->tg_newtuple, desc, SPI_fnumber(desc, "db_role"), &no_role);
+	queue_role_at_commit(DatumGetInt64(user), no_role ? InvalidOid : DatumGetObjectId(role));
+	return PointerGetDatum(NULL);
+}

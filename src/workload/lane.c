@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "infra/spi.h"
 #include "infra/xact.h"
+#include "workload/environment.h"
 
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
@@ -321,11 +322,12 @@ customer_settle(int32 index, TimestampTz now)
 /* ---- found ---- */
 
 int32
-queue_find_environment(uint32 realm, int32 environment_id)
+queue_find_environment(uint32 realm, const QueueName *name)
 {
-	int32		i = *queue_environment_chain(realm, environment_id);
+	int32		i = *queue_environment_chain(realm, name);
 
-	while (i >= 0 && !(queue.environments[i].environment_id == environment_id && queue.environments[i].realm == realm))
+	while (i >= 0 && !(queue.environments[i].name.environment_id == name->environment_id &&
+					   queue.environments[i].name.role == name->role && queue.environments[i].realm == realm))
 		i = queue.environments[i].chain;
 	return i;
 }
@@ -354,7 +356,7 @@ static bool
 lane_is(const Lane *lane, uint32 realm, const LaneName *name)
 {
 	return lane->realm == realm && lane->priority == name->priority &&
-		queue.environments[lane->environment].environment_id == name->environment_id &&
+		queue.environments[lane->environment].name.environment_id == name->environment_id &&
 		queue.customers[lane->customer].customer_id == name->customer_id;
 }
 
@@ -387,7 +389,7 @@ free_environment(int32 index)
 		return true;
 	if (environment->lanes > 0 || environment->refilling > 0 || pg_atomic_read_u32(&environment->waiters) > 0)
 		return false;
-	UNLINK(queue_environment_chain(environment->realm, environment->environment_id), queue.environments, index);
+	UNLINK(queue_environment_chain(environment->realm, &environment->name), queue.environments, index);
 	environment->realm = 0;
 	return true;
 }
@@ -435,7 +437,7 @@ free_lane(int32 index)
 	lane_leave(index);
 	customer = &queue.customers[lane->customer];
 	name.customer_id = customer->customer_id;
-	name.environment_id = queue.environments[lane->environment].environment_id;
+	name.environment_id = queue.environments[lane->environment].name.environment_id;
 	name.priority = lane->priority;
 	UNLINK(queue_lane_chain(lane->realm, &name), queue.lanes, index);
 	if (lane->previous_of_customer >= 0)
@@ -451,9 +453,9 @@ free_lane(int32 index)
 
 /* a free place: one that nobody uses, or needs any more; -1: none was found */
 static int32
-find_place(int32 *hand, bool (*try_free) (int32 index))
+find_place(int32 *hand, bool (*try_free) (int32 index), int32 search)
 {
-	for (int i = 0; i < Min(SEARCH, guc_max_lanes); i++)
+	for (int i = 0; i < Min(search, guc_max_lanes); i++)
 	{
 		int32		index = *hand;
 
@@ -503,28 +505,30 @@ queue_forget(uint32 realm)
 }
 
 int32
-queue_get_environment(uint32 realm, int32 environment_id)
+queue_get_environment(const Realm *realm, const QueueName *name)
 {
-	int32		index = queue_find_environment(realm, environment_id);
+	int32		index = queue_find_environment(realm->serial, name);
 	Environment *environment;
 	int32	   *chain;
 
 	if (index >= 0)
 		return index;
-	index = find_place(&queue.header->hand_environment, free_environment);
+	index = find_place(&queue.header->hand_environment, free_environment, guc_max_lanes);
 	if (index < 0)
 		return -1;
 	environment = &queue.environments[index];
-	environment->realm = realm;
-	environment->environment_id = environment_id;
-	environment->lanes = environment->running = environment->refilling = 0;
+	environment->realm = realm->serial;
+	environment->slot = realm->slot;
+	environment->name = *name;
+	environment->lanes = environment->refilling = 0;
+	environment->called = false;
 	environment->urgent = -1;
 	for (int i = 0; i < PRIORITIES; i++)
 	{
 		environment->turns[i] = -1;
 		environment->time[i] = 0;
 	}
-	chain = queue_environment_chain(realm, environment_id);
+	chain = queue_environment_chain(realm->serial, name);
 	environment->chain = *chain;
 	*chain = index;
 	return index;
@@ -539,7 +543,7 @@ get_customer(const Realm *realm, int64 customer_id, const RunLimits *limits)
 
 	if (index >= 0)
 		return index;
-	index = find_place(&queue.header->hand_customer, free_customer);
+	index = find_place(&queue.header->hand_customer, free_customer, SEARCH);
 	if (index < 0)
 		return -1;
 	customer = &queue.customers[index];
@@ -567,7 +571,7 @@ get_key(uint32 realm, int64 customer_id, uint64 hash, const RunLimits *limits)
 
 	if (index >= 0)
 		return index;
-	index = find_place(&queue.header->hand_key, free_key);
+	index = find_place(&queue.header->hand_key, free_key, SEARCH);
 	if (index < 0)
 		return -1;
 	key = &queue.keys[index];
@@ -584,9 +588,10 @@ get_key(uint32 realm, int64 customer_id, uint64 hash, const RunLimits *limits)
 }
 
 static int32
-get_lane(const Realm *realm, const LaneName *name, const RunLimits *limits)
+get_lane(const Realm *realm, const LaneName *name, Oid role, const RunLimits *limits)
 {
 	int32		index = queue_find_lane(realm->serial, name);
+	QueueName	queue_name = {name->environment_id, role};
 	int32		environment;
 	int32		customer;
 	Lane	   *lane;
@@ -594,8 +599,8 @@ get_lane(const Realm *realm, const LaneName *name, const RunLimits *limits)
 
 	if (index >= 0)
 		return index;
-	index = find_place(&queue.header->hand_lane, free_lane);
-	environment = index < 0 ? -1 : queue_get_environment(realm->serial, name->environment_id);
+	index = find_place(&queue.header->hand_lane, free_lane, SEARCH);
+	environment = index < 0 ? -1 : queue_get_environment(realm, &queue_name);
 	customer = environment < 0 ? -1 : get_customer(realm, name->customer_id, limits);
 	if (customer < 0)
 		return -1;
@@ -666,6 +671,18 @@ read_limits(int64 customer_id, uint64 key_hash, RunLimits *limits)
 	spi_end(&scope);
 }
 
+/* whose executors may take the lane's runs, as committed now */
+static Oid
+role_of(const LaneName *name)
+{
+	UserHome	home;
+
+	if (environment_by_id(name->environment_id)->external)
+		return QUEUE_OUTSIDE;
+	directory_present_home_by_id(name->customer_id, &home);
+	return OidIsValid(home.db_role) ? home.db_role : QUEUE_NO_ROLE;
+}
+
 bool
 queue_get(const Realm *realm, PinnedLane *pinned, KnownLimits *known)
 {
@@ -678,7 +695,9 @@ queue_get(const Realm *realm, PinnedLane *pinned, KnownLimits *known)
 	if (pinned->key_hash != 0 && !(known->key_known && fresh) &&
 		queue_find_key(realm->serial, pinned->name.customer_id, pinned->key_hash) < 0)
 		return false;
-	pinned->lane = get_lane(realm, &pinned->name, &known->customer);
+	if (!(known->role_known && fresh) && queue_find_lane(realm->serial, &pinned->name) < 0)
+		return false;
+	pinned->lane = get_lane(realm, &pinned->name, known->role, &known->customer);
 	if (pinned->lane >= 0 && pinned->key_hash != 0)
 	{
 		pinned->key = get_key(realm->serial, pinned->name.customer_id, pinned->key_hash, &known->key);
@@ -693,6 +712,8 @@ queue_learn_limits(const PinnedLane *pinned, KnownLimits *known)
 {
 	read_limits(pinned->name.customer_id, 0, &known->customer);
 	known->customer_known = true;
+	known->role = role_of(&pinned->name);
+	known->role_known = true;
 	known->key_known = pinned->key_hash != 0;
 	if (known->key_known)
 		read_limits(pinned->name.customer_id, pinned->key_hash, &known->key);
@@ -815,4 +836,83 @@ queue_limits_at_commit(int64 customer_id, uint64 key_hash, const RunLimits *limi
 	change->limits = *limits;
 	change->now = clock_now();
 	(void) xact_scan(&limits_kind, find_change, change);
+}
+
+/* ---- a customer's role changes ---- */
+
+typedef struct RoleChange
+{
+	uint32		realm;
+	int			slot;
+	int64		customer_id;
+	Oid			role;
+} RoleChange;
+
+/*
+ * To the queue of another role.  Environments are as many as lanes, so there is
+ * room but where waiting sessions keep queues without lanes; then it stays, and
+ * its runs wait for the next start.
+ */
+static void
+move_lane(const Realm *realm, int32 index, Oid role)
+{
+	Lane	   *lane = &queue.lanes[index];
+	Environment *old = &queue.environments[lane->environment];
+	QueueName	name = {old->name.environment_id, role};
+	Environment *new;
+	int32		environment = queue_get_environment(realm, &name);
+
+	if (environment < 0)
+		return;
+	new = &queue.environments[environment];
+	lane_leave(index);
+	if (lane->refilling)
+	{
+		old->refilling--;
+		new->refilling++;
+		ConditionVariableBroadcast(&old->refilled);
+	}
+	old->lanes--;
+	new->lanes++;
+	lane->environment = environment;
+	lane->time = Max(lane->time, new->time[lane->priority]);
+	lane_settle(index);
+	if (lane->in_turn || lane->in_urgent)
+		queue_signal(new, 2);
+}
+
+static void
+role_commit(void *record)
+{
+	RoleChange *change = record;
+	Realm		realm = {change->slot, change->realm};
+	int32		customer;
+
+	LWLockAcquire(queue.lock, LW_EXCLUSIVE);
+	queue.header->limits_changed++;
+	customer = queue_find_customer(change->realm, change->customer_id);
+	for (int32 i = customer >= 0 ? queue.customers[customer].first_lane : -1; i >= 0; i = queue.lanes[i].next_of_customer)
+		if (queue.environments[queue.lanes[i].environment].name.role != QUEUE_OUTSIDE &&
+			queue.environments[queue.lanes[i].environment].name.role != change->role)
+			move_lane(&realm, i, change->role);
+	LWLockRelease(queue.lock);
+}
+
+static void
+role_abort(void *record)
+{
+}
+
+static const XactKind role_kind = {role_commit, role_abort};
+
+void
+queue_role_at_commit(int64 customer_id, Oid role)
+{
+	const Realm *realm = realm_current();
+	RoleChange *change = xact_add(&role_kind, sizeof(RoleChange));
+
+	change->realm = realm->serial;
+	change->slot = realm->slot;
+	change->customer_id = customer_id;
+	change->role = OidIsValid(role) ? role : QUEUE_NO_ROLE;
 }

@@ -15,6 +15,8 @@ typedef struct KnownLimits
 {
 	bool		customer_known;
 	bool		key_known;
+	bool		role_known;
+	Oid			role;			/* of the lane's queue */
 	uint64		changes;		/* limits_changed before it was read */
 	RunLimits	customer;
 	RunLimits	key;
@@ -29,13 +31,13 @@ extern int32 queue_find_entry(uint32 realm, int64 run_id);
 extern int32 queue_new_entry(uint32 realm, int64 run_id, int32 lane, int32 key);
 extern void queue_free_entry(int32 index);
 extern int32 *queue_lane_chain(uint32 realm, const LaneName *name);
-extern int32 *queue_environment_chain(uint32 realm, int32 environment_id);
+extern int32 *queue_environment_chain(uint32 realm, const QueueName *name);
 extern int32 *queue_customer_chain(uint32 realm, int64 customer_id);
 extern int32 *queue_key_chain(uint32 realm, int64 customer_id, uint64 hash);
 
 /* lane.c */
 extern int32 queue_find_lane(uint32 realm, const LaneName *name);
-extern int32 queue_find_environment(uint32 realm, int32 environment_id);
+extern int32 queue_find_environment(uint32 realm, const QueueName *name);
 extern int32 queue_find_customer(uint32 realm, int64 customer_id);
 extern int32 queue_find_key(uint32 realm, int64 customer_id, uint64 hash);
 
@@ -46,7 +48,7 @@ extern int32 queue_find_key(uint32 realm, int64 customer_id, uint64 hash);
 extern bool queue_get(const Realm *realm, PinnedLane *pinned, KnownLimits *known);
 extern void queue_learn_limits(const PinnedLane *pinned, KnownLimits *known);	/* no lock */
 
-extern int32 queue_get_environment(uint32 realm, int32 environment_id);
+extern int32 queue_get_environment(const Realm *realm, const QueueName *name);
 
 /* into the heaps, or out of them, as it has to be now */
 extern void lane_settle(int32 lane);

@@ -127,7 +127,6 @@ place_running(const Realm *realm, const RunRow *row)
 	entry->deadline = row->run.deadline;
 	entry->lease_until = row->lease_until;
 	lane = &queue.lanes[entry->lane];
-	queue.environments[lane->environment].running++;
 	queue.customers[lane->customer].running++;
 	known->running++;
 	if (entry->key >= 0)

@@ -4,11 +4,13 @@
  */
 #include "postgres.h"
 
-#include "workload/lane.h"
+#include "workload/demand.h"
 #include "base/clock.h"
+#include "workload/lane.h"
 
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -64,6 +66,96 @@ queue_expired(TimestampTz now, int64 *run_ids, int32 max)
 	return count;
 }
 
+int
+queue_demands(QueueDemand *demands, int max, bool listen)
+{
+	uint32		realm = realm_current()->serial;
+	int32	   *places = palloc(sizeof(int32) * guc_max_lanes);
+	int			count = 0;
+
+	memset(places, -1, sizeof(int32) * guc_max_lanes);
+	LWLockAcquire(queue.lock, listen ? LW_EXCLUSIVE : LW_SHARED);
+	for (int32 i = 0; i < guc_max_lanes; i++)
+	{
+		const Lane *lane = &queue.lanes[i];
+		const Environment *environment = &queue.environments[lane->environment];
+		QueueDemand *demand;
+
+		if (lane->realm != realm || !(lane->in_turn || lane->in_urgent) || environment->name.role == QUEUE_OUTSIDE ||
+			environment->name.role == QUEUE_NO_ROLE)
+			continue;
+		if (places[lane->environment] < 0)
+		{
+			if (count == max)
+				continue;
+			places[lane->environment] = count;
+			demand = &demands[count++];
+			demand->name = environment->name;
+			demand->waiting = 0;
+			demand->cost = 0;
+		}
+		demand = &demands[places[lane->environment]];
+		demand->waiting += Max(lane->waiting, 1);
+		demand->cost += Max(lane->waiting, 1) * lane->mean_cost;
+	}
+	for (int32 i = 0; listen && i < guc_max_lanes; i++)
+		if (queue.environments[i].realm == realm)
+			queue.environments[i].called = false;
+	LWLockRelease(queue.lock);
+	pfree(places);
+	return count;
+}
+
+void
+queue_keep(bool keep)
+{
+	QueueRealm *known = keep ? &queue.header->realms[realm_current()->slot] : NULL;
+
+	LWLockAcquire(queue.lock, LW_EXCLUSIVE);
+	if (keep)
+	{
+		known->keeper = MyLatch;
+		known->keeper_pid = MyProcPid;
+	}
+	else
+		for (int i = 0; i < guc_max_databases; i++)
+			if (queue.header->realms[i].keeper_pid == MyProcPid)
+			{
+				queue.header->realms[i].keeper = NULL;
+				queue.header->realms[i].keeper_pid = 0;
+			}
+	LWLockRelease(queue.lock);
+}
+
+void
+queue_call_keeper(int realm_slot, uint32 realm)
+{
+	QueueRealm *known = &queue.header->realms[realm_slot];
+
+	LWLockAcquire(queue.lock, LW_SHARED);
+	if (known->serial == realm && known->keeper)
+		SetLatch(known->keeper);
+	LWLockRelease(queue.lock);
+}
+
+int32
+queue_unlimited(int64 **run_ids)
+{
+	uint32		realm;
+	int32		count = 0;
+
+	queue_require_loaded();
+	realm = realm_current()->serial;
+	*run_ids = palloc(sizeof(int64) * guc_ready_runs);
+	LWLockAcquire(queue.lock, LW_SHARED);
+	for (int32 i = 0; i < guc_ready_runs; i++)
+		if (queue.entries[i].state == ENTRY_RUNNING && queue.entries[i].realm == realm &&
+			queue.entries[i].lease_until == DT_NOEND)
+			(*run_ids)[count++] = queue.entries[i].run_id;
+	LWLockRelease(queue.lock);
+	return count;
+}
+
 PG_FUNCTION_INFO_V1(taskex_lanes);
 
 /* _taskex.lanes() -> setof record */
@@ -95,7 +187,7 @@ taskex_lanes(PG_FUNCTION_ARGS)
 		{
 			oldest[i] = lanes[i].first >= 0 ? queue.entries[lanes[i].first].submitted : DT_NOEND;
 			customers[i] = queue.customers[lanes[i].customer].customer_id;
-			environments[i] = queue.environments[lanes[i].environment].environment_id;
+			environments[i] = queue.environments[lanes[i].environment].name.environment_id;
 			blocked[i] = queue.customers[lanes[i].customer].blocked;
 		}
 	for (int32 i = 0; i < guc_ready_runs; i++)
@@ -211,7 +303,7 @@ taskex_running_runs(PG_FUNCTION_ARGS)
 			continue;
 		found[count][0] = Int64GetDatum(entry->run_id);
 		found[count][1] = Int64GetDatum(queue.customers[lane->customer].customer_id);
-		found[count++][2] = Int32GetDatum(queue.environments[lane->environment].environment_id);
+		found[count++][2] = Int32GetDatum(queue.environments[lane->environment].name.environment_id);
 	}
 	LWLockRelease(queue.lock);
 	for (int64 i = 0; i < count; i++)

@@ -223,6 +223,14 @@ run_options_retryable(Jsonb *rest, const char *sqlstate)
 	return false;
 }
 
+int64
+run_options_dedicated(Jsonb *rest)
+{
+	JsonbValue	value;
+
+	return rest && json_field(rest, "dedicated", &value) ? duration_of(&value, "dedicated", 1000, USECS_PER_DAY) : 0;
+}
+
 char *
 run_options_notify(Jsonb *rest)
 {
@@ -358,7 +366,9 @@ read_option(const char *name, const JsonbValue *value, RunOptions *result)
 	}
 	else
 	{
-		if (strcmp(name, "timeout") == 0)
+		if (strcmp(name, "dedicated") == 0)
+			(void) duration_of(value, name, 1000, USECS_PER_DAY);
+		else if (strcmp(name, "timeout") == 0)
 			(void) duration_of(value, name, 1000, FOREVER_US);
 		else if (strcmp(name, "retention") == 0)
 			(void) duration_of(value, name, 0, FOREVER_US);
@@ -372,8 +382,8 @@ read_option(const char *name, const JsonbValue *value, RunOptions *result)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("\"%.60s\" is not an option of a run", name),
-					 errdetail("The options are after, backoff, code, concurrency_key, data_ref, deduplication_key, environment,"
-							   " max_attempts, notify, retention, retryable, run_at, timeout and version.")));
+					 errdetail("The options are after, backoff, code, concurrency_key, data_ref, dedicated, deduplication_key,"
+							   " environment, max_attempts, notify, retention, retryable, run_at, timeout and version.")));
 		return true;
 	}
 	return false;

@@ -43,6 +43,9 @@ extern bool run_options_retryable(Jsonb *rest, const char *sqlstate);
 /* the channel of option notify, or NULL */
 extern char *run_options_notify(Jsonb *rest);
 
+/* how long its executor is kept for the customer after it has ended, in microseconds; 0: it is not */
+extern int64 run_options_dedicated(Jsonb *rest);
+
 /* a value of a JSON object, or NULL; memory of the object's */
 extern JsonbValue *json_field(Jsonb *object, const char *name, JsonbValue *value);
 

@@ -149,10 +149,11 @@ entry_chain(uint32 realm, int64 run_id)
 }
 
 int32 *
-queue_environment_chain(uint32 realm, int32 environment_id)
+queue_environment_chain(uint32 realm, const QueueName *name)
 {
-	uint32		hash = hash_combine(realm, murmurhash32((uint32) environment_id));
+	uint32		hash = hash_combine(realm, murmurhash32((uint32) name->environment_id));
 
+	hash = hash_combine(hash, murmurhash32(name->role));
 	return &queue.environment_chains[hash % chain_count(guc_max_lanes)];
 }
 

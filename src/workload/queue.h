@@ -14,6 +14,7 @@
 
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
+#include "storage/latch.h"
 #include "storage/lwlock.h"
 
 #define PRIORITIES 10
@@ -91,11 +92,12 @@ typedef struct Lane
 typedef struct Environment
 {
 	uint32		realm;			/* 0: free */
-	int32		environment_id;
+	int32		slot;			/* of the realm */
+	QueueName	name;
 	int32		chain;
 	int32		lanes;
-	int32		running;
 	int32		refilling;		/* lanes that are being refilled */
+	bool		called;			/* the keeper of executors has been told that runs wait */
 	pg_atomic_uint32 waiters;	/* for runs */
 	int32		turns[PRIORITIES];	/* roots of lanes */
 	int32		urgent;			/* root of lanes */
@@ -143,6 +145,8 @@ typedef struct QueueRealm
 	TimestampTz next_lease;		/* none ends before */
 	int32		sleeping;		/* root of customers */
 	int64		running;
+	Latch	   *keeper;			/* who starts executors, or NULL */
+	int			keeper_pid;
 } QueueRealm;
 
 typedef struct QueueHeader

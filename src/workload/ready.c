@@ -18,7 +18,16 @@ void
 queue_signal(Environment *environment, int32 runs)
 {
 	if (likely(pg_atomic_read_u32(&environment->waiters) == 0))
+	{
+		QueueRealm *realm = &queue.header->realms[environment->slot];
+
+		if (environment->name.role != QUEUE_OUTSIDE && !environment->called && realm->keeper)
+		{
+			environment->called = true;
+			SetLatch(realm->keeper);
+		}
 		return;
+	}
 	if (runs > 1)
 		ConditionVariableBroadcast(&environment->appeared);
 	else
@@ -97,7 +106,6 @@ entry_uncount(Entry *entry)
 	Lane	   *lane = &queue.lanes[entry->lane];
 	Customer   *customer = &queue.customers[lane->customer];
 
-	queue.environments[lane->environment].running--;
 	queue.header->realms[customer->slot].running--;
 	customer->running--;
 	if (customer->blocked)

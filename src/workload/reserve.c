@@ -173,6 +173,42 @@ find_next(Environment *environment, TimestampTz now, int32 *refill)
 	return -1;
 }
 
+/* the same among the lanes of one customer */
+static int32
+find_next_of(int32 environment, int32 customer, TimestampTz now, int32 *refill)
+{
+	*refill = -1;
+	if (customer < 0 || queue.customers[customer].blocked)
+		return -1;
+	for (;;)
+	{
+		int32		best = -1;
+		bool		overdue = false;
+
+		for (int32 i = queue.customers[customer].first_lane; i >= 0; i = queue.lanes[i].next_of_customer)
+		{
+			const Lane *lane = &queue.lanes[i];
+			bool		late = lane->urgent >= 0 && queue.entries[lane->urgent].deadline <= now;
+
+			if (lane->environment == environment && (lane->in_turn || late) &&
+				(best < 0 || (late && !overdue) || (late == overdue && lane->priority > queue.lanes[best].priority)))
+			{
+				best = i;
+				overdue = late;
+			}
+		}
+		if (best < 0)
+			return -1;
+		if (!overdue && !lane_has_next(&queue.lanes[best]))
+		{
+			*refill = best;
+			return -1;
+		}
+		if (!park_if_full(overdue ? queue.lanes[best].urgent : queue.lanes[best].first))
+			return overdue ? queue.lanes[best].urgent : queue.lanes[best].first;
+	}
+}
+
 static void
 take(Reservation *reservation, int32 index, TimestampTz now)
 {
@@ -193,7 +229,6 @@ take(Reservation *reservation, int32 index, TimestampTz now)
 	entry->state = ENTRY_RESERVED;
 	entry->fate = FATE_OPEN;
 	entry->lease_until = 0;
-	environment->running++;
 	queue.header->realms[reservation->slot].running++;
 	if (entry->key >= 0)
 		queue.keys[entry->key].running++;
@@ -218,7 +253,7 @@ begin_refill(Reservation *reservation, int32 index)
 	refill->realm = lane->realm;
 	refill->lane = index;
 	refill->name.customer_id = queue.customers[lane->customer].customer_id;
-	refill->name.environment_id = queue.environments[lane->environment].environment_id;
+	refill->name.environment_id = queue.environments[lane->environment].name.environment_id;
 	refill->name.priority = lane->priority;
 	refill->low = lane->low;
 	refill->high = lane->high;
@@ -238,9 +273,9 @@ typedef enum Found
 } Found;
 
 static Found
-try_reserve(Reservation *reservation, int32 environment_id, TimestampTz now, Taken *taken)
+try_reserve(Reservation *reservation, const QueueName *name, int64 customer_id, TimestampTz now, Taken *taken)
 {
-	int32		index = queue_find_environment(reservation->realm, environment_id);
+	int32		index = queue_find_environment(reservation->realm, name);
 	Environment *environment;
 	int32		refill;
 	int32		entry;
@@ -249,7 +284,8 @@ try_reserve(Reservation *reservation, int32 environment_id, TimestampTz now, Tak
 		return FOUND_NONE;
 	environment = &queue.environments[index];
 	wake_customers(&queue.header->realms[reservation->slot], now);
-	entry = find_next(environment, now, &refill);
+	entry = customer_id == 0 ? find_next(environment, now, &refill) :
+		find_next_of(index, queue_find_customer(reservation->realm, customer_id), now, &refill);
 	if (entry >= 0)
 	{
 		Lane	   *lane = &queue.lanes[queue.entries[entry].lane];
@@ -258,6 +294,7 @@ try_reserve(Reservation *reservation, int32 environment_id, TimestampTz now, Tak
 		taken->customer_id = queue.customers[lane->customer].customer_id;
 		taken->priority = lane->priority;
 		taken->place = reservation->count;
+		taken->cost = lane->mean_cost;
 		refill = queue.entries[entry].lane;
 		take(reservation, entry, now);
 		if (lane_has_window(lane) && !lane->refilling && lane->listed <= LANE_REFILL)
@@ -274,13 +311,13 @@ try_reserve(Reservation *reservation, int32 environment_id, TimestampTz now, Tak
 
 /* until a lane that somebody refills is; he waits for nobody */
 static void
-wait_for_refill(Reservation *reservation, int32 environment_id)
+wait_for_refill(Reservation *reservation, const QueueName *name)
 {
 	int32		index;
 	Environment *environment;
 
 	LWLockAcquire(queue.lock, LW_SHARED);
-	index = queue_find_environment(reservation->realm, environment_id);
+	index = queue_find_environment(reservation->realm, name);
 	LWLockRelease(queue.lock);
 	if (index < 0)
 		return;
@@ -292,7 +329,7 @@ wait_for_refill(Reservation *reservation, int32 environment_id)
 }
 
 bool
-queue_reserve(Reservation *reservation, int32 environment_id, TimestampTz now, Taken *taken)
+queue_reserve(Reservation *reservation, const QueueName *name, int64 customer_id, TimestampTz now, Taken *taken)
 {
 	Assert(reservation->count < reservation->capacity);
 	for (;;)
@@ -302,12 +339,12 @@ queue_reserve(Reservation *reservation, int32 environment_id, TimestampTz now, T
 
 		CHECK_FOR_INTERRUPTS();
 		LWLockAcquire(queue.lock, LW_EXCLUSIVE);
-		found = try_reserve(reservation, environment_id, now, taken);
+		found = try_reserve(reservation, name, customer_id, now, taken);
 		LWLockRelease(queue.lock);
 		if (reservation->refill.lane >= 0)
 			progress = queue_refill(&reservation->refill);
 		else if (found == FOUND_BUSY)
-			wait_for_refill(reservation, environment_id);
+			wait_for_refill(reservation, name);
 		if (found == FOUND_ENTRY)
 			return true;
 		if (found == FOUND_NONE || !progress)

@@ -101,6 +101,12 @@ extern const char *attempt_end(Child *run, const UserHome *home, const AttemptEn
 extern void attempt_succeed(RunTables *tables, Child *run, const UserHome *home, Datum result, bool no_result,
 							const RunUsage *usage);
 
+/* it is given back, and was no attempt; cost: seconds that it took all the same */
+extern void attempt_release(Child *run, double cost);
+
+/* the locked run, which is running, is taken from its holder: one that is an executor stops it at the commit */
+extern void run_revoke(Child *run);
+
 /* how long it has run so far, in seconds */
 extern double run_cost(Child *run);
 

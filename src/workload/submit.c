@@ -15,7 +15,9 @@
 #include "workload/options.h"
 #include "workload/usage.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "fmgr.h"
@@ -23,6 +25,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 static Statement find_program = {
@@ -117,6 +120,31 @@ read_data(FunctionCallInfo fcinfo, Request *request)
 	pfree(nulls);
 }
 
+/* executors log in as the customer's role */
+static void
+require_role(const UserHome *customer, const KnownEnvironment *environment)
+{
+	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(customer->db_role));
+	bool		login = false;
+	char	   *name = NULL;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		login = ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
+		name = pstrdup(NameStr(((Form_pg_authid) GETSTRUCT(tuple))->rolname));
+		ReleaseSysCache(tuple);
+	}
+	if (login)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_TX_NO_EXECUTOR_ROLE),
+			 errmsg("the customer has no role that runs of environment \"%s\" could have", environment->name),
+			 name ? errdetail("The server runs its code as the customer's db_role, and role \"%s\" may not log in.", name) :
+			 errdetail("The server runs its code as the customer's db_role, and he has none."),
+			 name ? errhint("Use ALTER ROLE %s LOGIN; it needs no password.", quote_identifier(name)) :
+			 errhint("Name a role with LOGIN as db_role in his profile (taskex.update_user()).")));
+}
+
 /* the program, if one is named, and its environment */
 static void
 find_environment(FunctionCallInfo fcinfo, Request *request)
@@ -162,6 +190,8 @@ find_environment(FunctionCallInfo fcinfo, Request *request)
 					 errmsg("a run in environment \"%s\" needs a program, or code", request->environment.name)));
 	}
 	environment_require_customer(&request->environment, request->customer.user_id);
+	if (!request->environment.external)
+		require_role(&request->customer, &request->environment);
 	if (request->options.code && !request->environment.external)
 		environment_check_code(&request->customer, &request->environment, request->options.code);
 }

@@ -463,6 +463,7 @@ stop(int64 run_id, bool wait)
 	if (stopped)
 	{
 		end.error = run_error(psprintf("worker \"%s\" did not suspend the run in time", run_text(run, RUN_WORKER)));
+		run_revoke(run);
 		(void) attempt_suspend(run, &home, &end);
 	}
 	else if (!busy)

@@ -12,11 +12,13 @@
  */
 #include "postgres.h"
 
-#include "workload/lane.h"
+#include "workload/demand.h"
 #include "infra/xact.h"
+#include "workload/lane.h"
 
 #include "miscadmin.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -145,7 +147,7 @@ run_wait(int64 run_id, TimestampTz until, bool (*look) (void *arg), void *arg)
 }
 
 bool
-environment_wait(int32 environment_id, TimestampTz until, bool (*look) (void *arg), void *arg)
+environment_wait(const QueueName *name, TimestampTz until, bool (*look) (void *arg), void *arg)
 {
 	const Realm *realm;
 	int32		index;
@@ -154,7 +156,7 @@ environment_wait(int32 environment_id, TimestampTz until, bool (*look) (void *ar
 	queue_require_loaded();
 	realm = realm_current();
 	LWLockAcquire(queue.lock, LW_EXCLUSIVE);
-	index = queue_get_environment(realm->serial, environment_id);
+	index = queue_get_environment(realm, name);
 	if (index >= 0)
 	{
 		waiter.variable = &queue.environments[index].appeared;
@@ -168,4 +170,83 @@ environment_wait(int32 environment_id, TimestampTz until, bool (*look) (void *ar
 				 errmsg("too many environments are in use"),
 				 errhint("Raise taskex.max_lanes and restart the server.")));
 	return wait_for(&waiter, until, look, 1000, arg);
+}
+
+static bool
+has_next(const Environment *environment)
+{
+	if (environment->urgent >= 0)
+		return true;
+	for (int i = 0; i < PRIORITIES; i++)
+		if (environment->turns[i] >= 0)
+			return true;
+	return false;
+}
+
+bool
+queue_sleep(const QueueName *name, long milliseconds, bool empty)
+{
+	const Realm *realm = realm_current();
+	Waiter		waiter = {NULL, NULL};
+	volatile bool found = false;
+	int32		index;
+
+	LWLockAcquire(queue.lock, LW_EXCLUSIVE);
+	index = queue_get_environment(realm, name);
+	if (index >= 0)
+	{
+		waiter.variable = &queue.environments[index].appeared;
+		waiter.waiters = &queue.environments[index].waiters;
+		pg_atomic_fetch_add_u32(waiter.waiters, 1);
+	}
+	LWLockRelease(queue.lock);
+	if (index < 0)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(milliseconds, 100), PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		return true;
+	}
+	PG_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(&waiter));
+	{
+		ConditionVariablePrepareToSleep(waiter.variable);
+		LWLockAcquire(queue.lock, LW_SHARED);
+		found = has_next(&queue.environments[index]);
+		LWLockRelease(queue.lock);
+
+		/* what is there and could not be taken is tried again in a moment */
+		if (!found)
+			(void) ConditionVariableTimedSleep(waiter.variable, milliseconds, PG_WAIT_EXTENSION);
+		else if (empty)
+			(void) ConditionVariableTimedSleep(waiter.variable, Min(milliseconds, 10), PG_WAIT_EXTENSION);
+		LWLockAcquire(queue.lock, LW_SHARED);
+		found = has_next(&queue.environments[index]);
+		LWLockRelease(queue.lock);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(&waiter));
+	stop_waiting(0, PointerGetDatum(&waiter));
+	return found;
+}
+
+void
+queue_poke(const QueueName *name)
+{
+	int32		index;
+
+	LWLockAcquire(queue.lock, LW_SHARED);
+	index = queue_find_environment(realm_current()->serial, name);
+	if (index >= 0)
+		ConditionVariableBroadcast(&queue.environments[index].appeared);
+	LWLockRelease(queue.lock);
+}
+
+void
+queue_poke_all(void)
+{
+	uint32		realm = realm_current()->serial;
+
+	LWLockAcquire(queue.lock, LW_SHARED);
+	for (int32 i = 0; i < guc_max_lanes; i++)
+		if (queue.environments[i].realm == realm)
+			ConditionVariableBroadcast(&queue.environments[i].appeared);
+	LWLockRelease(queue.lock);
 }

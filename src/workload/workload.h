@@ -52,6 +52,19 @@ typedef struct LaneName
 	int32		priority;		/* 0 .. 9 */
 } LaneName;
 
+/*
+ * For whom runs wait: those of an environment whose code workers outside run, or
+ * those of an environment that one role's executors may take.
+ */
+typedef struct QueueName
+{
+	int32		environment_id;
+	Oid			role;			/* QUEUE_OUTSIDE, QUEUE_NO_ROLE or the customer's db_role */
+} QueueName;
+
+#define QUEUE_OUTSIDE InvalidOid
+#define QUEUE_NO_ROLE ((Oid) 1) /* whose customer has no role: nobody may take them */
+
 /* how much of a customer's runs may run */
 typedef struct RunLimits
 {
@@ -106,6 +119,9 @@ extern void queue_lease_at_commit(int64 run_id, TimestampTz until);
 /* at commit: limits of a customer, or of one of his keys */
 extern void queue_limits_at_commit(int64 customer_id, uint64 key_hash, const RunLimits *limits);
 
+/* at commit: the customer's role is another one */
+extern void queue_role_at_commit(int64 customer_id, Oid role);
+
 /* ---- taking ---- */
 
 typedef struct Taken
@@ -114,6 +130,7 @@ typedef struct Taken
 	int64		customer_id;
 	int32		priority;
 	int32		place;			/* in the reservation */
+	float		cost;			/* seconds that runs of its lane take on average */
 } Taken;
 
 typedef struct Reservation Reservation;
@@ -121,8 +138,9 @@ typedef struct Reservation Reservation;
 /* room for so many */
 extern Reservation *queue_reserve_begin(int32 count, TimestampTz lease_until);
 
-/* the next run of the environment, reserved; false: there is none */
-extern bool queue_reserve(Reservation *reservation, int32 environment_id, TimestampTz now, Taken *taken);
+/* the next run, of one customer (0: anybody's), reserved; false: there is none */
+extern bool queue_reserve(Reservation *reservation, const QueueName *name, int64 customer_id, TimestampTz now,
+						  Taken *taken);
 
 /* what became of it: at commit it is running, goes, or is put back */
 extern void queue_took(Reservation *reservation, const Taken *taken);
@@ -148,7 +166,7 @@ extern void run_ended_at_commit(int64 run_id);
  * may have ended, or the environment may have runs.
  */
 extern bool run_wait(int64 run_id, TimestampTz until, bool (*look) (void *arg), void *arg);
-extern bool environment_wait(int32 environment_id, TimestampTz until, bool (*look) (void *arg), void *arg);
+extern bool environment_wait(const QueueName *name, TimestampTz until, bool (*look) (void *arg), void *arg);
 
 /* due_work.c: what the conductor does, outside any transaction */
 extern void workload_maintain(void);

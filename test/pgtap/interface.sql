@@ -188,7 +188,9 @@ insert into expected values
 -- runs
 insert into expected values
     ('alter_environment', 'name text, options jsonb', 'void', true),
+    ('acknowledge_run', 'run_id bigint', 'boolean', true),
     ('cancel_run', 'run_id bigint', 'boolean', true),
+    ('drain_executors', 'timeout interval DEFAULT ''00:01:00''::interval', 'integer', true),
     ('check_workload', 'OUT check_name text, OUT ok boolean, OUT detail text', 'SETOF record', true),
     ('complete_run', 'run_id bigint, lease_token bigint, result jsonb DEFAULT NULL::jsonb', 'void', true),
     ('complete_runs', 'run_ids bigint[], lease_tokens bigint[], results jsonb[] DEFAULT NULL::jsonb[]', 'integer', true),
@@ -211,6 +213,7 @@ insert into expected values
     ('resume_runs', 'customer text', 'void', true),
     ('retire_environment', 'name text', 'void', true),
     ('retry_run', 'run_id bigint, attempts integer DEFAULT 1', 'void', true),
+    ('resume_executors', '', 'void', true),
     ('run_due_runs', 'OUT what text, OUT count bigint', 'SETOF record', true),
     ('run_result', 'run_id bigint', 'jsonb', true),
     ('run_status', 'run_id bigint, OUT state text, OUT attempts integer, OUT max_attempts integer, OUT priority integer, OUT worker text, OUT submitted_at timestamp with time zone, OUT run_at timestamp with time zone, OUT started_at timestamp with time zone, OUT lease_until timestamp with time zone, OUT finished_at timestamp with time zone, OUT progress jsonb, OUT error jsonb', 'record', true),
@@ -251,7 +254,7 @@ select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace 
     'each SECURITY DEFINER function has this search_path and no other setting, but jit');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace = '_taskex'::regnamespace
         and prolang in (select oid from pg_language where lanname in ('sql', 'plpgsql')) and prosecdef
-        and proname not in ('workers', 'journal_lag', 'load_lag', 'queue_health', 'supplier_state') $$,
+        and proname not in ('workers', 'journal_lag', 'load_lag', 'pool_health', 'queue_health', 'supplier_state') $$,
     'of the internal functions only those that views of operators call are SECURITY DEFINER');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace in ('taskex'::regnamespace, '_taskex'::regnamespace)
         and coalesce(obj_description(p.oid, 'pg_proc'), '') = '' $$,
@@ -335,6 +338,7 @@ insert into expected_column values
     ('task_catalogue', 'task_type_id bigint, title text, requester text, reward numeric, tasks bigint, available bigint, newest timestamp with time zone'),
     ('work_history', 'performer text, assignment_id bigint, task_id bigint, task_type_id bigint, title text, requester text, state text, reward numeric, accepted_at timestamp with time zone, finished_at timestamp with time zone, judged_at timestamp with time zone, feedback text');
 insert into expected_column values
+    ('executors', 'pid integer, environment text, role text, state text, since timestamp with time zone, started_at timestamp with time zone, customer text, run_id bigint, attempt integer, run_since timestamp with time zone, taken bigint, runs bigint, reserved_for text, reserved_until timestamp with time zone, cpu_time interval, rows bigint, blocks_read bigint, wal_bytes bigint, memory bigint'),
     ('dead_letters', 'run_id bigint, customer text, environment text, state text, attempts integer, max_attempts integer, finished_at timestamp with time zone, message text, error jsonb, version integer, code text, data jsonb, data_ref jsonb'),
     ('environments', 'name text, language text, version text, state text, resource_class text, limits jsonb, max_attempts integer, libraries text[], min_executors integer, max_executors integer, idle_time interval, worker_role text, created_at timestamp with time zone'),
     ('leased_run', 'run_id bigint, lease_token bigint, lease_until timestamp with time zone, customer text, priority integer, attempt integer, program text, version integer, code text, data jsonb, data_ref jsonb, timeout interval, progress jsonb, state jsonb'),
@@ -350,7 +354,7 @@ select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_typ
 select is(c.relkind::text, case when c.relname in ('assignment', 'leased_run') then 'c' else 'v' end, c.relname || ' is a view or a row type')
 from pg_class c where c.relnamespace = 'taskex'::regnamespace order by c.relname;
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
-        and c.relname in ('dead_letters', 'programs', 'queue', 'run_attempts', 'runs', 'splits', 'layouts', 'layout_uses', 'batches', 'performer_profile', 'requester_performers', 'reviewable', 'saved_searches', 'task_catalogue', 'work_history', 'blocks', 'subscriptions', 'qualifications', 'disputes', 'policies', 'policy_actions', 'policy_results', 'policy_tallies', 'inferences', 'ratings', 'users', 'anonymous_users', 'identified_users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
+        and c.relname in ('dead_letters', 'executors', 'programs', 'queue', 'run_attempts', 'runs', 'splits', 'layouts', 'layout_uses', 'batches', 'performer_profile', 'requester_performers', 'reviewable', 'saved_searches', 'task_catalogue', 'work_history', 'blocks', 'subscriptions', 'qualifications', 'disputes', 'policies', 'policy_actions', 'policy_results', 'policy_tallies', 'inferences', 'ratings', 'users', 'anonymous_users', 'identified_users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
     'views that hide rows are security barriers');
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
         and c.relname in ('audit', 'bonuses', 'budgets', 'earnings', 'fee_rules', 'payout_items', 'yearly_statements') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
@@ -359,9 +363,9 @@ select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'task
 -- settings
 select results_eq($$ select name::text, vartype::text, context::text, coalesce(unit, '') from pg_settings where name like 'taskex.%' order by name collate "C" $$,
     $$ values ('taskex.anonymous_lifetime', 'integer', 'sighup', 's'), ('taskex.anonymous_limit', 'integer', 'superuser', ''), ('taskex.async_accept', 'bool', 'user', ''), ('taskex.clock', 'string', 'superuser', ''), ('taskex.conductor', 'bool', 'sighup', ''), ('taskex.conductor_interval', 'integer', 'sighup', 'ms'),
-        ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.dispute_period', 'integer', 'superuser', 's'), ('taskex.epoch', 'integer', 'user', ''), ('taskex.event_retention', 'integer', 'sighup', 's'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.feed_size', 'integer', 'postmaster', ''),
+        ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.dispute_period', 'integer', 'superuser', 's'), ('taskex.epoch', 'integer', 'user', ''), ('taskex.event_retention', 'integer', 'sighup', 's'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.executor_batch', 'integer', 'sighup', ''), ('taskex.executor_batch_time', 'integer', 'sighup', 'ms'), ('taskex.executor_slice', 'integer', 'sighup', 'ms'), ('taskex.feed_size', 'integer', 'postmaster', ''),
         ('taskex.load_half_life', 'integer', 'sighup', 's'), ('taskex.load_history', 'integer', 'sighup', 's'), ('taskex.load_interval', 'integer', 'sighup', 'ms'), ('taskex.load_sample', 'integer', 'sighup', '8kB'),
-        ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_inference_memory', 'integer', 'superuser', 'kB'), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_lanes', 'integer', 'postmaster', ''), ('taskex.max_loaded_users', 'integer', 'postmaster', ''), ('taskex.max_movers', 'integer', 'sighup', ''), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.max_supplies', 'integer', 'postmaster', ''), ('taskex.measure_load', 'bool', 'superuser', ''), ('taskex.move_rate', 'integer', 'sighup', 'kB'), ('taskex.move_stall', 'integer', 'sighup', 'ms'), ('taskex.move_window', 'string', 'sighup', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
+        ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_executors', 'integer', 'postmaster', ''), ('taskex.max_inference_memory', 'integer', 'superuser', 'kB'), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_lanes', 'integer', 'postmaster', ''), ('taskex.max_loaded_users', 'integer', 'postmaster', ''), ('taskex.max_movers', 'integer', 'sighup', ''), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.max_supplies', 'integer', 'postmaster', ''), ('taskex.measure_load', 'bool', 'superuser', ''), ('taskex.move_rate', 'integer', 'sighup', 'kB'), ('taskex.move_stall', 'integer', 'sighup', 'ms'), ('taskex.move_window', 'string', 'sighup', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
         ('taskex.plan_cache_size', 'integer', 'user', ''), ('taskex.purse_cache_size', 'integer', 'postmaster', ''), ('taskex.ready_runs', 'integer', 'postmaster', ''), ('taskex.rebalance_cooldown', 'integer', 'user', 's'), ('taskex.rebalance_gain', 'real', 'user', ''),
         ('taskex.rebalance_start', 'real', 'user', ''), ('taskex.rebalance_target', 'real', 'user', ''), ('taskex.run_retention', 'integer', 'sighup', 's'),
         ('taskex.supply', 'bool', 'superuser', ''), ('taskex.supply_alike', 'string', 'superuser', ''), ('taskex.supply_certainty', 'real', 'sighup', ''), ('taskex.supply_horizon', 'integer', 'sighup', 's'), ('taskex.supply_input', 'integer', 'postmaster', 'B'), ('taskex.supply_interval', 'integer', 'superuser', 'ms'), ('taskex.supply_lease', 'integer', 'sighup', 's'),
@@ -400,7 +404,7 @@ select results_eq('select sqlstate, name from taskex.errors order by sqlstate co
     ('TX401', 'unknown_group'), ('TX402', 'default_group'), ('TX403', 'exclusive_supply'),
     ('TX410', 'unknown_intention'),
     ('TX419', 'unknown_layout'), ('TX500', 'unknown_migration'), ('TX501', 'already_moving'), ('TX502', 'lives_there'), ('TX510', 'unknown_fitness'), ('TX511', 'unknown_factor'), ('TX512', 'factor_failed'), ('TX513', 'no_suitable_partition'), ('TX514', 'no_scheduler'), ('TX520', 'identity_conflict'), ('TX521', 'not_anonymous'), ('TX522', 'already_identified'), ('TX523', 'user_busy'), ('TX524', 'too_many_anonymous'),
-    ('TX600', 'unknown_run'), ('TX601', 'run_failed'), ('TX620', 'unknown_environment'), ('TX621', 'environment_retired'), ('TX622', 'unknown_program'),
+    ('TX600', 'unknown_run'), ('TX601', 'run_failed'), ('TX620', 'unknown_environment'), ('TX621', 'environment_retired'), ('TX622', 'unknown_program'), ('TX635', 'executor_failed'), ('TX636', 'no_executor_role'), ('TX637', 'server_environment'),
     ('TX638', 'code_invalid'), ('TX639', 'data_unavailable'), ('TX660', 'stale_epoch'), ('TX661', 'not_measured') $$, 'class TX');
 select is_empty('select * from taskex.errors where coalesce(description, '''') = ''''', 'each has a description');
 select throws_ok(format('select _taskex.fail(%L, ''message'')', name), sqlstate, 'message', name || ' is raised with its SQLSTATE') from taskex.errors;

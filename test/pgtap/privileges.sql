@@ -61,11 +61,11 @@ insert into may_execute_internal values ('supply_list', 'taskex_admin'), ('at_ha
 insert into may_read values ('migrations', 'taskex_user');
 
 -- runs
-insert into may_execute select unnest(array['cancel_run', 'complete_run', 'complete_runs', 'data_checksum', 'deprecate_program', 'fail_run', 'heartbeat_run', 'limit_key', 'pause_runs', 'publish_chain', 'publish_program',
+insert into may_execute select unnest(array['acknowledge_run', 'cancel_run', 'complete_run', 'complete_runs', 'data_checksum', 'deprecate_program', 'fail_run', 'heartbeat_run', 'limit_key', 'pause_runs', 'publish_chain', 'publish_program',
         'pull_runs', 'redrive_runs', 'release_run', 'resume_runs', 'retry_run', 'run_result', 'run_status', 'submit_run', 'submit_runs', 'wait_for_run']), 'taskex_user'
-    union all select unnest(array['alter_environment', 'check_workload', 'create_environment', 'limit_customer', 'pause_environment', 'remove_runs', 'resume_environment', 'retire_environment', 'run_due_runs']), 'taskex_admin';
-insert into may_read select unnest(array['dead_letters', 'environments', 'programs', 'queue', 'run_attempts', 'runs']), 'taskex_user';
-insert into may_execute_internal select unnest(array['lanes', 'run_ended', 'run_state']), 'taskex_user' union all values ('queue_health', 'taskex_admin'), ('unreadable_partitions', 'taskex_admin');
+    union all select unnest(array['alter_environment', 'check_workload', 'create_environment', 'drain_executors', 'resume_executors', 'limit_customer', 'pause_environment', 'remove_runs', 'resume_environment', 'retire_environment', 'run_due_runs']), 'taskex_admin';
+insert into may_read select unnest(array['dead_letters', 'environments', 'executors', 'programs', 'queue', 'run_attempts', 'runs']), 'taskex_user';
+insert into may_execute_internal select unnest(array['executor_slots', 'lanes', 'run_ended', 'run_state']), 'taskex_user' union all values ('pool_health', 'taskex_admin'), ('queue_health', 'taskex_admin'), ('unreadable_partitions', 'taskex_admin');
 
 -- steering
 insert into may_execute select unnest(array['locate', 'measure_inputs', 'measure_program', 'recommend_parts', 'resume_program', 'resume_run', 'set_parts', 'should_yield', 'submit_parts', 'submit_split', 'suspend_customer', 'suspend_program', 'suspend_run', 'yield_run']), 'taskex_user';

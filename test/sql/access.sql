@@ -180,7 +180,7 @@ INSERT INTO call VALUES
     ('announce', 'announce(''a_new'', ''1'')'), ('withdraw_announcement', 'withdraw_announcement(''a_announcement'')'),
     ('recommend_tasks', 'recommend_tasks(''%1$s'')'), ('send_recommendations', 'send_recommendations()'),
     ('start_anonymous', 'start_anonymous()'), ('identify', 'identify(pg_temp.anonymous(''%1$s''), ''%1$s'')'),
-    ('alter_environment', 'alter_environment(''a_env'', ''{}'')'), ('cancel_run', 'cancel_run(pg_temp.id(''waiting of %1$s''))'), ('check_workload', 'check_workload()'),
+    ('alter_environment', 'alter_environment(''a_env'', ''{}'')'), ('acknowledge_run', 'acknowledge_run(pg_temp.id(''waiting of %1$s''))'), ('cancel_run', 'cancel_run(pg_temp.id(''waiting of %1$s''))'), ('check_workload', 'check_workload()'), ('drain_executors', 'drain_executors(''0'')'),
     ('complete_run', 'complete_run(pg_temp.id(''running of %1$s''), pg_temp.id(''token of %1$s''))'),
     ('complete_runs', 'complete_runs(ARRAY[pg_temp.id(''running of %1$s'')], ARRAY[pg_temp.id(''token of %1$s'')])'), ('create_environment', 'create_environment(''a_new'', ''external'')'),
     ('data_checksum', 'data_checksum(''{"query": "SELECT 1"}'')'),
@@ -189,7 +189,7 @@ INSERT INTO call VALUES
     ('pause_environment', 'pause_environment(''a_env'')'), ('pause_runs', 'pause_runs(''%1$s'')'), ('publish_chain', 'publish_chain(''%1$s'', ''c of %1$s'', ''{p of %1$s,p of %1$s}'')'), ('publish_program', 'publish_program(''%1$s'', ''p of %1$s'', ''a_env'', ''y'')'),
     ('pull_runs', 'pull_runs(''w'', ''a_env'')'), ('redrive_runs', 'redrive_runs(''%1$s'')'), ('release_run', 'release_run(pg_temp.id(''running of %1$s''), pg_temp.id(''token of %1$s''))'),
     ('remove_runs', 'remove_runs(''1 day'')'), ('resume_environment', 'resume_environment(''a_env'')'), ('resume_runs', 'resume_runs(''%1$s'')'), ('retire_environment', 'retire_environment(''a_env'')'),
-    ('retry_run', 'retry_run(pg_temp.id(''dead of %1$s''))'), ('run_due_runs', 'run_due_runs()'), ('run_result', 'run_result(pg_temp.id(''succeeded of %1$s''))'),
+    ('retry_run', 'retry_run(pg_temp.id(''dead of %1$s''))'), ('resume_executors', 'resume_executors()'), ('run_due_runs', 'run_due_runs()'), ('run_result', 'run_result(pg_temp.id(''succeeded of %1$s''))'),
     ('run_status', 'run_status(pg_temp.id(''waiting of %1$s''))'), ('submit_run', 'submit_run(''%1$s'', ''p of %1$s'')'), ('submit_runs', 'submit_runs(''%1$s'', ''p of %1$s'', ''{1,2}'')'),
     ('wait_for_run', 'wait_for_run(pg_temp.id(''succeeded of %1$s''), ''0'')'),
     ('update_user', 'update_user(''%1$s'', ''{"colour": "red"}'')'), ('withdraw', 'withdraw(''%1$s'', 1)');
@@ -339,6 +339,7 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('programs', 'SELECT string_agg(name, '','' ORDER BY name) FROM taskex.programs WHERE owner LIKE ''a\_%'''),
     ('runs', 'SELECT string_agg(DISTINCT customer, '','') FROM taskex.runs WHERE customer LIKE ''a\_%'''),
     ('dead_letters', 'SELECT string_agg(customer, '','' ORDER BY customer) FROM taskex.dead_letters WHERE customer LIKE ''a\_%'''),
+    ('executors', 'SELECT count(*) FROM taskex.executors'),
     ('run_attempts', 'SELECT string_agg(DISTINCT customer, '','') FROM taskex.run_attempts WHERE customer LIKE ''a\_%'''),
     ('splits', 'SELECT string_agg(customer, '','' ORDER BY customer) FROM taskex.splits WHERE customer LIKE ''a\_%'''),
     ('queue', 'SELECT string_agg(customer, '','' ORDER BY customer) FROM taskex.queue WHERE customer LIKE ''a\_%'''),
@@ -353,7 +354,7 @@ SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex
     AND c.relname NOT IN ('policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings')
     AND c.relname NOT IN ('node_load', 'partition_load', 'user_load')
     AND c.relname NOT IN ('factors', 'fitnesses', 'placement_scores')
-    AND c.relname NOT IN ('dead_letters', 'environments', 'programs', 'queue', 'run_attempts', 'runs', 'splits')
+    AND c.relname NOT IN ('dead_letters', 'environments', 'executors', 'programs', 'queue', 'run_attempts', 'runs', 'splits')
     AND c.relname NOT IN ('announcements', 'layouts', 'layout_uses', 'templates')
     AND c.relname NOT IN ('anonymous_users', 'identified_users')
     AND c.relname NOT IN ('blocks', 'qualifications')

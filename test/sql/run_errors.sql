@@ -8,11 +8,13 @@ SELECT taskex.add_partition('run_errors_1') > 0 AS added;
 SELECT taskex.register_user('re_req', partition => 'run_errors_1') > 0 AS req, taskex.register_user('re_per', partition => 'run_errors_1') > 0 AS per;
 CREATE TEMP TABLE thing (name text PRIMARY KEY, id bigint);
 CREATE FUNCTION pg_temp.id(which text) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT id FROM thing WHERE name = which';
+CREATE ROLE regress_run_nologin;
 -- runs
 DO $$
 BEGIN
     PERFORM taskex.create_environment('r_env', 'external', options => '{"max_attempts": 1}'), taskex.create_environment('r_retired', 'external'),
-        taskex.publish_program('re_req', 'kept', 'r_env', 'x');
+        taskex.publish_program('re_req', 'kept', 'r_env', 'x'), taskex.create_environment('r_inside', 'plpgsql'),
+        taskex.register_user('r_nologin', '{"db_role": "regress_run_nologin"}', 'run_errors_1');
     PERFORM taskex.retire_environment('r_retired');
     FOR i IN 1 .. 5 LOOP
         PERFORM taskex.submit_run('re_req', options => '{"environment": "r_env"}');
@@ -79,6 +81,7 @@ SELECT call, pg_temp.try('SELECT count(*) FROM taskex.' || call) AS says FROM (V
     ('create_environment(''r_x'', ''external'', options => ''[]'')'),
     ('create_environment(''r_x'', ''external'', options => ''{"colour": 1}'')'),
     ('create_environment(''r_x'', ''external'', options => ''{"libraries": [1]}'')'),
+    ('create_environment(''r_x'', ''external'', options => ''{"libraries": ["nonesuch"]}'')'),
     ('create_environment(''r_x'', ''external'', options => ''{"max_attempts": 0}'')'),
     ('create_environment(''r_x'', ''external'', options => ''{"min_executors": 5}'')'),
     ('create_environment(''r_x'', ''external'', options => ''{"max_executors": 1001}'')'),
@@ -110,6 +113,8 @@ SELECT call, pg_temp.try('SELECT count(*) FROM taskex.' || call) AS says FROM (V
     ('submit_run(''re_req'', options => ''{"environment": "r_none"}'')'),
     ('submit_run(''re_req'', options => ''{"environment": "r_retired"}'')'),
     ('submit_run(''re_req'', options => ''{"environment": "r_env", "version": 1}'')'),
+    ('submit_run(''re_req'', options => ''{"environment": "r_inside", "code": "BEGIN RETURN 1; END"}'')'),
+    ('submit_run(''r_nologin'', options => ''{"environment": "r_inside", "code": "BEGIN RETURN 1; END"}'')'),
     ('submit_run(''re_req'', options => ''[]'')'),
     ('submit_run(''re_req'', options => ''{"environment": 1}'')'),
     ('submit_run(''re_req'', ''kept'', priority => -1)'),
@@ -132,6 +137,8 @@ SELECT call, pg_temp.try('SELECT count(*) FROM taskex.' || call) AS says FROM (V
     ('submit_run(''re_req'', ''kept'', options => ''{"run_at": "soon"}'')'),
     ('submit_run(''re_req'', ''kept'', options => ''{"timeout": "0"}'')'),
     ('submit_run(''re_req'', ''kept'', options => ''{"timeout": 5}'')'),
+    ('submit_run(''re_req'', ''kept'', options => ''{"dedicated": "2 days"}'')'),
+    ('submit_run(''re_req'', ''kept'', options => ''{"dedicated": true}'')'),
     ('submit_run(''re_req'', ''kept'', options => ''{"max_attempts": 0}'')'),
     ('submit_run(''re_req'', ''kept'', options => ''{"max_attempts": 1.5}'')'),
     ('submit_run(''re_req'', ''kept'', options => ''{"max_attempts": 1e30}'')'),
@@ -158,6 +165,7 @@ SELECT call, pg_temp.try('SELECT count(*) FROM taskex.' || call) AS says FROM (V
     ('submit_runs(''re_req'', ''kept'', ''{1}'', options => ''{"data_ref": {"table": "t"}}'')'),
     ('pull_runs('''', ''r_env'')'),
     ('pull_runs(''w'', ''r_none'')'),
+    ('pull_runs(''w'', ''r_inside'')'),
     ('pull_runs(''w'', ''r_env'', 0)'),
     ('pull_runs(''w'', ''r_env'', 1001)'),
     ('pull_runs(''w'', ''r_env'', lease => ''0'')'),
@@ -182,6 +190,9 @@ SELECT call, pg_temp.try('SELECT count(*) FROM taskex.' || call) AS says FROM (V
     ('heartbeat_run(pg_temp.id(''running''), pg_temp.id(''run token''), ''0'')'),
     ('heartbeat_run(pg_temp.id(''running''), 0)'),
     ('release_run(pg_temp.id(''waiting run''), 0)'),
+    ('acknowledge_run(0)'),
+    ('drain_executors(''-1 s'')'),
+    ('drain_executors(''2 days'')'),
     ('cancel_run(0)'),
     ('cancel_run(pg_temp.id(''succeeded run''))'),
     ('cancel_run(pg_temp.id(''cancelled run''))'),
@@ -205,3 +216,5 @@ SELECT call, pg_temp.try('SELECT count(*) FROM taskex.' || call) AS says FROM (V
 \set QUIET off
 SELECT b.state = pg_temp.state() AS unchanged FROM before b;
 SELECT * FROM taskex.check_workload() WHERE NOT ok;
+SELECT taskex.update_user('r_nologin', '{"db_role": null}');
+DROP ROLE regress_run_nologin;

@@ -13,7 +13,7 @@ CREATE ROLE regress_workload LOGIN;
 SELECT taskex.register_user('w_ann', '{"db_role": "regress_workload"}', 'work_1') > 0 AS ann,
     taskex.register_user('w_bob', '{"db_role": "regress_workload"}', 'work_2') > 0 AS bob;
 SELECT taskex.create_environment('w_ext', 'external') > 0 AS ext,
-    taskex.create_environment('w_pl', 'plpgsql', '15', '{"max_attempts": 2, "limits": {"timeout": "1 minute", "memory": "64MB", "rows": 100}}') > 0 AS pl;
+    taskex.create_environment('w_pl', 'external', '15', '{"max_attempts": 2, "limits": {"timeout": "1 minute", "memory": "64MB", "rows": 100}}') > 0 AS pl;
 CREATE TEMP VIEW broken AS SELECT * FROM taskex.check_workload() WHERE NOT ok;
 CREATE FUNCTION pg_temp.submit(who text, what jsonb, priority int = 0, options jsonb = '{}', max_delay interval = NULL) RETURNS bigint LANGUAGE sql AS
     $$ SELECT taskex.submit_run(who, NULL, what, priority, max_delay, '{"environment": "w_ext"}' || options) $$;
