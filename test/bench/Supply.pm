@@ -14,7 +14,7 @@ use Sessions qw(rows_of scalar_of run_sql run_sql_in commas);
 use Time::HiRes qw(time sleep);
 
 my $rounds = $opt{quick} ? 2 : 7;
-my $warm = $opt{quick} ? 1 : 3;		# seconds of a slice that do not count
+our $warm = $opt{quick} ? 1 : 3;		# seconds of a slice that do not count
 my ($on, $off) = ('taskex_bench_on', 'taskex_bench_off');
 
 # Somebody may find nothing: what is left may be kept for others.
@@ -189,6 +189,13 @@ END
 
 my ($node, %jobs);
 
+# prepare_node(): why there is none, or undef
+sub prepare_node
+{
+	chomp($node = `$FindBin::Bin/node-setup`);
+	return $? ? $node : undef;
+}
+
 # node(KIND, CLIENTS): see queues.js. No more jobs wait than it needs: fetching from a long queue of pg-boss takes long.
 sub node
 {
@@ -215,8 +222,7 @@ sub rates
 	create_plain();
 	my ($pgq) = map { $_ eq '1' } scalar_of(q{select count(*) from pg_available_extensions where name = 'pgq'});
 	pgq_create() if $pgq;
-	chomp($node = `$FindBin::Bin/node-setup`);
-	my $no_node = $? ? $node : undef;
+	my $no_node = prepare_node();
 	my $with = market($on, 'on', 1000);
 	begin($_) for $with, $without;
 
