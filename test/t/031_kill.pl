@@ -14,7 +14,6 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Everything;
 use Hammer;
-use List::Util qw(sum0);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use TaskexTest;
@@ -36,17 +35,6 @@ taskex.supply_lease = 5s
 });
 my @types = hammer_market($node, 3);
 push @types, everything_market($node);
-
-# starts the server; the last processes of the one before may still be ending
-sub start_again
-{
-	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
-	{
-		return 1 if $node->start(fail_ok => 1);
-		usleep(100_000);
-	}
-	return 0;
-}
 
 # acknowledged acts
 my %acts;
@@ -79,24 +67,14 @@ for my $round (1 .. $rounds)
 	my @helpers = everything_helpers($node, time + 20);
 
 	# once they are at work, any moment is right
-	for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
-	{
-		last if sum0(map { -s $_->{out} // 0 } @clients) > 500 || !grep { $_->{run}->pumpable } @clients;
-		usleep(10_000);
-	}
+	hammer_busy(@clients);
 	usleep(int rand 1_000_000);
 
 	my $name = "round $round, a $victim";
 	if ($victim eq 'postmaster')
 	{
-		my $pid = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/ ? $1 : die 'no postmaster';
-		$node->kill9;
+		hammer_kill_server($node);
 		$hit{$victim}++;
-		for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
-		{
-			last unless kill 0, $pid;
-			usleep(10_000);
-		}
 	}
 	else
 	{
@@ -115,7 +93,7 @@ for my $round (1 .. $rounds)
 	$errors = '' if $errors =~ /^(57P0[123]: [^,]*(, )?)*$/;	# the server is going or coming
 	is($errors, '', "$name: no error of another kind");
 
-	ok($victim eq 'postmaster' ? start_again() : $node->poll_query_until('template1', 'select true'), "$name: back");
+	ok($victim eq 'postmaster' ? hammer_start_server($node) : $node->poll_query_until('template1', 'select true'), "$name: back");
 	is(lost(), '', "$name: every acknowledged act is there");
 	ok_hammered($node, $name);
 }

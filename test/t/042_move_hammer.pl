@@ -13,7 +13,6 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Everything;
 use Hammer;
-use List::Util qw(sum0);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use TaskexTest;
@@ -244,22 +243,12 @@ for my $round (1 .. $rounds)
 {
 	my $victim = (qw(mover session mover conductor supplier))[ ($round - 1) % 5 ];
 	($clients, $helpers) = begin_all("r$round", time + 30);
-	for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
-	{
-		last if sum0(map { -s $_->{out} // 0 } @$clients) > 500 || !grep { $_->{run}->pumpable } @$clients;
-		usleep(10_000);
-	}
+	hammer_busy(@$clients);
 	usleep(500_000 + int rand 1_000_000);
 	my $name = "round $round, a $victim";
 	my $find = $victim eq 'session' ? q{select pid from pg_stat_activity where application_name = 'hammer' order by random() limit 1}
 	  : qq{select pid from pg_stat_activity where backend_type = 'taskex $victim' order by random() limit 1};
-	my $pid = '';
-	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
-	{
-		$pid = $node->safe_psql('template1', $find);
-		last if $pid ne '';
-		usleep(100_000);
-	}
+	my $pid = hammer_victim($node, $find);
 	ok($pid ne '' && kill('KILL', $pid), "$name was killed");
 	everything_stop($node, @$helpers);
 	my $acknowledged = hammer_finish(@$clients);

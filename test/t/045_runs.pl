@@ -11,6 +11,7 @@ use warnings;
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Hammer;
 use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -41,7 +42,7 @@ sub submit
 {
 	my $each = shift;
 	$runs += $customers * $each;
-	patiently(qq{
+	hammer_patiently($node, qq{
 		select count(*) from generate_series(1, $customers) c, generate_series(0, 1) p, lateral taskex.submit_runs('c' || c, null,
 			array(select to_jsonb(g) from generate_series(1, $each / 2) g), p * 5, case p when 1 then interval '5 s' end,
 			'{"environment": "e", "backoff": {"initial": "0"}}')});
@@ -95,30 +96,6 @@ sub stop_workers
 	return;
 }
 
-# starts the server; the last processes of the one before may still be ending
-sub start_again
-{
-	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
-	{
-		return 1 if $node->start(fail_ok => 1);
-		usleep(100_000);
-	}
-	return 0;
-}
-
-# while the server comes up again
-sub patiently
-{
-	my $query = shift;
-	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
-	{
-		my ($status, $out) = $node->psql('postgres', $query);
-		return $out if $status == 0;
-		usleep(100_000);
-	}
-	die "no answer: $query";
-}
-
 my %hit;
 for my $round (1 .. $rounds)
 {
@@ -140,23 +117,17 @@ for my $round (1 .. $rounds)
 	}
 	else
 	{
-		my $pid = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/ ? $1 : die 'no postmaster';
-		$node->kill9;
-		for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
-		{
-			last unless kill 0, $pid;
-			usleep(10_000);
-		}
-		start_again() or die 'it does not start';
+		hammer_kill_server($node);
+		hammer_start_server($node) or die 'it does not start';
 	}
 	$hit{$victim}++;
 	stop_workers(@workers);
-	patiently('select 1') for 1 .. 3;
-	my $lost = patiently('select count(*) from unnest(\'{' . join(',', keys %done) . '}\'::bigint[]) i
+	hammer_patiently($node, 'select 1') for 1 .. 3;
+	my $lost = hammer_patiently($node, 'select count(*) from unnest(\'{' . join(',', keys %done) . '}\'::bigint[]) i
 		where not exists (select from _taskex.run r where r.run_id = i and r.state = \'succeeded\' and r.result = to_jsonb(i))');
 	is($lost, 0, "round $round, a $victim: what was acknowledged is there");
 	is((join ' ', grep { $done{$_} > 1 } keys %done), '', '... once');
-	is(patiently(q{select string_agg(check_name || ': ' || detail, '; ') from taskex.check_workload() where not ok}), '',
+	is(hammer_patiently($node, q{select string_agg(check_name || ': ' || detail, '; ') from taskex.check_workload() where not ok}), '',
 		'... and the queue is what the tables say');
 }
 note(join ', ', map { "$_: $hit{$_}" } sort keys %hit);

@@ -9,6 +9,7 @@ use warnings;
 
 use Exporter 'import';
 use IPC::Run ();
+use List::Util qw(sum0);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use TaskexTest;
@@ -16,7 +17,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(hammer_here hammer_market hammer_holding hammer_script hammer_start hammer_finish
-	hammer_drain hammer_errors ok_hammered);
+	hammer_drain hammer_errors hammer_busy hammer_victim hammer_kill_server hammer_start_server hammer_patiently ok_hammered);
 
 my $requesters = 8;
 my $performers = 64;	# three times as many as the highest plurality can use up
@@ -217,6 +218,70 @@ sub hammer_script
 		  if $o{until} && $n % 4 == 0;
 	}
 	return $script;
+}
+
+# hammer_busy(CLIENTS): waits until they are at work: their output is longer than 500 bytes together
+sub hammer_busy
+{
+	my @clients = @_;
+	for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		last if sum0(map { -s $_->{out} // 0 } @clients) > 500 || !grep { $_->{run}->pumpable } @clients;
+		usleep(10_000);
+	}
+	return;
+}
+
+# hammer_victim(NODE, SQL): the process that SQL finds, which may take a while to be there; '' if it is never
+sub hammer_victim
+{
+	my ($node, $find) = @_;
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		my $pid = $node->safe_psql('template1', $find);
+		return $pid if $pid ne '';
+		usleep(100_000);
+	}
+	return '';
+}
+
+# hammer_kill_server(NODE): kills the postmaster, and waits until it is gone
+sub hammer_kill_server
+{
+	my $node = shift;
+	my $pid = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/ ? $1 : die 'no postmaster';
+	$node->kill9;
+	for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		last unless kill 0, $pid;
+		usleep(10_000);
+	}
+	return;
+}
+
+# hammer_start_server(NODE): starts it again; the last processes of the one before may still be ending
+sub hammer_start_server
+{
+	my $node = shift;
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		return 1 if $node->start(fail_ok => 1);
+		usleep(100_000);
+	}
+	return 0;
+}
+
+# hammer_patiently(NODE, SQL): asks while the server comes up again
+sub hammer_patiently
+{
+	my ($node, $query) = @_;
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		my ($status, $out) = $node->psql('postgres', $query);
+		return $out if $status == 0;
+		usleep(100_000);
+	}
+	die "no answer: $query";
 }
 
 # hammer_start(NODE, SCRIPT...): sessions that run the scripts
