@@ -338,9 +338,9 @@ BEGIN
             EXECUTE format('ALTER TABLE %s ADD %s%s', child, definition, index_place);
         END LOOP;
         FOREACH definition IN ARRAY t.indexes LOOP
-            -- "[UNIQUE] (columns) [WHERE predicate]": the tablespace goes before the predicate
-            EXECUTE format('CREATE %s INDEX ON %s %s%s %s',
-                CASE WHEN definition LIKE 'UNIQUE %' THEN 'UNIQUE' ELSE '' END, child,
+            -- "[UNIQUE] [USING method] (columns) [WHERE predicate]": the tablespace goes before the predicate
+            EXECUTE format('CREATE %s INDEX ON %s %s %s%s %s',
+                CASE WHEN definition LIKE 'UNIQUE %' THEN 'UNIQUE' ELSE '' END, child, coalesce(substring(definition from 'USING \w+'), ''),
                 substring(definition from '\([^)]*\)'), place,
                 coalesce(substring(definition from 'WHERE .*'), ''));
         END LOOP;

@@ -344,7 +344,7 @@ CREATE FUNCTION _taskex.payable(user_ids bigint[], minimum bigint, max_items int
     RETURNS TABLE (user_id bigint, partition_id int, amount bigint) LANGUAGE sql STABLE AS $$
     SELECT e.account_id, e.partition_id, p.payable
     FROM (SELECT account_id, partition_id, sum(available) AS available,
-            sum(available) FILTER (WHERE kind IN ('reward', 'bonus') AND available > 0
+            sum(available) FILTER (WHERE kind IN ('reward', 'bonus', 'program') AND available > 0
                 OR kind IN ('withdrawal', 'payout', 'payout_return', 'merge_earned')) AS earned
         FROM _taskex.entry_at_home
         WHERE account_id > 0 AND (user_ids IS NULL OR account_id = ANY (user_ids))
@@ -556,12 +556,13 @@ CREATE VIEW _taskex.audited AS
         coalesce(t.task_id, r.task_id) AS task_id, abs(coalesce(t.task_type_id, r.task_type_id)) AS task_type_id,
         r.assignment_id,
         CASE e.kind WHEN 'hold' THEN 'supply' WHEN 'reward' THEN 'approve' WHEN 'fee' THEN 'approve'
-            WHEN 'bonus_fee' THEN 'bonus' WHEN 'merge' THEN 'identify' WHEN 'merge_earned' THEN 'identify' WHEN 'budget' THEN CASE WHEN e.held > 0 THEN 'charge' ELSE 'return' END
+            WHEN 'bonus_fee' THEN 'bonus' WHEN 'usage' THEN 'run' WHEN 'run_budget' THEN 'run' WHEN 'usage_return' THEN 'invoice' WHEN 'charge' THEN 'invoice' WHEN 'program' THEN 'invoice'
+            WHEN 'merge' THEN 'identify' WHEN 'merge_earned' THEN 'identify' WHEN 'budget' THEN CASE WHEN e.held > 0 THEN 'charge' ELSE 'return' END
             ELSE e.kind END AS act,
         CASE WHEN e.kind IN ('reward', 'fee') THEN
                 CASE WHEN r.judged_by IS NULL THEN 'requester' WHEN r.judged_by = 0 THEN 'time' ELSE 'policy' END
             WHEN e.kind = 'release' THEN t.state
-            WHEN e.kind IN ('deposit', 'payout', 'payout_return') THEN 'operator'
+            WHEN e.kind IN ('deposit', 'payout', 'payout_return', 'usage_return', 'charge', 'program') THEN 'operator'
             WHEN e.kind IN ('bonus', 'bonus_fee', 'hold', 'budget') THEN 'requester'
             ELSE 'user' END AS cause,
         nullif(r.judged_by, 0) AS policy_id,
@@ -576,6 +577,10 @@ CREATE VIEW _taskex.audited AS
             WHEN e.kind = 'payout' THEN i.transfer_id = e.transfer_id AND i.amount = abs(e.available)
             WHEN e.kind = 'payout_return' THEN i.return_id = e.transfer_id AND i.amount = abs(e.available)
             WHEN e.kind IN ('deposit', 'withdrawal') THEN -1 IN (e.account_id, e.counterparty)
+            WHEN e.kind IN ('usage', 'run_budget') THEN EXISTS (SELECT FROM _taskex.usage u WHERE u.partition_id = d.partition_id AND u.customer_id = f.payer
+                    AND u.source_id = e.subject_id) OR EXISTS (SELECT FROM _taskex.usage_removed u WHERE u.customer_id = f.payer)
+            WHEN e.kind IN ('usage_return', 'charge', 'program') THEN EXISTS (SELECT FROM _taskex.invoice i WHERE i.invoice_id = e.subject_id
+                    AND i.customer_id IN (e.account_id, e.counterparty))
             WHEN e.kind IN ('merge', 'merge_earned') THEN EXISTS (SELECT FROM _taskex.identified i WHERE i.anonymous_id <> i.user_id
                 AND (i.anonymous_id, i.user_id) IN ((e.account_id, e.counterparty), (e.counterparty, e.account_id)))
             ELSE false END IS TRUE AS explained
@@ -648,5 +653,5 @@ CREATE VIEW taskex.audit WITH (security_barrier) AS
         WHERE (SELECT _taskex.caller_admin())) u;
 COMMENT ON VIEW taskex.audit IS
 'taskex.transfers with the act that caused each: act (supply, release, approve, bonus, deposit, withdrawal, payout,
-payout_return, identify), cause (who or what: requester, user, operator, time: nobody judged in time, policy: the review policy
+payout_return, identify, run: what was used, invoice), cause (who or what: requester, user, operator, time: nobody judged in time, policy: the review policy
 policy_id; of a release the state of the task), task, assignment, reason. explained: the act is on record, as it must be.';

@@ -261,9 +261,9 @@ CREATE FUNCTION taskex.statement(login text, since timestamptz = NULL, max_rows 
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'taskex_statement';
 COMMENT ON FUNCTION taskex.statement(text, timestamptz, int) IS
 'A user''s transfers, newest first: what each changed in available and held.
-since: NULL for all. max_rows: at least 1. kind: deposit, withdrawal, hold, release, reward, fee, bonus, bonus_fee, payout,
+since: NULL for all. max_rows: at least 1. kind: deposit, withdrawal, hold, release, reward, fee, bonus, bonus_fee, usage, usage_return, charge, program, payout,
 payout_return, and merge or merge_earned (what can be paid out): what he had when he was anonymous. counterparty: login of the other side, exchange or outside. subject_id: the task of a
-hold or release, the assignment of a reward, fee, bonus or bonus_fee. For operators also login exchange and outside.
+hold or release, the assignment of a reward, fee, bonus or bonus_fee, the run of usage, the invoice of usage_return, charge and program. For operators also login exchange and outside.
 Errors: unknown_user (TX001).';
 
 -- Users' entries are at their homes, and found there. Those of the exchange and the
@@ -347,7 +347,9 @@ BEGIN
 
     SELECT count(*) INTO n FROM (
         SELECT FROM _taskex.entry_at_home e WHERE e.account_id >= 0 GROUP BY e.account_id
-        HAVING sum(e.available) < 0 OR sum(e.held) < 0) a;
+        -- what was used is charged also to who has nothing
+        HAVING sum(e.available) FILTER (WHERE e.account_id = 0 OR e.kind NOT IN ('usage', 'usage_return', 'charge', 'program') OR e.available > 0 AND e.kind = 'program') < 0
+            OR sum(e.held) < 0) a;
     RETURN QUERY SELECT 'no account is overdrawn', n = 0, format('%s accounts are', n);
 
     SELECT count(*) INTO n FROM (

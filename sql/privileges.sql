@@ -363,3 +363,38 @@ GRANT EXECUTE ON FUNCTION _taskex.supply_list() TO taskex_admin;
 GRANT EXECUTE ON FUNCTION _taskex.at_hand(bigint) TO taskex_user;
 GRANT SELECT ON taskex.payouts TO taskex_admin;
 GRANT SELECT ON taskex.supply_targets TO taskex_admin;
+
+-- billing
+GRANT EXECUTE ON FUNCTION
+    taskex.draft_invoice(text, timestamptz, int),
+    taskex.drop_run_budget(text, text, text),
+    taskex.estimate_cost(text, text, int, text, int),
+    taskex.explain_charge(text),
+    taskex.set_program_price(text, text, numeric, text),
+    taskex.set_run_budget(text, numeric, text, text, numeric),
+    taskex.usage_statement(text, timestamptz, timestamptz, text)
+    TO taskex_user;
+-- what views are made of
+GRANT EXECUTE ON FUNCTION
+    _taskex.meter_units(),
+    _taskex.outcome_names(),
+    _taskex.usage_charge(bigint, int, bigint),
+    _taskex.usage_key(bigint, bigint, int, int, int)
+    TO taskex_user;
+GRANT SELECT ON
+    taskex.invoice_lines, taskex.invoices, taskex.meters, taskex.rates, taskex.run_budgets, taskex.usage
+    TO taskex_user;
+GRANT EXECUTE ON FUNCTION
+    _taskex.metering_health(),
+    taskex.check_billing(),
+    taskex.close_invoices(timestamptz, int),
+    taskex.correct_usage(text, bigint, text),
+    taskex.credit_invoice(bigint, numeric, text, text),
+    taskex.remove_usage(interval, int),
+    taskex.sample_usage(),
+    taskex.schedule_billing(text, text, interval, int),
+    taskex.set_billing_tier(text, text),
+    taskex.set_credit_limit(text, numeric),
+    taskex.set_rate(text, numeric, jsonb),
+    taskex.unschedule_billing()
+    TO taskex_admin;

@@ -249,6 +249,11 @@ CREATE VIEW taskex.health AS
     UNION ALL
     SELECT 'executors', x.ok, x.detail FROM _taskex.pool_health() x
     UNION ALL
+    SELECT 'metering', m.missing = 0,
+        CASE WHEN m.missing > 0 THEN format('%s of the latest %s runs that succeeded have no usage; taskex.check_billing() tells more', m.missing, m.looked)
+            WHEN m.looked = 0 THEN 'no run has succeeded lately' ELSE 'the latest runs have usage' END
+    FROM _taskex.metering_health() m
+    UNION ALL
     SELECT 'complete', c.relispopulated, CASE WHEN c.relispopulated THEN 'no restore of a dump is under way'
         ELSE 'a dump is being restored, or that was broken off; the conductor waits' END
     FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace WHERE s.nspname = '_taskex' AND c.relname = 'complete'

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "base/guc.h"
+#include "billing/billing.h"
 #include "directory/directory.h"
 #include "directory/meter.h"
 #include "directory/moves.h"
@@ -28,6 +29,7 @@
 #include "truth/progress.h"
 #include "workload/environment.h"
 #include "workload/follow.h"
+#include "workload/usage.h"
 #include "workload/workload.h"
 
 #include "fmgr.h"
@@ -82,6 +84,7 @@ _PG_init(void)
 	task_source = &supply_source;
 	child_watch = &moved_watch;
 	run_holder = &pool_holder;
+	run_observer = &billing_observer;
 	meter_install();
 	mover_install(followers);
 	launcher_install();

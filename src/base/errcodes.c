@@ -92,6 +92,13 @@ const TxError tx_errors[] = {
 	{ERRCODE_TX_DATA_UNAVAILABLE, "data_unavailable", "what the run's data_ref points to is not what it should be"},
 	{ERRCODE_TX_STALE_EPOCH, "stale_epoch", "the user's data are not where they were any more"},
 	{ERRCODE_TX_NOT_MEASURED, "not_measured", "nothing is known of what the program takes"},
+	{ERRCODE_TX_CREDIT_EXHAUSTED, "credit_exhausted", "what the customer has paid in, and his credit, are used up"},
+	{ERRCODE_TX_RUN_BUDGET_EXCEEDED, "run_budget_exceeded", "a budget for runs is used up"},
+	{ERRCODE_TX_UNKNOWN_METER, "unknown_meter", "no meter has this name"},
+	{ERRCODE_TX_UNKNOWN_RATE, "unknown_rate", "there is no rate for this"},
+	{ERRCODE_TX_UNKNOWN_USAGE, "unknown_usage", "no usage has this id"},
+	{ERRCODE_TX_UNKNOWN_INVOICE, "unknown_invoice", "no invoice has this id"},
+	{ERRCODE_TX_INVOICES_CLOSED, "invoices_closed", "invoices are closed up to a later time"},
 };
 
 const int	tx_errors_count = lengthof(tx_errors);

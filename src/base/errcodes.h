@@ -82,6 +82,14 @@
 #define ERRCODE_TX_DATA_UNAVAILABLE			TX_CODE('6', '3', '9')
 #define ERRCODE_TX_STALE_EPOCH				TX_CODE('6', '6', '0')
 #define ERRCODE_TX_NOT_MEASURED				TX_CODE('6', '6', '1')
+/* TX64x: billing */
+#define ERRCODE_TX_CREDIT_EXHAUSTED			TX_CODE('6', '4', '0')
+#define ERRCODE_TX_RUN_BUDGET_EXCEEDED		TX_CODE('6', '4', '1')
+#define ERRCODE_TX_UNKNOWN_METER			TX_CODE('6', '4', '2')
+#define ERRCODE_TX_UNKNOWN_RATE				TX_CODE('6', '4', '3')
+#define ERRCODE_TX_UNKNOWN_USAGE			TX_CODE('6', '4', '4')
+#define ERRCODE_TX_UNKNOWN_INVOICE			TX_CODE('6', '4', '5')
+#define ERRCODE_TX_INVOICES_CLOSED			TX_CODE('6', '4', '6')
 
 typedef struct TxError
 {

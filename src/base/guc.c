@@ -43,6 +43,7 @@ int			guc_move_stall = 10;
 char	   *guc_move_window = NULL;
 int			guc_override_period = 30 * 86400;
 int			guc_plan_cache_size = 256;
+double		guc_program_share = 0.2;
 int			guc_purse_cache_size = 16384;
 int			guc_rebalance_cooldown = 86400;
 double		guc_rebalance_gain = 0.02;
@@ -179,6 +180,13 @@ define_postmaster_sizes(void)
 							1024, 16, 64 * 1024,
 							PGC_POSTMASTER, 0,
 							NULL, NULL, NULL);
+	DefineCustomRealVariable("taskex.program_share",
+							 "The exchange's share of what others pay for a program.",
+							 "It is fixed for a price when the price is set.",
+							 &guc_program_share,
+							 0.2, 0.0, 1.0,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.purse_cache_size",
 							"Number of accounts whose spendable funds are kept in shared memory.",
 							NULL,

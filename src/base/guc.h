@@ -42,6 +42,7 @@ extern int	guc_move_stall;		/* ms */
 extern char *guc_move_window;
 extern int	guc_override_period;	/* s */
 extern int	guc_plan_cache_size;
+extern double guc_program_share;
 extern int	guc_purse_cache_size;
 extern int	guc_rebalance_cooldown; /* s */
 extern double guc_rebalance_gain;

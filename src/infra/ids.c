@@ -48,6 +48,7 @@ static const char *const sequences[ID_KINDS] = {
 	[ID_LEASE] = "lease_token_seq",
 	[ID_JOURNAL] = "journal_id_seq",
 	[ID_RUN] = "run_id_seq",
+	[ID_USAGE] = "usage_id_seq",
 };
 
 static Size

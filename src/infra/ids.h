@@ -19,6 +19,7 @@ typedef enum IdKind
 	ID_LEASE,
 	ID_JOURNAL,
 	ID_RUN,
+	ID_USAGE,
 	ID_KINDS
 } IdKind;
 

@@ -17,6 +17,7 @@
 #include "ledger/entry.h"
 #include "ledger/funds.h"
 #include "ledger/internal.h"
+#include "ledger/ledger.h"
 #include "base/clock.h"
 #include "base/errcodes.h"
 #include "infra/spi.h"
@@ -196,6 +197,12 @@ account_of(int64 id, char period, TimestampTz at)
 		number = (int64) year * MONTHS_PER_YEAR + month;
 	}
 	return -((id << PERIOD_BITS) | (number & PERIOD_MASK));
+}
+
+int64
+ledger_period_account(int64 budget_id, char period, TimestampTz at)
+{
+	return account_of(budget_id, period, at);
 }
 
 PG_FUNCTION_INFO_V1(taskex_budget_account);

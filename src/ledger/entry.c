@@ -31,6 +31,11 @@ static const char *const kind_names[ENTRY_KINDS] = {
 	[ENTRY_BUDGET] = "budget",
 	[ENTRY_MERGE] = "merge",
 	[ENTRY_MERGE_EARNED] = "merge_earned",
+	[ENTRY_RUN_BUDGET] = "run_budget",
+	[ENTRY_USAGE] = "usage",
+	[ENTRY_USAGE_RETURN] = "usage_return",
+	[ENTRY_CHARGE] = "charge",
+	[ENTRY_PROGRAM] = "program",
 };
 
 enum EntryColumn

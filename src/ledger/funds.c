@@ -319,6 +319,21 @@ funds_take(int64 account, int32 partition, int64 amount, int64 floor, int64 *ava
 	return true;
 }
 
+bool
+funds_exceed(int64 account, int32 partition, int64 floor, int64 *available)
+{
+	LocalPurse *local;
+	FundsChange *change;
+
+	PreventCommandIfReadOnly("a look at money that may be spent");
+	PreventCommandDuringRecovery("a look at money that may be spent");
+	local = local_purse(account);
+	change = change_of(local);
+	if (local->purse == NULL)
+		pin_purse(local, change);
+	return reserve(local, partition, 0, floor + 1 - local->earned, available);
+}
+
 void
 funds_spend(int64 account, int32 partition, int64 amount)
 {

@@ -20,6 +20,12 @@ extern void funds_spend(int64 account, int32 partition, int64 amount);
  */
 extern bool funds_take(int64 account, int32 partition, int64 amount, int64 floor, int64 *available);
 
+/*
+ * Is there more than the floor?  Takes nothing; if not, *available is what
+ * there is above the floor.
+ */
+extern bool funds_exceed(int64 account, int32 partition, int64 floor, int64 *available);
+
 /* this transaction has brought an amount (> 0) to the account */
 extern void funds_earn(int64 account, int64 amount);
 

@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
 #include "directory/directory.h"
 #include "infra/shmem.h"
 #include "utils/numeric.h"
@@ -83,6 +84,39 @@ extern void ledger_pay(const UserHome *requester, const Payment *payments, int c
  */
 extern int64 ledger_bonus_id(const UserHome *requester, const UserHome *performer);
 extern void ledger_bonus(const UserHome *requester, int64 task_type, int64 id, const Payment *bonus);
+
+/* ---- accrue.c: what is paid when it is used up, not before ---- */
+
+/* as far below 0 as an account can be */
+#define LEDGER_NO_FLOOR (-INT64CONST(9000000000000000000))
+
+/*
+ * Has the account more than the floor to spend?  Sessions that ask and spend do
+ * not wait for each other.  *left, if not: what there is above the floor.
+ */
+extern bool ledger_exceeds(int64 account, int32 partition, int64 floor, int64 *left);
+
+/* sets aside an amount (> 0) of what the customer has, also more than that */
+extern void ledger_accrue(const UserHome *customer, int64 amount, int64 subject);
+
+/* the account of the period in which a time lies; the same adds to what was spent there, also more than may be */
+extern int64 ledger_period_account(int64 budget_id, char period, TimestampTz at);
+extern void ledger_accrue_budget(const UserHome *customer, int64 account, int64 amount, int64 subject);
+
+/* whose programs a customer has used, and what they get of it */
+typedef struct OwnerShare
+{
+	UserHome	owner;
+	int64		amount;
+} OwnerShare;
+
+/*
+ * Gives back what was set aside (0 or more) and pays the total, which may be
+ * negative, and more than there is: shares to their owners, the rest to the
+ * exchange.
+ */
+extern void ledger_charge(const UserHome *customer, int64 accrued, int64 total, const OwnerShare *shares, int count,
+						  int64 subject);
 
 /*
  * One round of background work for the current database: folds entries into

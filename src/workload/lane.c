@@ -312,8 +312,14 @@ customer_settle(int32 index, TimestampTz now)
 		realm->sleeping = heap_remove(&wakes, realm->sleeping, index);
 	customer->sleeping = sleep;
 	if (sleep)
-	{
 		customer->wake_at = now + (TimestampTz) ((1 - customer->tokens) * limits->rate_us / limits->rate) + 1;
+	if (customer->rest_until > now)
+	{
+		customer->wake_at = sleep ? Max(customer->wake_at, customer->rest_until) : customer->rest_until;
+		customer->sleeping = sleep = true;
+	}
+	if (sleep)
+	{
 		realm->sleeping = heap_add(&wakes, realm->sleeping, index);
 	}
 	set_blocked(index, sleep || limits->paused || customer->running >= limits->max_running);
@@ -800,6 +806,22 @@ limits_commit(void *record)
 			queue.keys[index].limit = change->limits.max_running;
 			key_unpark(index, PG_INT32_MAX);
 		}
+	}
+	LWLockRelease(queue.lock);
+}
+
+/* at once: nothing depends on what becomes of the transaction */
+void
+queue_rest(int64 customer_id, TimestampTz now, TimestampTz until)
+{
+	int32		index;
+
+	LWLockAcquire(queue.lock, LW_EXCLUSIVE);
+	index = queue_find_customer(realm_current()->serial, customer_id);
+	if (index >= 0)
+	{
+		queue.customers[index].rest_until = until;
+		customer_settle(index, now);
 	}
 	LWLockRelease(queue.lock);
 }

@@ -120,6 +120,7 @@ typedef struct Customer
 	bool		blocked;		/* its lanes are in no heap */
 	bool		sleeping;		/* in the heap of those whose rate lets them go on at ... */
 	TimestampTz wake_at;
+	TimestampTz rest_until;		/* nothing is started before */
 	HeapNode	by_wake;
 } Customer;
 

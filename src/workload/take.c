@@ -133,6 +133,40 @@ take(Take *call, Child *run, const UserHome *home)
 	return true;
 }
 
+/* the locked run, which is ready, is not now */
+static void
+postpone(Child *run, const UserHome *home, TimestampTz until)
+{
+	static const int columns[2] = {RUN_STATE, RUN_RUN_AT};
+	Datum		values[2] = {CStringGetTextDatum("delayed"), TimestampTzGetDatum(until)};
+	bool		nulls[2] = {false, false};
+
+	child_update(run, 2, columns, values, nulls);
+	run_make_ready_at(run, home, until);
+}
+
+/* may it be started, as far as its customer's money is concerned? */
+static bool
+may_start(Take *call, const Taken *reserved, Child *run, const UserHome *home)
+{
+	TimestampTz until;
+
+	switch (usage_starting(home, run_is_null(run, RUN_PROGRAM_ID) ? 0 : child_int64(run, RUN_PROGRAM_ID), call->taker->now, &until))
+	{
+		case RUN_STARTS:
+			return true;
+		case RUN_WAITS:
+			postpone(run, home, until);
+			queue_refuse(call->reservation, reserved, true);
+			return false;
+		case RUN_CUSTOMER_WAITS:
+			queue_rest(home->user_id, call->taker->now, until);
+			queue_refuse(call->reservation, reserved, false);
+			return false;
+	}
+	return false;
+}
+
 /* takes the reserved run, if its row is what the queue took it for */
 static bool
 try_take(Take *call, const Taken *reserved)
@@ -163,6 +197,8 @@ try_take(Take *call, const Taken *reserved)
 		queue_refuse(call->reservation, reserved, true);
 		return false;
 	}
+	if (!may_start(call, reserved, run, &home))
+		return false;
 	if (!take(call, run, &home))
 	{
 		queue_refuse(call->reservation, reserved, true);

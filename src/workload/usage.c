@@ -13,6 +13,14 @@
 
 const RunObserver *run_observer = NULL;
 
+RunStart
+usage_starting(const UserHome *customer, int64 program_id, TimestampTz now, TimestampTz *until)
+{
+	if (run_observer && run_observer->starting)
+		return run_observer->starting(customer, program_id, now, until);
+	return RUN_STARTS;
+}
+
 void
 usage_submitting(const UserHome *customer, int32 environment_id, int64 program_id, int32 priority, int32 count)
 {

@@ -46,9 +46,20 @@ typedef struct AttemptFacts
 	const RunUsage *usage;		/* of workers outside: the time only */
 } AttemptFacts;
 
+/* may a run that is ready be started? */
+typedef enum RunStart
+{
+	RUN_STARTS,
+	RUN_CUSTOMER_WAITS,			/* no run of the customer, until then */
+	RUN_WAITS					/* this one not, until then */
+} RunStart;
+
 /* any of the functions may be NULL */
 typedef struct RunObserver
 {
+	/* a worker is about to take a run of the program (0: none) */
+	RunStart	(*starting) (const UserHome *customer, int64 program_id, TimestampTz now, TimestampTz *until);
+
 	/* so many runs are about to be queued; may raise an error */
 	void		(*submitting) (const UserHome *customer, int32 environment_id, int64 program_id, int32 priority, int32 count);
 
@@ -68,6 +79,7 @@ extern Jsonb *usage_measured(const RunUsage *usage);
 extern void usage_facts(AttemptFacts *facts, RunUsage *own, Child *run, const UserHome *customer,
 						TimestampTz finished_at, const char *outcome, const RunUsage *usage);
 
+extern RunStart usage_starting(const UserHome *customer, int64 program_id, TimestampTz now, TimestampTz *until);
 extern void usage_submitting(const UserHome *customer, int32 environment_id, int64 program_id, int32 priority, int32 count);
 extern void usage_ended(const AttemptFacts *facts, int32 count);
 

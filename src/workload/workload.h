@@ -146,6 +146,9 @@ extern bool queue_reserve(Reservation *reservation, const QueueName *name, int64
 extern void queue_took(Reservation *reservation, const Taken *taken);
 extern void queue_refuse(Reservation *reservation, const Taken *taken, bool gone);
 
+/* no run of the customer is started before then */
+extern void queue_rest(int64 customer_id, TimestampTz now, TimestampTz until);
+
 /* ---- looking ---- */
 
 /* ids of runs whose leases are over by now, at most max */

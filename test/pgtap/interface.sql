@@ -6,6 +6,25 @@ select no_plan();
 
 create temporary table expected (name text, arguments text, result text, volatile boolean);
 insert into expected values
+    -- billing
+    ('check_billing', 'OUT check_name text, OUT ok boolean, OUT detail text', 'SETOF record', true),
+    ('close_invoices', 'until timestamp with time zone DEFAULT NULL::timestamp with time zone, digits integer DEFAULT 2', 'integer', true),
+    ('correct_usage', 'usage_id text, quantity bigint, reason text', 'text', true),
+    ('credit_invoice', 'invoice_id bigint, amount numeric, reason text, reference text DEFAULT NULL::text', 'bigint', true),
+    ('draft_invoice', 'customer text, until timestamp with time zone DEFAULT NULL::timestamp with time zone, digits integer DEFAULT 2', 'TABLE(line integer, meter text, environment text, program text, priority integer, usages bigint, quantity numeric, billed numeric, unit text, rate_id bigint, exact numeric, amount numeric, total numeric)', true),
+    ('drop_run_budget', 'customer text, period text DEFAULT ''none''::text, program text DEFAULT NULL::text', 'void', true),
+    ('estimate_cost', 'customer text, program text DEFAULT NULL::text, priority integer DEFAULT 0, environment text DEFAULT NULL::text, runs integer DEFAULT 1, OUT samples bigint, OUT mean numeric, OUT median numeric, OUT high numeric, OUT total numeric', 'record', true),
+    ('explain_charge', 'usage_id text, OUT step integer, OUT what text, OUT value text', 'SETOF record', true),
+    ('remove_usage', 'older_than interval, max_rows integer DEFAULT 10000', 'bigint', true),
+    ('sample_usage', '', 'bigint', true),
+    ('schedule_billing', 'closing text DEFAULT ''5 0 1 * *''::text, sampling text DEFAULT ''0 * * * *''::text, retention interval DEFAULT NULL::interval, digits integer DEFAULT 2', 'SETOF bigint', true),
+    ('set_billing_tier', 'customer text, tier text', 'void', true),
+    ('set_credit_limit', 'customer text, amount numeric', 'void', true),
+    ('set_program_price', 'owner text, program text, price numeric, unit text DEFAULT ''use''::text', 'void', true),
+    ('set_rate', 'meter text, price numeric, options jsonb DEFAULT ''{}''::jsonb', 'bigint', true),
+    ('set_run_budget', 'customer text, amount numeric, period text DEFAULT ''none''::text, program text DEFAULT NULL::text, warn numeric DEFAULT 0.8', 'void', true),
+    ('unschedule_billing', '', 'boolean', true),
+    ('usage_statement', 'customer text, since timestamp with time zone, until timestamp with time zone, by text DEFAULT ''day''::text', 'TABLE(key text, meter text, usages bigint, quantity numeric, billed numeric, unit text, amount numeric)', true),
     -- topology
     ('add_node', 'name text, conninfo text DEFAULT NULL::text, location text DEFAULT NULL::text, tier text DEFAULT ''standard''::text, capacity jsonb DEFAULT ''{}''::jsonb', 'void', true),
     ('add_partition', 'name text, tablespace name DEFAULT NULL::name, node text DEFAULT ''local''::text, storage_class text DEFAULT ''ssd''::text, capacity jsonb DEFAULT ''{}''::jsonb, tier text DEFAULT NULL::text, location text DEFAULT NULL::text', 'integer', true),
@@ -254,7 +273,7 @@ select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace 
     'each SECURITY DEFINER function has this search_path and no other setting, but jit');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace = '_taskex'::regnamespace
         and prolang in (select oid from pg_language where lanname in ('sql', 'plpgsql')) and prosecdef
-        and proname not in ('workers', 'journal_lag', 'load_lag', 'pool_health', 'queue_health', 'supplier_state') $$,
+        and proname not in ('workers', 'journal_lag', 'load_lag', 'metering_health', 'pool_health', 'queue_health', 'supplier_state') $$,
     'of the internal functions only those that views of operators call are SECURITY DEFINER');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace in ('taskex'::regnamespace, '_taskex'::regnamespace)
         and coalesce(obj_description(p.oid, 'pg_proc'), '') = '' $$,
@@ -346,6 +365,12 @@ insert into expected_column values
     ('queue', 'environment text, customer text, priority integer, waiting bigint, running integer, oldest timestamp with time zone, age interval, blocked boolean'),
     ('run_attempts', 'run_id bigint, customer text, attempt integer, worker text, version integer, started_at timestamp with time zone, finished_at timestamp with time zone, outcome text, error jsonb, measured jsonb'),
     ('splits', 'split_id bigint, customer text, program text, combine text, state text, parts bigint, waiting bigint, running bigint, suspended bigint, done bigint, failed bigint, spares bigint, inputs integer, inputs_done bigint, submitted_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, inputs_per_second double precision, expected_at timestamp with time zone, run_time interval'),
+    ('invoice_lines', 'invoice_id bigint, customer text, line integer, meter text, environment text, program text, priority integer, usages bigint, quantity numeric, billed numeric, unit text, rate_id bigint, exact numeric, amount numeric'),
+    ('invoices', 'invoice_id bigint, customer text, kind text, credits bigint, since timestamp with time zone, until timestamp with time zone, closed_at timestamp with time zone, total numeric, carried numeric, reason text, reference text'),
+    ('meters', 'meter text, unit text, units text[], description text'),
+    ('rates', 'rate_id bigint, meter text, environment text, program text, tier text, price numeric, unit text, per bigint, granularity bigint, minimum bigint, brackets jsonb, bracket_kind text, priority jsonb, charge text[], owner_share numeric, valid_from timestamp with time zone, valid_to timestamp with time zone, set_by text'),
+    ('run_budgets', 'customer text, program text, period text, amount numeric, spent numeric, remaining numeric, state text, since timestamp with time zone'),
+    ('usage', 'usage_id text, customer text, meter text, run_id bigint, attempt integer, outcome text, environment text, program text, priority integer, started_at timestamp with time zone, at timestamp with time zone, quantity bigint, billed bigint, unit text, rate_id bigint, amount numeric, correction integer, closed boolean'),
     ('runs', 'run_id bigint, customer text, environment text, program text, version integer, priority integer, state text, attempts integer, max_attempts integer, worker text, concurrency_key text, submitted_at timestamp with time zone, run_at timestamp with time zone, deadline timestamp with time zone, started_at timestamp with time zone, lease_until timestamp with time zone, finished_at timestamp with time zone, code text, data jsonb, data_ref jsonb, options jsonb, progress jsonb, result jsonb, error jsonb, checkpoint jsonb, split_id bigint, part integer');
 select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' order by attnum)
         from pg_class c join pg_attribute a on a.attrelid = c.oid
@@ -354,7 +379,7 @@ select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_typ
 select is(c.relkind::text, case when c.relname in ('assignment', 'leased_run') then 'c' else 'v' end, c.relname || ' is a view or a row type')
 from pg_class c where c.relnamespace = 'taskex'::regnamespace order by c.relname;
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
-        and c.relname in ('dead_letters', 'executors', 'programs', 'queue', 'run_attempts', 'runs', 'splits', 'layouts', 'layout_uses', 'batches', 'performer_profile', 'requester_performers', 'reviewable', 'saved_searches', 'task_catalogue', 'work_history', 'blocks', 'subscriptions', 'qualifications', 'disputes', 'policies', 'policy_actions', 'policy_results', 'policy_tallies', 'inferences', 'ratings', 'users', 'anonymous_users', 'identified_users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
+        and c.relname in ('invoice_lines', 'invoices', 'rates', 'run_budgets', 'usage', 'dead_letters', 'executors', 'programs', 'queue', 'run_attempts', 'runs', 'splits', 'layouts', 'layout_uses', 'batches', 'performer_profile', 'requester_performers', 'reviewable', 'saved_searches', 'task_catalogue', 'work_history', 'blocks', 'subscriptions', 'qualifications', 'disputes', 'policies', 'policy_actions', 'policy_results', 'policy_tallies', 'inferences', 'ratings', 'users', 'anonymous_users', 'identified_users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
     'views that hide rows are security barriers');
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
         and c.relname in ('audit', 'bonuses', 'budgets', 'earnings', 'fee_rules', 'payout_items', 'yearly_statements') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
@@ -366,7 +391,7 @@ select results_eq($$ select name::text, vartype::text, context::text, coalesce(u
         ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.dispute_period', 'integer', 'superuser', 's'), ('taskex.epoch', 'integer', 'user', ''), ('taskex.event_retention', 'integer', 'sighup', 's'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.executor_batch', 'integer', 'sighup', ''), ('taskex.executor_batch_time', 'integer', 'sighup', 'ms'), ('taskex.executor_slice', 'integer', 'sighup', 'ms'), ('taskex.feed_size', 'integer', 'postmaster', ''),
         ('taskex.load_half_life', 'integer', 'sighup', 's'), ('taskex.load_history', 'integer', 'sighup', 's'), ('taskex.load_interval', 'integer', 'sighup', 'ms'), ('taskex.load_sample', 'integer', 'sighup', '8kB'),
         ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_executors', 'integer', 'postmaster', ''), ('taskex.max_inference_memory', 'integer', 'superuser', 'kB'), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_lanes', 'integer', 'postmaster', ''), ('taskex.max_loaded_users', 'integer', 'postmaster', ''), ('taskex.max_movers', 'integer', 'sighup', ''), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.max_supplies', 'integer', 'postmaster', ''), ('taskex.measure_load', 'bool', 'superuser', ''), ('taskex.move_rate', 'integer', 'sighup', 'kB'), ('taskex.move_stall', 'integer', 'sighup', 'ms'), ('taskex.move_window', 'string', 'sighup', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
-        ('taskex.plan_cache_size', 'integer', 'user', ''), ('taskex.purse_cache_size', 'integer', 'postmaster', ''), ('taskex.ready_runs', 'integer', 'postmaster', ''), ('taskex.rebalance_cooldown', 'integer', 'user', 's'), ('taskex.rebalance_gain', 'real', 'user', ''),
+        ('taskex.plan_cache_size', 'integer', 'user', ''), ('taskex.program_share', 'real', 'superuser', ''), ('taskex.purse_cache_size', 'integer', 'postmaster', ''), ('taskex.ready_runs', 'integer', 'postmaster', ''), ('taskex.rebalance_cooldown', 'integer', 'user', 's'), ('taskex.rebalance_gain', 'real', 'user', ''),
         ('taskex.rebalance_start', 'real', 'user', ''), ('taskex.rebalance_target', 'real', 'user', ''), ('taskex.run_retention', 'integer', 'sighup', 's'),
         ('taskex.supply', 'bool', 'superuser', ''), ('taskex.supply_alike', 'string', 'superuser', ''), ('taskex.supply_certainty', 'real', 'sighup', ''), ('taskex.supply_horizon', 'integer', 'sighup', 's'), ('taskex.supply_input', 'integer', 'postmaster', 'B'), ('taskex.supply_interval', 'integer', 'superuser', 'ms'), ('taskex.supply_lease', 'integer', 'sighup', 's'),
         ('taskex.supply_limit', 'integer', 'sighup', ''), ('taskex.supply_size', 'integer', 'postmaster', '') $$,
@@ -405,7 +430,9 @@ select results_eq('select sqlstate, name from taskex.errors order by sqlstate co
     ('TX410', 'unknown_intention'),
     ('TX419', 'unknown_layout'), ('TX500', 'unknown_migration'), ('TX501', 'already_moving'), ('TX502', 'lives_there'), ('TX510', 'unknown_fitness'), ('TX511', 'unknown_factor'), ('TX512', 'factor_failed'), ('TX513', 'no_suitable_partition'), ('TX514', 'no_scheduler'), ('TX520', 'identity_conflict'), ('TX521', 'not_anonymous'), ('TX522', 'already_identified'), ('TX523', 'user_busy'), ('TX524', 'too_many_anonymous'),
     ('TX600', 'unknown_run'), ('TX601', 'run_failed'), ('TX620', 'unknown_environment'), ('TX621', 'environment_retired'), ('TX622', 'unknown_program'), ('TX635', 'executor_failed'), ('TX636', 'no_executor_role'), ('TX637', 'server_environment'),
-    ('TX638', 'code_invalid'), ('TX639', 'data_unavailable'), ('TX660', 'stale_epoch'), ('TX661', 'not_measured') $$, 'class TX');
+    ('TX638', 'code_invalid'), ('TX639', 'data_unavailable'),
+    ('TX640', 'credit_exhausted'), ('TX641', 'run_budget_exceeded'), ('TX642', 'unknown_meter'), ('TX643', 'unknown_rate'), ('TX644', 'unknown_usage'), ('TX645', 'unknown_invoice'),
+    ('TX646', 'invoices_closed'), ('TX660', 'stale_epoch'), ('TX661', 'not_measured') $$, 'class TX');
 select is_empty('select * from taskex.errors where coalesce(description, '''') = ''''', 'each has a description');
 select throws_ok(format('select _taskex.fail(%L, ''message'')', name), sqlstate, 'message', name || ' is raised with its SQLSTATE') from taskex.errors;
 

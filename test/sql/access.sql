@@ -210,6 +210,28 @@ INSERT INTO call VALUES
     ('suspend_run', 'suspend_run(pg_temp.id(''waiting of %1$s''))'),
     ('yield_run', 'yield_run(pg_temp.id(''running of %1$s''), pg_temp.id(''token of %1$s''))');
 -- (steering)
+-- billing
+INSERT INTO call VALUES
+    ('check_billing', 'check_billing()'), ('sample_usage', 'sample_usage()'), ('unschedule_billing', 'unschedule_billing()'),
+    ('close_invoices', 'close_invoices()'),
+    ('correct_usage', 'correct_usage(pg_temp.usage(''%1$s''), 5, ''why'')'),
+    ('credit_invoice', 'credit_invoice(0, 1, ''why'')'),
+    ('draft_invoice', 'draft_invoice(''%1$s'')'),
+    ('drop_run_budget', 'drop_run_budget(''%1$s'')'),
+    ('estimate_cost', 'estimate_cost(''%1$s'', environment => ''a_env'')'),
+    ('explain_charge', 'explain_charge(pg_temp.usage(''%1$s''))'),
+    ('remove_usage', 'remove_usage(''1 day'')'),
+    ('schedule_billing', 'schedule_billing()'),
+    ('set_billing_tier', 'set_billing_tier(''%1$s'', ''gold'')'),
+    ('set_credit_limit', 'set_credit_limit(''%1$s'', 10)'),
+    ('set_program_price', 'set_program_price(''%1$s'', ''p of %1$s'', 1)'),
+    ('set_rate', 'set_rate(''run_time'', 1)'),
+    ('set_run_budget', 'set_run_budget(''%1$s'', 10)'),
+    ('usage_statement', 'usage_statement(''%1$s'', ''2000-01-01'', ''2200-01-01'')');
+CREATE TEMP TABLE used AS SELECT customer, min(usage_id) AS usage_id FROM taskex.usage WHERE run_id = pg_temp.id('succeeded of ' || customer) GROUP BY 1;
+GRANT SELECT ON used TO PUBLIC;
+CREATE FUNCTION pg_temp.usage(whose text) RETURNS text LANGUAGE sql STABLE AS 'SELECT usage_id FROM pg_temp.used WHERE customer = whose';
+-- (billing)
 SELECT p.oid::regprocedure AS missing_here FROM pg_proc p LEFT JOIN call c ON c.name = p.proname
     WHERE p.pronamespace = 'taskex'::regnamespace AND c.name IS NULL;
 
@@ -259,6 +281,18 @@ BEGIN
     PERFORM taskex.submit_assignment(u, (taskex.accept_task(u, task_id)).assignment_id, '1')
         FROM taskex.tasks t, unnest(ARRAY['a_own', 'a_oth']) u WHERE t.task_type_id = type;
     PERFORM taskex.approve_assignment('a_third', assignment_id) FROM taskex.assignments WHERE task_type_id = type;
+END $$;
+-- bills
+SELECT taskex.set_run_budget(u, 90) FROM unnest(ARRAY['a_own', 'a_oth']) u;
+DO $$
+DECLARE
+    r record;
+BEGIN
+    FOR r IN SELECT d.* FROM unnest(ARRAY['a_own', 'a_oth']) u, _taskex.directory d WHERE d.login = u LOOP
+        INSERT INTO _taskex.invoice (partition_id, invoice_id, customer_id, closed_at, total, accrued, digits, kind, carried, denominator)
+            VALUES (r.partition_id, -r.user_id, r.user_id, now(), 0, 0, 2, 'invoice', 0, 1);
+        INSERT INTO _taskex.invoice_line VALUES (-r.user_id, r.user_id, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, r.partition_id, 0, 0, 0, 1);
+    END LOOP;
 END $$;
 -- the journal is dispatched by another transaction than the one that wrote it
 SELECT count(*) FROM taskex.run_due();
@@ -319,6 +353,11 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('blocks', 'SELECT string_agg(requester || ''>'' || performer, '' '' ORDER BY requester) FROM taskex.blocks WHERE requester LIKE ''a\_%'''),
     ('subscriptions', 'SELECT string_agg(login, '' '' ORDER BY login) FROM taskex.subscriptions WHERE login LIKE ''a\_%'''),
     ('event_kinds', 'SELECT count(*) > 10 FROM taskex.event_kinds'),
+    ('usage', 'SELECT string_agg(DISTINCT customer, '' '') FROM taskex.usage WHERE customer LIKE ''a\_%'''),
+    ('invoices', 'SELECT string_agg(DISTINCT customer, '' '') FROM taskex.invoices WHERE customer LIKE ''a\_%'''),
+    ('invoice_lines', 'SELECT string_agg(DISTINCT customer, '' '') FROM taskex.invoice_lines WHERE customer LIKE ''a\_%'''),
+    ('run_budgets', 'SELECT string_agg(DISTINCT customer, '' '') FROM taskex.run_budgets WHERE customer LIKE ''a\_%'''),
+    ('rates', 'SELECT count(*) >= 0 FROM taskex.rates'), ('meters', 'SELECT count(*) > 5 FROM taskex.meters'),
     ('errors', 'SELECT count(*) > 10 FROM taskex.errors'),
     ('nodes', 'SELECT count(*) FROM taskex.nodes WHERE name = ''local'''),
     ('drains', 'SELECT count(*) >= 0 FROM taskex.drains'), ('migrations', 'SELECT count(*) FROM taskex.migrations WHERE login LIKE ''a\_%'''),
@@ -355,6 +394,7 @@ SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex
     AND c.relname NOT IN ('node_load', 'partition_load', 'user_load')
     AND c.relname NOT IN ('factors', 'fitnesses', 'placement_scores')
     AND c.relname NOT IN ('dead_letters', 'environments', 'executors', 'programs', 'queue', 'run_attempts', 'runs', 'splits')
+    AND c.relname NOT IN ('usage', 'invoices', 'invoice_lines', 'run_budgets', 'rates', 'meters')
     AND c.relname NOT IN ('announcements', 'layouts', 'layout_uses', 'templates')
     AND c.relname NOT IN ('anonymous_users', 'identified_users')
     AND c.relname NOT IN ('blocks', 'qualifications')

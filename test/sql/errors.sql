@@ -122,7 +122,7 @@ DECLARE
     all_of_it text := '';
 BEGIN
     FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'review_policy', 'entry', 'partition', 'node',
-        'qualification_type', 'qualification', 'qualification_request', 'block', 'environment', 'program', 'program_version', 'run', 'run_attempt', 'run_wait', 'run_link', 'run_key', 'run_limit', 'run_stop', 'run_held', 'split', 'split_part', 'split_open',
+        'qualification_type', 'qualification', 'qualification_request', 'block', 'environment', 'program', 'program_version', 'run', 'run_attempt', 'run_wait', 'run_link', 'run_key', 'run_limit', 'run_stop', 'run_held', 'split', 'split_part', 'split_open', 'rate', 'usage', 'usage_correction', 'billing_terms', 'run_budget', 'closing', 'invoice', 'invoice_line',
         'budget', 'budget_charge', 'budget_layer', 'fee_rule', 'bonus', 'payout', 'payout_item', 'saved_search', 'layout', 'layout_use', 'announcement', 'migration', 'drain'] LOOP
         EXECUTE format('SELECT md5(string_agg(r::text, chr(10) ORDER BY r::text)) FROM _taskex.%I r', t) INTO one;
         all_of_it := all_of_it || coalesce(one, '');
@@ -312,6 +312,27 @@ INSERT INTO good_call VALUES
     ('suspend_run', ARRAY['pg_temp.id(''running'')', '''1 minute''']),
     ('yield_run', ARRAY['pg_temp.id(''running'')', 'pg_temp.id(''run token'')', 'NULL', 'NULL']);
 -- (steering)
+-- billing
+INSERT INTO good_call VALUES
+    ('check_billing', '{}'), ('sample_usage', '{}'), ('unschedule_billing', '{}'),
+    ('close_invoices', ARRAY['''2105-01-01''', '2']),
+    ('correct_usage', ARRAY['pg_temp.usage()', '5', '''why''']),
+    ('credit_invoice', ARRAY['0', '1', '''why''', 'NULL']),
+    ('draft_invoice', ARRAY['''e_req''', '''2106-01-01''', '2']),
+    ('drop_run_budget', ARRAY['''e_req''', '''none''', 'NULL']),
+    ('estimate_cost', ARRAY['''e_req''', '''kept''', '0', 'NULL', '1']),
+    ('explain_charge', ARRAY['pg_temp.usage()']),
+    ('remove_usage', ARRAY['''1 day''', '10']),
+    ('schedule_billing', ARRAY['''5 0 1 * *''', '''0 * * * *''', '''1 year''', '2']),
+    ('set_billing_tier', ARRAY['''e_req''', '''gold''']),
+    ('set_credit_limit', ARRAY['''e_req''', '10']),
+    ('set_program_price', ARRAY['''e_req''', '''kept''', '1', '''use''']),
+    ('set_rate', ARRAY['''run_time''', '1', '''{}''']),
+    ('set_run_budget', ARRAY['''e_req''', '10', '''none''', 'NULL', '0.8']),
+    ('usage_statement', ARRAY['''e_req''', '''2105-01-01''', '''2106-01-01''', '''day''']);
+CREATE FUNCTION pg_temp.usage() RETURNS text LANGUAGE sql STABLE AS
+    $$ SELECT usage_id FROM taskex.usage WHERE run_id = pg_temp.id('succeeded run') ORDER BY 1 LIMIT 1 $$;
+-- (billing)
 -- (all functions are here)
 SELECT p.oid::regprocedure FROM pg_proc p LEFT JOIN good_call g ON g.name = p.proname
     WHERE p.pronamespace = 'taskex'::regnamespace AND cardinality(g.args) IS DISTINCT FROM p.pronargs;

@@ -1,0 +1,221 @@
+/*
+ * functions.c
+ *	  Rates, terms and money for the functions of sql/billing.sql and sql/invoice.sql.
+ */
+#include "postgres.h"
+
+#include "billing/rate.h"
+#include "billing/terms.h"
+#include "base/args.h"
+#include "base/errcodes.h"
+#include "infra/ids.h"
+#include "infra/spi.h"
+#include "ledger/ledger.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+static Statement explain = {
+	"SELECT step, what, value FROM _taskex.explain_charge($1)",
+	1, {TEXTOID}
+};
+
+static const Rate *
+require_rate(int64 rate_id)
+{
+	const Rate *rate = rate_by_id(rate_id);
+
+	if (rate == NULL)
+		elog(ERROR, "rate " INT64_FORMAT " is missing", rate_id);
+	return rate;
+}
+
+PG_FUNCTION_INFO_V1(taskex_rate_for);
+
+/* _taskex.rate_for(meter, environment_id, program_id, tier, at) -> bigint */
+Datum
+taskex_rate_for(PG_FUNCTION_ARGS)
+{
+	RateKey		key = {PG_GETARG_INT32(0), PG_GETARG_INT32(1), PG_GETARG_INT64(2), text_to_cstring(PG_GETARG_TEXT_PP(3)),
+	PG_GETARG_TIMESTAMPTZ(4)};
+	const Rate *rate = rate_find(&key);
+
+	if (rate == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(rate->rate_id);
+}
+
+PG_FUNCTION_INFO_V1(taskex_usage_billed);
+
+/* _taskex.usage_billed(rate_id, quantity, outcome) -> bigint */
+Datum
+taskex_usage_billed(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(rate_billed(require_rate(PG_GETARG_INT64(0)), PG_GETARG_INT64(1), PG_GETARG_INT32(2)));
+}
+
+PG_FUNCTION_INFO_V1(taskex_usage_charge);
+
+/* _taskex.usage_charge(rate_id, priority, billed) -> numeric */
+Datum
+taskex_usage_charge(PG_FUNCTION_ARGS)
+{
+	int32		priority = PG_GETARG_INT32(1);
+
+	if (priority < 0 || priority >= RATE_PRIORITIES)
+		elog(ERROR, "no rate has a priority %d", priority);
+	PG_RETURN_NUMERIC(rate_charge(require_rate(PG_GETARG_INT64(0)), priority, PG_GETARG_INT64(2)));
+}
+
+PG_FUNCTION_INFO_V1(taskex_customer_tier);
+
+/* _taskex.customer_tier(customer_id) -> text */
+Datum
+taskex_customer_tier(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(terms_of(PG_GETARG_INT64(0))->tier));
+}
+
+PG_FUNCTION_INFO_V1(taskex_usage_bound);
+
+/*
+ * _taskex.usage_bound() -> bigint: no row of usage that is not committed or
+ * rolled back now will have a number up to this one.
+ */
+Datum
+taskex_usage_bound(PG_FUNCTION_ARGS)
+{
+	Oid			namespace = get_namespace_oid("_taskex", false);
+	List	   *tags = NIL;
+	int64		bound;
+	int32	   *partitions;
+	int			count;
+
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("invoices are closed in the isolation level READ COMMITTED only"),
+				 errdetail("What is committed while this waits must be seen.")));
+	count = directory_partitions(&partitions);
+	bound = ids_next(ID_USAGE, 1);
+	for (int i = 0; i < count; i++)
+	{
+		Oid			child = get_relname_relid(psprintf("usage_%d", partitions[i]), namespace);
+		LOCKTAG    *tag = palloc(sizeof(LOCKTAG));
+
+		if (!OidIsValid(child))
+			continue;
+		SET_LOCKTAG_RELATION(*tag, MyDatabaseId, child);
+		tags = lappend(tags, tag);
+	}
+
+	/* writers lock the table before they take numbers */
+	WaitForLockersMultiple(tags, ShareLock, false);
+	PG_RETURN_INT64(bound);
+}
+
+PG_FUNCTION_INFO_V1(taskex_charge_invoice);
+
+/* _taskex.charge_invoice(customer_id, invoice_id, accrued, total, owners, amounts) */
+Datum
+taskex_charge_invoice(PG_FUNCTION_ARGS)
+{
+	UserHome	customer;
+	OwnerShare *shares;
+	Datum	   *owners;
+	Datum	   *amounts;
+	int			owner_count;
+	int			count;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(4), INT8OID, 8, true, TYPALIGN_DOUBLE, &owners, NULL, &owner_count);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(5), INT8OID, 8, true, TYPALIGN_DOUBLE, &amounts, NULL, &count);
+	if (owner_count != count)
+		elog(ERROR, "every owner has an amount");
+	shares = palloc0(sizeof(OwnerShare) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+	{
+		directory_home_by_id(DatumGetInt64(owners[i]), &shares[i].owner);
+		shares[i].amount = DatumGetInt64(amounts[i]);
+	}
+	directory_home_by_id(PG_GETARG_INT64(0), &customer);
+	ledger_charge(&customer, PG_GETARG_INT64(2), PG_GETARG_INT64(3), shares, count, PG_GETARG_INT64(1));
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(taskex_usage_seq);
+
+/* _taskex.usage_seq(partition_id) -> bigint: for rows that are inserted there in this transaction */
+Datum
+taskex_usage_seq(PG_FUNCTION_ARGS)
+{
+	Oid			child = get_relname_relid(psprintf("usage_%d", PG_GETARG_INT32(0)), get_namespace_oid("_taskex", false));
+
+	if (!OidIsValid(child))
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),
+				 errmsg("storage partition %d does not exist", PG_GETARG_INT32(0))));
+	LockRelationOid(child, RowExclusiveLock);
+	PG_RETURN_INT64(ids_next(ID_USAGE, 1));
+}
+
+/* may the caller act for the customer, whose number is what a usage_id begins with? */
+static bool
+may_see(const char *usage_id)
+{
+	UserHome	home;
+	int64		customer = strtol(usage_id, NULL, 10);
+
+	return customer > 0 && directory_find_home_by_id(customer, &home) &&
+		(directory_caller_trusted() || (OidIsValid(home.db_role) && has_privs_of_role(GetUserId(), home.db_role)));
+}
+
+PG_FUNCTION_INFO_V1(taskex_explain_charge);
+
+/* explain_charge(usage_id) -> setof (step, what, value) */
+Datum
+taskex_explain_charge(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	SpiScope	scope;
+	char	   *usage_id;
+	uint64		count = 0;
+
+	require_arg(fcinfo, 0, "usage_id");
+	usage_id = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	InitMaterializedSRF(fcinfo, 0);
+	if (may_see(usage_id))
+	{
+		Datum		value = PG_GETARG_DATUM(0);
+
+		spi_begin(&scope);
+		count = spi_run(&explain, 0, &value, NULL, SPI_VIEW_CURRENT, 0);
+		for (uint64 i = 0; i < count; i++)
+		{
+			Datum		row[3];
+			bool		nulls[3];
+
+			for (int j = 0; j < 3; j++)
+				row[j] = spi_value(i, j + 1, &nulls[j]);
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row, nulls);
+		}
+		spi_end(&scope);
+	}
+	if (count == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_UNKNOWN_USAGE),
+				 errmsg("usage \"%s\" does not exist", usage_id),
+				 errdetail("Or it is not one of a customer for whom the caller may act."),
+				 errhint("The view taskex.usage lists them.")));
+	return (Datum) 0;
+}

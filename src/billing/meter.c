@@ -1,0 +1,386 @@
+/*
+ * meter.c
+ *	  What an attempt used becomes rows of usage, and money that is set aside.
+ *
+ * In the transaction that ends the attempt, so there is exactly one such row of
+ * each meter: ends of attempts are made once, by the run's row lock, and a
+ * second row would break the primary key.  Nothing here waits for anybody.
+ */
+#include "postgres.h"
+
+#include "billing/billing.h"
+#include "billing/rate.h"
+#include "billing/terms.h"
+#include "billing/usage_row.h"
+#include "base/clock.h"
+#include "base/errcodes.h"
+#include "infra/child.h"
+#include "infra/ids.h"
+#include "ledger/ledger.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* when a run is tried again that may not start */
+#define CUSTOMER_WAITS_US (5 * USECS_PER_SEC)
+#define RUN_WAITS_US (INT64CONST(600) * USECS_PER_SEC)
+
+static const char *const usage_columns[USAGE_COLUMNS] = {
+	"customer_id", "source_id", "at", "started_at", "quantity", "billed", "accrued", "rate_id", "program_id", "seq",
+	"attempt", "meter", "correction", "environment_id", "partition_id", "priority", "outcome"
+};
+
+static const ChildTable usage_table = {
+	"usage", USAGE_COLUMNS, usage_columns,
+	1, {{USAGE_CUSTOMER_ID, USAGE_SOURCE_ID}}
+};
+
+typedef struct UsageTable
+{
+	int32		partition;
+	Child		child;
+} UsageTable;
+
+/* children of usage that a call has open */
+typedef struct UsageTables
+{
+	int			count;
+	UsageTable *tables;
+	int64		seq;			/* of all rows of the call */
+} UsageTables;
+
+/* what the attempts of one customer cost, to be set aside at once */
+typedef struct Accrual
+{
+	const UserHome *customer;
+	int64		program_id;
+	int64		amount;
+	int64		subject;
+} Accrual;
+
+/* ---- rows ---- */
+
+static Child *
+table_of(UsageTables *tables, int32 partition)
+{
+	for (int i = 0; i < tables->count; i++)
+		if (tables->tables[i].partition == partition)
+			return &tables->tables[i].child;
+	return NULL;
+}
+
+/* all tables are locked before the number is taken: see README.md, "Which invoice" */
+static void
+open_tables(UsageTables *tables, const AttemptFacts *facts, int32 count)
+{
+	int			room = 4;
+
+	tables->count = 0;
+	tables->tables = palloc(sizeof(UsageTable) * room);
+	for (int i = 0; i < count; i++)
+	{
+		int32		partition = facts[i].customer->partition;
+
+		if (table_of(tables, partition))
+			continue;
+		if (tables->count == room)
+			tables->tables = repalloc(tables->tables, sizeof(UsageTable) * (room *= 2));
+		tables->tables[tables->count].partition = partition;
+		child_open(&tables->tables[tables->count].child, &usage_table, partition);
+		tables->count++;
+	}
+	tables->seq = ids_next(ID_USAGE, 1);
+}
+
+static void
+close_tables(UsageTables *tables)
+{
+	for (int i = 0; i < tables->count; i++)
+		child_close(&tables->tables[i].child);
+	pfree(tables->tables);
+}
+
+/* the row of one meter; what it costs, if that is to be set aside */
+static int64
+write_row(UsageTables *tables, const AttemptFacts *facts, const Terms *terms, int meter, int64 quantity)
+{
+	RateKey		key = {meter, facts->environment_id, facts->program_id, terms->tier, facts->started_at};
+	const Rate *rate = rate_find(&key);
+	int			bit = outcome_bit(facts->outcome);
+	bool		for_program = meter == METER_PROGRAM_USE || meter == METER_PROGRAM_TIME;
+	int64		billed = 0;
+	int64		accrued = 0;
+	Datum		row[USAGE_COLUMNS];
+	bool		nulls[USAGE_COLUMNS] = {false};
+
+	/* who runs his own program owes nobody for it */
+	if (for_program && (rate == NULL || rate->owner_id == facts->customer->user_id))
+		return 0;
+	if (rate)
+	{
+		billed = rate_billed(rate, quantity, bit);
+		if (billed > 0 && (terms->limited || terms->budgets > 0))
+			accrued = rate_charge_nano(rate, facts->priority, billed);
+	}
+#define SET(column, value) (row[(column) - 1] = (value))
+	SET(USAGE_CUSTOMER_ID, Int64GetDatum(facts->customer->user_id));
+	SET(USAGE_SOURCE_ID, Int64GetDatum(facts->run_id));
+	SET(USAGE_AT, TimestampTzGetDatum(facts->finished_at));
+	SET(USAGE_STARTED_AT, TimestampTzGetDatum(facts->started_at));
+	SET(USAGE_QUANTITY, Int64GetDatum(quantity));
+	SET(USAGE_BILLED, Int64GetDatum(billed));
+	SET(USAGE_ACCRUED, Int64GetDatum(terms->limited ? accrued : 0));
+	SET(USAGE_RATE_ID, Int64GetDatum(rate ? rate->rate_id : 0));
+	SET(USAGE_PROGRAM_ID, Int64GetDatum(facts->program_id));
+	SET(USAGE_SEQ, Int64GetDatum(tables->seq));
+	SET(USAGE_ATTEMPT, Int32GetDatum(facts->attempt));
+	SET(USAGE_METER, Int32GetDatum(meter));
+	SET(USAGE_CORRECTION, Int32GetDatum(0));
+	SET(USAGE_ENVIRONMENT_ID, Int32GetDatum(facts->environment_id));
+	SET(USAGE_PARTITION_ID, Int32GetDatum(facts->customer->partition));
+	SET(USAGE_PRIORITY, Int32GetDatum(facts->priority));
+	SET(USAGE_OUTCOME, Int32GetDatum(bit));
+#undef SET
+	child_insert(table_of(tables, facts->customer->partition), row, nulls);
+	return accrued;
+}
+
+static int64
+write_rows(UsageTables *tables, const AttemptFacts *facts, const Terms *terms)
+{
+	const RunUsage *usage = facts->usage;
+	const struct
+	{
+		int			meter;
+		int64		quantity;
+	}			used[] = {
+		{METER_CPU_TIME, usage->cpu_us}, {METER_ROWS, usage->rows}, {METER_BLOCKS_READ, usage->blocks_read},
+		{METER_BLOCKS_WRITTEN, usage->blocks_written}, {METER_WAL_BYTES, usage->wal_bytes}
+	};
+	int64		accrued = write_row(tables, facts, terms, METER_RUN_TIME, Max(usage->wall_us, 0));
+
+	/* the row of the time is always there: it says that the attempt was metered */
+	for (int i = 0; i < (int) lengthof(used); i++)
+		if (used[i].quantity > 0)
+			accrued += write_row(tables, facts, terms, used[i].meter, used[i].quantity);
+	if (facts->program_id == 0)
+		return accrued;
+	if (rate_any(METER_PROGRAM_USE) && strcmp(facts->outcome, "succeeded") == 0)
+		accrued += write_row(tables, facts, terms, METER_PROGRAM_USE, 1);
+	if (rate_any(METER_PROGRAM_TIME))
+		accrued += write_row(tables, facts, terms, METER_PROGRAM_TIME, Max(usage->wall_us, 0));
+	return accrued;
+}
+
+/* ---- money ---- */
+
+static void
+settle(const Accrual *accrual, TimestampTz now)
+{
+	const Terms *terms = terms_of(accrual->customer->user_id);
+	bool		limited = terms->limited;
+	int			count = 0;
+	RunBudget	budgets[16];
+
+	/* the terms may change under us while accounts are read */
+	for (int i = 0; i < terms->budgets && count < (int) lengthof(budgets); i++)
+		if (budget_covers(&terms->budget[i], accrual->program_id))
+			budgets[count++] = terms->budget[i];
+	if (limited)
+		ledger_accrue(accrual->customer, accrual->amount, accrual->subject);
+	for (int i = 0; i < count; i++)
+		ledger_accrue_budget(accrual->customer, ledger_period_account(budgets[i].budget_id, budgets[i].period, now),
+							 accrual->amount, accrual->subject);
+}
+
+/* those of a customer and a program together, in the order in which they came */
+static void
+settle_all(Accrual *accruals, int count)
+{
+	TimestampTz now = clock_now();
+
+	for (int i = 0; i < count; i++)
+	{
+		if (accruals[i].amount == 0)
+			continue;
+		for (int j = i + 1; j < count; j++)
+			if (accruals[j].customer->user_id == accruals[i].customer->user_id &&
+				accruals[j].program_id == accruals[i].program_id)
+			{
+				accruals[i].amount += accruals[j].amount;
+				accruals[j].amount = 0;
+			}
+		settle(&accruals[i], now);
+	}
+}
+
+static void
+attempts_ended(const AttemptFacts *facts, int32 count)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "taskex metering", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Accrual    *accruals = palloc(sizeof(Accrual) * count);
+	int			accrual_count = 0;
+	UsageTables tables;
+
+	open_tables(&tables, facts, count);
+	for (int i = 0; i < count; i++)
+	{
+		const Terms *terms = terms_of(facts[i].customer->user_id);
+		int64		amount = write_rows(&tables, &facts[i], terms);
+
+		if (amount > 0)
+			accruals[accrual_count++] = (Accrual) {facts[i].customer, facts[i].program_id, amount, facts[i].run_id};
+	}
+	close_tables(&tables);
+	settle_all(accruals, accrual_count);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/* ---- who may use more ---- */
+
+typedef enum Left
+{
+	LEFT_SOME,
+	LEFT_NO_CREDIT,
+	LEFT_NO_BUDGET
+} Left;
+
+typedef struct Look
+{
+	RunBudget	budget;			/* that is used up */
+	int64		credit;
+	bool		warned;
+	RunBudget	warning;		/* that is nearly */
+} Look;
+
+static Left
+look(const UserHome *customer, int64 program_id, TimestampTz now, bool warn, Look *result)
+{
+	const Terms *terms = terms_of(customer->user_id);
+	int			count = terms->budgets;
+	RunBudget  *budgets;
+	int64		left;
+
+	memset(result, 0, sizeof(Look));
+	result->credit = terms->credit;
+	if (likely(!terms->limited && count == 0))
+		return LEFT_SOME;
+	budgets = palloc(sizeof(RunBudget) * Max(count, 1));
+	memcpy(budgets, terms->budget, sizeof(RunBudget) * count);
+	if (terms->limited && !ledger_exceeds(customer->user_id, customer->partition, -result->credit, &left))
+		return LEFT_NO_CREDIT;
+	for (int i = 0; i < count; i++)
+	{
+		int64		account;
+
+		if (!budget_covers(&budgets[i], program_id))
+			continue;
+		account = ledger_period_account(budgets[i].budget_id, budgets[i].period, now);
+		if (!ledger_exceeds(account, customer->partition, -budgets[i].amount, &left))
+		{
+			result->budget = budgets[i];
+			return LEFT_NO_BUDGET;
+		}
+		if (warn && budgets[i].warn > 0 && !result->warned &&
+			!ledger_exceeds(account, customer->partition, -budgets[i].warn, &left))
+		{
+			result->warned = true;
+			result->warning = budgets[i];
+		}
+	}
+	pfree(budgets);
+	return LEFT_SOME;
+}
+
+static const char *
+amount_of(int64 nano)
+{
+	return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(ledger_numeric(nano))));
+}
+
+static const char *
+describe(const RunBudget *budget)
+{
+	const char *period = budget->period == 'd' ? " a day" : budget->period == 'm' ? " a month" : "";
+
+	return psprintf("%s%s%s", amount_of(budget->amount), period, budget->program_id != 0 ? " for this program" : "");
+}
+
+static void
+submitting(const UserHome *customer, int32 environment_id, int64 program_id, int32 priority, int32 count)
+{
+	Look		found;
+
+	switch (look(customer, program_id, clock_now(), true, &found))
+	{
+		case LEFT_SOME:
+			if (found.warned)
+				ereport(WARNING,
+						(errcode(ERRCODE_WARNING),
+						 errmsg("a budget for runs is nearly used up"),
+						 errdetail("The budget is %s.", describe(&found.warning)),
+						 errhint("The view taskex.run_budgets tells what is left.")));
+			break;
+		case LEFT_NO_CREDIT:
+			ereport(ERROR,
+					(errcode(ERRCODE_TX_CREDIT_EXHAUSTED),
+					 errmsg("the customer has no credit left"),
+					 found.credit == 0 ?
+					 errdetail("What was paid in is used up.") :
+					 errdetail("What was paid in is used up, and so is the credit of %s.", amount_of(found.credit)),
+					 errhint("Use taskex.deposit() to bring money in; an operator can raise the credit limit.")));
+			break;
+		case LEFT_NO_BUDGET:
+			ereport(ERROR,
+					(errcode(ERRCODE_TX_RUN_BUDGET_EXCEEDED),
+					 errmsg("the budget for runs is used up"),
+					 errdetail("The budget is %s.", describe(&found.budget)),
+					 errhint("Use taskex.set_run_budget() to raise it, or wait for its next period.")));
+			break;
+	}
+}
+
+/* when the period of a budget is over */
+static TimestampTz
+next_period(const RunBudget *budget, TimestampTz now)
+{
+	TimestampTz until = now + RUN_WAITS_US;
+
+	if (budget->period == 'd')
+		until = Min(until, now - now % USECS_PER_DAY + USECS_PER_DAY);
+	return until;
+}
+
+static RunStart
+starting(const UserHome *customer, int64 program_id, TimestampTz now, TimestampTz *until)
+{
+	Look		found;
+
+	switch (look(customer, program_id, now, false, &found))
+	{
+		case LEFT_SOME:
+			return RUN_STARTS;
+		case LEFT_NO_BUDGET:
+			if (found.budget.program_id != 0)
+			{
+				*until = next_period(&found.budget, now);
+				return RUN_WAITS;
+			}
+			break;
+		case LEFT_NO_CREDIT:
+			break;
+	}
+	*until = now + CUSTOMER_WAITS_US;
+	return RUN_CUSTOMER_WAITS;
+}
+
+const RunObserver billing_observer = {
+	.starting = starting,
+	.submitting = submitting,
+	.attempts_ended = attempts_ended,
+};
