@@ -12,6 +12,7 @@
 #   make replay-supply  play recorded work with supplies off and on [DATA=folder of sets] [ROWS=accepts] [STEP=seconds]
 #   make replay-recommend  hold recommendations to recorded choices [DATA=folder of sets]
 #   make replay-balance  hold plans of moves to recorded load [DATA=folder]
+#   make replay-jobs  play logs of batch jobs through the queue of runs [DATA=folder] [JOBS=number]
 #   make replay-forecast  hold the forecast of accepts to recorded hours [DATA=folder]
 
 EXTENSION = taskex
@@ -85,7 +86,7 @@ endif
 
 HARNESS = MAKE='$(MAKE)' PG_CONFIG='$(PG_CONFIG_GIVEN)'
 
-.PHONY: test demo bench replay replay-balance replay-forecast replay-recommend replay-supply psql stop
+.PHONY: test demo bench replay replay-balance replay-forecast replay-jobs replay-recommend replay-supply psql stop
 test:
 	@$(HARNESS) scripts/run-tests $(KIND)
 
@@ -106,6 +107,9 @@ replay-recommend:
 
 replay-supply:
 	@$(HARNESS) scripts/with-server --name replay -- test/replay/supply '$(REPLAY_DATA)' $(if $(ROWS),--rows $(ROWS)) $(if $(STEP),--step $(STEP))
+
+replay-jobs:
+	@$(HARNESS) scripts/with-server --name replay -- test/replay/jobs $(if $(JOBS),--jobs $(JOBS)) '$(REPLAY_DATA)'
 
 replay-forecast:
 	@$(HARNESS) scripts/with-server --name replay -- test/replay/forecast '$(REPLAY_DATA)'
