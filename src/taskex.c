@@ -85,6 +85,7 @@ _PG_init(void)
 	child_watch = &moved_watch;
 	run_holder = &pool_holder;
 	run_observer = &billing_observer;
+	moves_install();
 	meter_install();
 	mover_install(followers);
 	launcher_install();

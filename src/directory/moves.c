@@ -16,7 +16,9 @@
  *			Snapshots do not outlive a crash: ended moves need not be known.
  * INVARIANT  generation rises with each change of the array.  A move is in it
  *			from the commit that publishes it until it has ended and no snapshot
- *			is left that is older than its end.
+ *			is left that is older than its end.  If there is no room for another
+ *			one, the oldest that has ended goes before: "forgotten" tells which
+ *			snapshots are so old that they must look into the directory.
  */
 #include "postgres.h"
 
@@ -49,11 +51,14 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
-/* moves that are under way or remembered for old snapshots, in one exchange */
+/* moves that are under way or remembered for old snapshots, in one exchange; most of them have ended */
 #define MOVES_MAX 256
 
 /* distinguishes the lock of a user from advisory locks, which have 1 and 2 there */
 #define FENCE_CLASS 7412
+
+/* the same lock of nobody: no serializable transaction that has written commits meanwhile */
+#define EVERYBODY 0
 
 /* how often to look whether statements have ended, in ms */
 #define STATEMENTS_POLL 2
@@ -87,6 +92,7 @@ typedef struct Moves
 	pg_atomic_uint64 generation;
 	bool		loaded;
 	int			count;
+	FullTransactionId forgotten;	/* older snapshots may be older than a move that is not here; invalid: none is */
 	Move		moves[MOVES_MAX];
 } Moves;
 
@@ -100,6 +106,7 @@ static struct
 	uint32		realm;			/* 0: there is no copy */
 	uint64		generation;
 	int			count;
+	FullTransactionId forgotten;
 	Move		moves[MOVES_MAX];
 } known;
 
@@ -153,6 +160,7 @@ moves_reset(int slot)
 	LWLockAcquire(&move_locks[slot].lock, LW_EXCLUSIVE);
 	moves_of(slot)->loaded = false;
 	moves_of(slot)->count = 0;
+	moves_of(slot)->forgotten = InvalidFullTransactionId;
 	pg_atomic_fetch_add_u64(&moves_of(slot)->generation, 1);
 	LWLockRelease(&move_locks[slot].lock);
 }
@@ -232,6 +240,7 @@ learn(void)
 			for (int i = 0; i < moves->count; i++)
 				if (moves->moves[i].state != MOVE_PLANNED)
 					known.moves[known.count++] = moves->moves[i];
+			known.forgotten = moves->forgotten;
 			known.generation = pg_atomic_read_u64(&moves->generation);
 			known.realm = serial;
 			mine = moves;
@@ -258,7 +267,43 @@ look(void)
 		learn();
 }
 
+/* nobody moves, nor has anybody as far as any snapshot can tell */
+static inline bool
+nobody(void)
+{
+	return likely(known.count == 0 && !FullTransactionIdIsValid(known.forgotten));
+}
+
 /* ---- where somebody lives ---- */
+
+/* may the snapshot be from before a move that is forgotten? */
+static bool
+too_old(Snapshot snapshot)
+{
+	return snapshot != NULL && FullTransactionIdIsValid(known.forgotten) &&
+		TransactionIdPrecedes(snapshot->xmin, XidFromFullTransactionId(known.forgotten));
+}
+
+/* the home as the directory has it in the snapshot; false: it does not have him */
+static bool
+home_in_table(int64 user_id, Snapshot snapshot, int32 *partition, uint32 *epoch)
+{
+	Datum		value = Int64GetDatum(user_id);
+	SpiScope	scope;
+	bool		found;
+
+	PushActiveSnapshot(snapshot);
+	spi_begin(&scope);
+	found = spi_run(&select_home, 0, &value, NULL, SPI_VIEW_SNAPSHOT, 1) == 1;
+	if (found)
+	{
+		*partition = spi_int32(0, 1);
+		*epoch = (uint32) spi_int64(0, 2);
+	}
+	spi_end(&scope);
+	PopActiveSnapshot();
+	return found;
+}
 
 /* is a change of the home by that transaction part of the snapshot? */
 static bool
@@ -284,6 +329,8 @@ moved_home(int64 user_id, Snapshot snapshot, int32 *partition, uint32 *epoch)
 	bool		found = false;
 
 	look();
+	if (unlikely(too_old(snapshot)) && home_in_table(user_id, snapshot, partition, epoch))
+		return true;
 	for (int i = 0; i < known.count; i++)
 	{
 		const Move *move = &known.moves[i];
@@ -350,13 +397,15 @@ moves_lives(int64 user_id, int32 partition, Snapshot snapshot)
 	uint32		epoch;
 
 	look();
-	return known.count == 0 || !moved_home(user_id, snapshot, &home, &epoch) || home == partition;
+	return nobody() || !moved_home(user_id, snapshot, &home, &epoch) || home == partition;
 }
 
 bool
 moves_ghosts(int32 partition)
 {
 	look();
+	if (FullTransactionIdIsValid(known.forgotten))
+		return true;
 	for (int i = 0; i < known.count; i++)
 		if (known.moves[i].source == partition || known.moves[i].target == partition)
 			return true;
@@ -377,7 +426,7 @@ moves_fence(int64 user_id)
 	LOCKTAG		tag;
 
 	look();
-	if (likely(known.count == 0))
+	if (nobody())
 		return;
 	prune_now_and_then();
 	if (!moves_moving(user_id) || mover_in == MyLocalXid)
@@ -397,24 +446,70 @@ fail_moved(int64 user_id)
 }
 
 /*
- * Raises serialization_failure if he has moved since the snapshot by which this
- * transaction sees everything.  A serializable one writes nothing once anybody
- * has: PostgreSQL would not see that what it has read where he was is being
- * changed where he is.
+ * Raises serialization_failure if he, whose present home this is, has moved since
+ * the snapshot by which this transaction sees everything.  A serializable one
+ * writes nothing once anybody has: PostgreSQL would not see that what it has read
+ * where he was is being changed where he is.
  */
 static void
-require_seen(int64 user_id)
+require_seen(const UserHome *home)
 {
 	Snapshot	snapshot = GetTransactionSnapshot();
+	int32		partition;
+	uint32		epoch;
 
 	for (int i = 0; i < known.count; i++)
 	{
 		const Move *move = &known.moves[i];
 
-		if ((move->user_id == user_id || IsolationIsSerializable()) &&
+		if ((move->user_id == home->user_id || IsolationIsSerializable()) &&
 			switch_visible(move, NULL) && !switch_visible(move, snapshot))
 			fail_moved(move->user_id);
 	}
+	if (unlikely(too_old(snapshot)) &&
+		(IsolationIsSerializable() ||
+		 (home_in_table(home->user_id, snapshot, &partition, &epoch) && epoch != home->epoch)))
+		fail_moved(home->user_id);
+}
+
+/*
+ * A serializable transaction that has written commits only if nobody has moved
+ * since its snapshot: what it has read where he was, before it wrote or after,
+ * somebody may have changed where he is, and read what it has changed before it
+ * did.  PostgreSQL sees that conflict in one table only.  The switch holds the
+ * lock exclusively (moves_switch), so it comes before this look or after the commit.
+ */
+static void
+before_commit(XactEvent event, void *arg)
+{
+	Snapshot	snapshot;
+	LOCKTAG		tag;
+	bool		moved;
+
+	if (event != XACT_EVENT_PRE_COMMIT || likely(!IsolationIsSerializable()) || !FirstSnapshotSet ||
+		!TransactionIdIsValid(GetTopTransactionIdIfAny()) || realm_find() == NULL)
+		return;
+	look();
+	if (nobody())
+		return;
+	set_fence(&tag, EVERYBODY);
+	(void) LockAcquire(&tag, ShareLock, false, false);
+	look();
+	snapshot = GetTransactionSnapshot();
+	moved = too_old(snapshot);
+	for (int i = 0; i < known.count && !moved; i++)
+		moved = switch_visible(&known.moves[i], NULL) && !switch_visible(&known.moves[i], snapshot);
+	if (moved)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access: a user has moved to another storage partition meanwhile"),
+				 errhint("Retry the transaction.")));
+}
+
+void
+moves_install(void)
+{
+	RegisterXactCallback(before_commit, NULL);
 }
 
 /* relies on a home that was looked up: a move that begins from now on must be noticed */
@@ -436,23 +531,21 @@ moves_settle(UserHome *home, HomeView view)
 	look();
 	if (view == HOME_KEPT)
 		rely();
-	if (likely(known.count == 0))
+	if (nobody())
 		return;
 	if (view == HOME_KEPT)
-	{
 		moves_fence(home->user_id);
-		if (IsolationUsesXactSnapshot())
-			require_seen(home->user_id);
-	}
 	else if (view == HOME_SEEN && ActiveSnapshotSet())
 		snapshot = GetActiveSnapshot();
 	(void) moved_home(home->user_id, snapshot, &home->partition, &home->epoch);
+	if (view == HOME_KEPT && IsolationUsesXactSnapshot())
+		require_seen(home);
 }
 
 bool
 moves_quiet(void)
 {
-	return likely(looked_in == MyLocalXid && known.count == 0 && looked_generation == known.generation &&
+	return likely(looked_in == MyLocalXid && nobody() && looked_generation == known.generation &&
 				  known.generation == pg_atomic_read_u64(&mine->generation));
 }
 
@@ -639,6 +732,7 @@ moves_prune(void)
 									   AccessShareLock);
 	TransactionId horizon = GetOldestNonRemovableTransactionId(directory);
 	int			kept = 0;
+	bool		changed = false;
 
 	table_close(directory, AccessShareLock);
 	LWLockAcquire(&move_locks[slot].lock, LW_EXCLUSIVE);
@@ -649,12 +743,38 @@ moves_prune(void)
 		if (!move->ended || TransactionIdPrecedes(horizon, XidFromFullTransactionId(move->retired)))
 			moves->moves[kept++] = *move;
 	}
-	if (kept != moves->count)
+	if (FullTransactionIdIsValid(moves->forgotten) &&
+		!TransactionIdPrecedes(horizon, XidFromFullTransactionId(moves->forgotten)))
+	{
+		moves->forgotten = InvalidFullTransactionId;
+		changed = true;
+	}
+	if (kept != moves->count || changed)
 	{
 		moves->count = kept;
 		pg_atomic_fetch_add_u64(&moves->generation, 1);
 	}
 	LWLockRelease(&move_locks[slot].lock);
+}
+
+/* makes room for a move, at the expense of old snapshots; the lock is held */
+static void
+forget_oldest(Moves *moves)
+{
+	for (int i = 0; i < moves->count; i++)
+	{
+		Move	   *move = &moves->moves[i];
+
+		if (!move->ended)
+			continue;
+		if (!FullTransactionIdIsValid(moves->forgotten) ||
+			FullTransactionIdPrecedes(moves->forgotten, move->retired))
+			moves->forgotten = move->retired;
+		memmove(move, move + 1, sizeof(Move) * (moves->count - i - 1));
+		moves->count--;
+		pg_atomic_fetch_add_u64(&moves->generation, 1);
+		return;
+	}
 }
 
 /* the user lives at the source: as of now, not by an old snapshot */
@@ -702,6 +822,8 @@ moves_publish(int64 migration, int64 user_id, int32 source, int32 target)
 	LWLockAcquire(&move_locks[slot].lock, LW_EXCLUSIVE);
 	for (int i = 0; i < moves->count; i++)
 		busy |= moves->moves[i].user_id == user_id && !moves->moves[i].ended;
+	if (!busy && moves->count == MOVES_MAX)
+		forget_oldest(moves);
 	if (!busy && moves->count < MOVES_MAX)
 	{
 		Move	   *move = &moves->moves[moves->count++];
@@ -724,9 +846,9 @@ moves_publish(int64 migration, int64 user_id, int32 source, int32 target)
 	if (!added)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("too many moves are under way, or remembered for old snapshots"),
+				 errmsg("too many moves are under way"),
 				 errdetail("There are %d.", MOVES_MAX),
-				 errhint("End long transactions, and try again.")));
+				 errhint("Lower taskex.max_movers.")));
 	forget_plans(source);
 	forget_plans(target);
 }
@@ -822,11 +944,14 @@ moves_switch(int64 migration, int64 user_id, int32 source, int32 target)
 	int			slot = realm_current()->slot;
 	Datum		values[3] = {Int64GetDatum(user_id), Int32GetDatum(source), Int32GetDatum(target)};
 	TransactionId xid = GetTopTransactionId();
+	LOCKTAG		tag;
 	SpiScope	scope;
 	MoveChange *change;
 	Move	   *move;
 	bool		isnull;
 
+	set_fence(&tag, EVERYBODY);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 	look();
 	change = add_change(&switch_kind, slot, 0);
 	change->source = source;

@@ -20,6 +20,9 @@
 
 extern const ShmemPart moves_shmem;
 
+/* called once, in _PG_init */
+extern void moves_install(void);
+
 /* ---- for whoever looks up, reads and writes ---- */
 
 /*
