@@ -362,6 +362,7 @@ CREATE FUNCTION taskex.add_partition(name text, tablespace name = NULL, node tex
 DECLARE
     id int;
     node_id int;
+    problem text;
 BEGIN
     PERFORM _taskex.check_topology_name('storage partition', name, capacity);
     PERFORM _taskex.check_capacity(capacity, _taskex.partition_capacities());
@@ -396,7 +397,16 @@ BEGIN
         PERFORM _taskex.fail('duplicate_name', format('storage partition "%s" exists already', name));
     END IF;
     IF node_id = 0 THEN
-        PERFORM _taskex.create_children(id, tablespace);
+        BEGIN
+            PERFORM _taskex.create_children(id, tablespace);
+        EXCEPTION WHEN out_of_memory THEN
+            -- of locks, in shared memory
+            GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT;
+            RAISE EXCEPTION USING ERRCODE = 'configuration_limit_exceeded',
+                MESSAGE = format('storage partition "%s" cannot be added in this transaction: %s', name, problem),
+                DETAIL = format('Each one is %s tables with their indexes, which stay locked until the transaction ends.', (SELECT count(*) FROM _taskex.child_table)),
+                HINT = 'Add storage partitions in transactions of their own, or raise max_locks_per_transaction and restart the server.';
+        END;
     END IF;
     RETURN id;
 END $$;
@@ -407,7 +417,7 @@ node: where the partition is. storage_class: free text, for placement. capacity:
 bytes, cpu in cores, io in blocks of 8 kB a second, network in bytes a second, users; what is left out is a share of the node''s
 or not known. tier, location: for placement; NULL: the node''s.
 Result: the partition''s id. Errors: duplicate_name (TX007), unknown_node (TX005),
-undefined_object (42704), configuration_limit_exceeded (53400). Operators only.';
+undefined_object (42704), configuration_limit_exceeded (53400), also if too many are added in one transaction. Operators only.';
 
 CREATE FUNCTION taskex.alter_partition(name text, changes jsonb)
     RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

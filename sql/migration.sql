@@ -360,6 +360,7 @@ CREATE FUNCTION taskex.move_partition(name text, tablespace name)
 DECLARE
     old _taskex.partition;
     id int;
+    own name := (SELECT t.spcname FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE d.datname = current_database());
 BEGIN
     SELECT * INTO old FROM _taskex.partition p WHERE p.partition_id = _taskex.partition_id(move_partition.name) FOR UPDATE;
     IF old.node_id <> 0 THEN
@@ -367,7 +368,7 @@ BEGIN
     ELSIF old.state <> 'active' THEN
         PERFORM _taskex.fail('partition_not_active', format('storage partition "%s" is being drained', name), NULL,
             'Use taskex.resume_partition() first.');
-    ELSIF old.tablespace IS NOT DISTINCT FROM tablespace THEN
+    ELSIF coalesce(old.tablespace, own) = coalesce(tablespace, own) THEN
         PERFORM _taskex.bad_value(format('storage partition "%s" is in that tablespace already', name));
     END IF;
     UPDATE _taskex.partition p SET name = left(old.name::text, 50) || '~' || old.partition_id, state = 'draining'

@@ -56,6 +56,13 @@ CREATE FUNCTION _taskex.no_demand() RETURNS float8[]
 COMMENT ON FUNCTION _taskex.no_demand() IS 'The demand of nothing.';
 
 -- The key "expected" of a profile: numbers, the hours in which they are meant, and task types.
+-- No user needs more, and no server has it: what is more is a mistake in the unit.
+CREATE FUNCTION _taskex.most_expected(resource text) RETURNS numeric
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE $1 WHEN 'cpu' THEN 1e5 WHEN 'io' THEN 1e9 WHEN 'network' THEN 1e12 WHEN 'memory' THEN 1e14 WHEN 'storage' THEN 1e16 END
+$$;
+COMMENT ON FUNCTION _taskex.most_expected(text) IS 'The most of a resource that a profile may expect: cores, blocks and bytes a second, bytes.';
+
 CREATE FUNCTION _taskex.check_expected(expected jsonb) RETURNS void
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -68,7 +75,7 @@ BEGIN
     PERFORM _taskex.check_keys(expected, 'profile key "expected"', _taskex.resources() || '{hours,task_types}'::text[]);
     FOR k, v IN SELECT * FROM jsonb_each(expected) LOOP
         IF k = 'hours' THEN
-            IF jsonb_typeof(v) <> 'array' OR jsonb_array_length(v) = 0
+            IF jsonb_typeof(v) <> 'array' OR jsonb_array_length(v) NOT BETWEEN 1 AND 24
                     OR EXISTS (SELECT FROM jsonb_array_elements(v) h WHERE h #>> '{}' !~ '^(\d|1\d|2[0-3])$' OR jsonb_typeof(h) <> 'number') THEN
                 PERFORM _taskex.bad_value('"hours" of profile key "expected" must be an array of hours of the day, 0 to 23');
             END IF;
@@ -77,8 +84,8 @@ BEGIN
                     OR EXISTS (SELECT FROM jsonb_array_elements(v) t WHERE t #>> '{}' !~ '^\d{1,18}$' OR jsonb_typeof(t) <> 'number') THEN
                 PERFORM _taskex.bad_value('"task_types" of profile key "expected" must be an array of at most 100 ids');
             END IF;
-        ELSIF jsonb_typeof(v) <> 'number' OR NOT (v #>> '{}')::numeric BETWEEN 0 AND 1e18 THEN
-            PERFORM _taskex.bad_value(format('"%s" of profile key "expected" must be a number between 0 and 1e18', k));
+        ELSIF jsonb_typeof(v) <> 'number' OR NOT (v #>> '{}')::numeric BETWEEN 0 AND _taskex.most_expected(k) THEN
+            PERFORM _taskex.bad_value(format('"%s" of profile key "expected" must be a number between 0 and %s', k, _taskex.most_expected(k)));
         END IF;
     END LOOP;
 END $$;
@@ -156,11 +163,16 @@ COMMENT ON FUNCTION _taskex.call_factor(regprocedure, text, text) IS
 'Calls a factor''s function with the rights of its owner. Errors: factor_failed (TX512) unless it gives a number between 0 and 1.';
 
 CREATE FUNCTION taskex.add_factor(name text, function regprocedure, description text = '')
-    RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_add_factor';
+COMMENT ON FUNCTION taskex.add_factor(text, regprocedure, text) IS
+'Adds a factor that fitness functions can weigh. name: 1 to 63 bytes. function: (login text, partition text) -> float8, between 0
+(bad) and 1 (good), which the caller may execute; called with the rights of its owner, for each partition that is scored, and in plans for each user and
+partition. description: for taskex.factors.
+Errors: duplicate_name (TX007), insufficient_privilege (42501), invalid_parameter_value (22023) for another kind of function. Operators only.';
+
+CREATE FUNCTION _taskex.add_factor(name text, function regprocedure, description text)
+    RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF name IS NULL OR function IS NULL OR description IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'name, function and description must not be null';
-    END IF;
     PERFORM _taskex.check_text(name, 'the name of a factor', 63);
     PERFORM _taskex.check_text(description, 'the description of a factor', 1000, true);
     IF NOT EXISTS (SELECT FROM pg_proc p WHERE p.oid = function AND p.prokind = 'f' AND NOT p.proretset
@@ -177,11 +189,7 @@ BEGIN
             'taskex.drop_factor() removes it.');
     END IF;
 END $$;
-COMMENT ON FUNCTION taskex.add_factor(text, regprocedure, text) IS
-'Adds a factor that fitness functions can weigh. name: 1 to 63 bytes. function: (login text, partition text) -> float8, between 0
-(bad) and 1 (good); called with the rights of its owner, for each partition that is scored, and in plans for each user and
-partition. description: for taskex.factors.
-Errors: duplicate_name (TX007), invalid_parameter_value (22023) for another kind of function. Operators only.';
+COMMENT ON FUNCTION _taskex.add_factor(text, regprocedure, text) IS 'Body of taskex.add_factor.';
 
 CREATE FUNCTION taskex.drop_factor(name text)
     RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -63,6 +63,13 @@ BEGIN
         GET DIAGNOSTICS removed = ROW_COUNT;
         RETURN removed;
     END IF;
+    -- until the next move of the same user they say how he came where he is, and plans let him rest
+    IF kind = 'migration' THEN
+        before := least(before, _taskex.now() - current_setting('taskex.rebalance_cooldown')::interval);
+        DELETE FROM _taskex.migration m WHERE m.ctid = ANY (ARRAY(SELECT r.ctid FROM _taskex.migration r WHERE r.finished_at < before LIMIT max_rows));
+        GET DIAGNOSTICS removed = ROW_COUNT;
+        RETURN removed;
+    END IF;
     condition := CASE kind
         -- the executor must have passed it for good: it goes by what is on record
         WHEN 'policy_action' THEN 'EXISTS (SELECT FROM _taskex.directory d WHERE d.user_id = r.requester_id AND d.partition_id = r.partition_id)'
@@ -74,7 +81,7 @@ BEGIN
             ' AND NOT EXISTS (SELECT FROM _taskex.task_%1$s t WHERE t.task_id BETWEEN r.first_task_id AND r.last_task_id AND (t.state <> ''disposed'' OR t.created_at >= $1))' END;
     IF condition IS NULL THEN
         PERFORM _taskex.bad_value(format('there is nothing of the kind "%s" to prune', kind), NULL,
-            'The kinds are policy_action, policy_result, budget_charge and supply_statistics.');
+            'The kinds are policy_action, policy_result, budget_charge, supply_statistics and migration.');
     END IF;
     <<sources>>
     FOREACH source IN ARRAY CASE kind WHEN 'budget_charge' THEN '{budget_charge,budget_layer}' ELSE ARRAY[kind] END LOOP
@@ -95,5 +102,6 @@ END $$;
 COMMENT ON FUNCTION taskex.prune(text, interval, int) IS
 'Removes machine records that nothing needs any more, at most max_rows (1 to 1000000), in one transaction. kind: policy_action
 (what review policies have done before older_than ago), policy_result (scores of that age, of disposed tasks), budget_charge
-(which budget paid, of tasks that old which are all disposed of) or supply_statistics (what supplies were good for, by the hour). older_than: a day, or taskex.override_period if that is longer, at
+(which budget paid, of tasks that old which are all disposed of), supply_statistics (what supplies were good for, by the hour) or migration (moves that
+ended before older_than ago, and before taskex.rebalance_cooldown; they cannot be undone any more). older_than: a day, or taskex.override_period if that is longer, at
 least. Result: how many; less than max_rows: there are no more. Errors: invalid_parameter_value (22023). Operators only.';

@@ -333,8 +333,9 @@ clean_batch(Move *move, int32 partition, bool switched)
 			continue;
 		if (switched)
 			verify_left(move, table, &left, &home, tid, &log);
-		else
-			forward_note(&forward, &left, move->source, true);
+
+		/* whose ids tell where they are from now on need no other way */
+		forward_note(&forward, &left, switched ? move->target : move->source, true);
 		if (!move_delete(&left, tid))
 			ereport(ERROR,
 					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),

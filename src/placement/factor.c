@@ -6,15 +6,19 @@
 
 #include "base/args.h"
 #include "base/errcodes.h"
+#include "directory/directory.h"
+#include "infra/spi.h"
 
 #include <math.h>
 
 #include "access/htup_details.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
@@ -34,6 +38,42 @@ owner_of(Oid function)
 	owner = ((Form_pg_proc) GETSTRUCT(proc))->proowner;
 	ReleaseSysCache(proc);
 	return owner;
+}
+
+static Statement add_factor = {
+	"SELECT _taskex.add_factor($1, $2, $3)", 3, {TEXTOID, REGPROCEDUREOID, TEXTOID}
+};
+
+PG_FUNCTION_INFO_V1(taskex_add_factor);
+
+/*
+ * add_factor(name, function, description).  The function will run as its owner:
+ * who may not execute it must not have it executed.
+ */
+Datum
+taskex_add_factor(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"name", "function", "description", NULL};
+	Datum		values[3];
+	Oid			function;
+	SpiScope	scope;
+
+	require_args(fcinfo, names);
+	directory_require_admin("add factors");
+	function = PG_GETARG_OID(1);
+	if (SearchSysCacheExists1(PROCOID, ObjectIdGetDatum(function)) &&
+		!DatumGetBool(DirectFunctionCall2(has_function_privilege_id, ObjectIdGetDatum(function), CStringGetTextDatum("EXECUTE"))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for function %s", format_procedure(function)),
+				 errdetail("A factor is called with the rights of its owner, so who adds it must have the right to call it."),
+				 errhint("Its owner can grant EXECUTE.")));
+	for (int i = 0; i < 3; i++)
+		values[i] = PG_GETARG_DATUM(i);
+	spi_begin(&scope);
+	spi_run(&add_factor, 0, values, NULL, SPI_VIEW_CURRENT, 0);
+	spi_end(&scope);
+	PG_RETURN_VOID();
 }
 
 PG_FUNCTION_INFO_V1(taskex_call_factor);

@@ -122,7 +122,7 @@ INSERT INTO call VALUES
     ('balance', 'balance(''%1$s'')'), ('check_ledger', 'check_ledger()'), ('check_market', 'check_market()'),
     ('create_task', 'create_task(''%1$s'', pg_temp.id(''type''), ''1'')'), ('create_task_type', 'create_task_type(''%1$s'', ''new'', 1)'),
     ('create_tasks', 'create_tasks(''%1$s'', pg_temp.id(''type''), ARRAY[''1'']::jsonb[])'), ('deposit', 'deposit(''%1$s'', 1, ''more'')'),
-    ('drain_node', 'drain_node(''local'')'), ('drain_partition', 'drain_partition(''access_1'')'), ('move_partition', 'move_partition(''access_1'', ''pg_default'')'),
+    ('drain_node', 'drain_node(''local'')'), ('drain_partition', 'drain_partition(''access_1'')'), ('move_partition', 'move_partition(''access_1'', NULL)'),
     ('migrate_user', 'migrate_user(''%1$s'', ''access_1'')'), ('migrate_users', 'migrate_users(ARRAY[''%1$s''], ''access_1'')'), ('cancel_migration', 'cancel_migration(0)'), ('undo_migration', 'undo_migration(0)'),
     ('create_payout', 'create_payout(''a-payout'')'), ('settle_payout_item', 'settle_payout_item(''a-payout'', ''%1$s'', ''paid'')'),
     ('set_fee', 'set_fee(0.1)'), ('drop_fee', 'drop_fee(0)'), ('set_budget', 'set_budget(''%1$s'', 100)'), ('drop_budget', 'drop_budget(''%1$s'', ''day'')'),

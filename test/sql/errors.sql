@@ -6,6 +6,8 @@ SET datestyle = 'ISO, YMD';
 SET taskex.exchange_fee = 0.2;
 SET taskex.clock = '2105-01-01 00:00:00+00';
 SELECT count(*) FROM taskex.run_due();
+SET allow_in_place_tablespaces = on;
+CREATE TABLESPACE errors_space LOCATION '';
 SELECT taskex.add_partition('errors_1') > 0 AS added, taskex.add_partition('errors_3') > 0 AS other;
 SELECT taskex.register_user('e_req', partition => 'errors_1') > 0 AS req,
     taskex.register_user('e_per', partition => 'errors_1') > 0 AS per,
@@ -190,7 +192,7 @@ INSERT INTO good_call VALUES
     ('create_tasks', ARRAY['''e_req''', 'pg_temp.id(''type'')', 'ARRAY[''1''::jsonb]', '1', '''1 day''', '''mean''', '''key''', 'NULL', 'NULL', '''note''']),
     ('create_task_type', ARRAY['''e_req''', '''title''', '1', '''text''', '''{}''', '''1 hour''', '''1 hour''', '''[]''', 'NULL']),
     ('deposit', ARRAY['''e_req''', '1', '''more''']),
-    ('drain_node', ARRAY['''local''']), ('drain_partition', ARRAY['''errors_1''', 'true']), ('move_partition', ARRAY['''errors_3''', '''pg_default''']),
+    ('drain_node', ARRAY['''local''']), ('drain_partition', ARRAY['''errors_1''', 'true']), ('move_partition', ARRAY['''errors_3''', '''errors_space''']),
     ('migrate_user', ARRAY['''e_req''', '''errors_3''', '''why''']), ('migrate_users', ARRAY['ARRAY[''e_req'']', '''errors_3''', '''why''']),
     ('cancel_migration', ARRAY['pg_temp.id(''migration'')']), ('undo_migration', ARRAY['pg_temp.id(''migration'')']),
     ('drop_budget', ARRAY['''e_req''', '''none''', 'NULL']), ('drop_fee', ARRAY['0']),
@@ -528,6 +530,7 @@ SELECT * FROM taskex.check_ledger() WHERE NOT ok;
 SELECT * FROM taskex.check_market() WHERE NOT ok;
 -- ... and everything goes on where it was
 SELECT taskex.cancel_migration(pg_temp.id('migration')), taskex.drop_partition('errors_3');
+DROP TABLESPACE errors_space;
 SELECT count(*) FROM taskex.accept_next('e_oth', pg_temp.id('type'), 10);
 SELECT taskex.submit_assignment('e_oth', pg_temp.id('late'), '1');
 SELECT taskex.submit_assignment('e_per', pg_temp.id('accepted'), '1', pg_temp.id('token'));

@@ -130,16 +130,28 @@ SELECT taskex.undo_migration(:id);
 CALL pg_temp.queue('mig_req', 'mig_1', NULL) \gset
 CALL pg_temp.go(:id, 'cleaning');
 SELECT pg_temp.holdings('mig_req') = :'before' AS same;
--- all of a partition to another tablespace
+-- all of a partition to another tablespace, but not to that where it is
+SET allow_in_place_tablespaces = on;
+CREATE TABLESPACE mig_space LOCATION '';
 BEGIN;
-SELECT taskex.move_partition('mig_1', 'pg_default') > 0 AS moved;
+SELECT taskex.move_partition('mig_1', 'pg_default');
+ROLLBACK;
+BEGIN;
+SELECT taskex.move_partition('mig_1', NULL);
+ROLLBACK;
+BEGIN;
+SELECT taskex.move_partition('mig_1', 'mig_space') > 0 AS moved;
 SELECT regexp_replace(name, '~.*', '~N') AS name, tablespace, state, users FROM taskex.partitions WHERE name ~ '^mig_1' ORDER BY name;
 SELECT regexp_replace(partition, '~.*', '~N') AS partition, target, users, users_left, drop_empty FROM taskex.drains WHERE partition LIKE 'mig%';
 SELECT regexp_replace(name, '~.*', '~N') AS name FROM taskex.performer_groups WHERE name ~ 'mig_1' ORDER BY 1;
 ROLLBACK;
 -- the target is kept while somebody moves from or to it, and takes nobody when it is drained
 SELECT taskex.drop_partition('mig_2');
+SELECT count(*) > 0 AS forwarded FROM _taskex.forward WHERE owner_id = (SELECT user_id FROM taskex.users WHERE login = 'mig_req');
 CALL pg_temp.go(:id, 'done');
+-- at home again: what the ids tell is true again
+SELECT count(*) FROM _taskex.forward WHERE owner_id = (SELECT user_id FROM taskex.users WHERE login = 'mig_req');
+DROP TABLESPACE mig_space;
 SELECT taskex.drain_partition('mig_2', NULL);
 SELECT taskex.drain_partition('mig_2', false);
 SELECT * FROM taskex.drains WHERE partition LIKE 'mig%';
@@ -183,3 +195,12 @@ SELECT taskex.drop_partition('mig_3'), taskex.drop_node('mig_far');
 SELECT * FROM taskex.check_ledger() WHERE NOT ok;
 SELECT * FROM taskex.check_market() WHERE NOT ok;
 SELECT count(*) FROM _taskex.migration_log;
+-- what ended long ago is no more
+BEGIN;
+UPDATE _taskex.migration m SET finished_at = finished_at - interval '100 days' FROM taskex.users u WHERE u.user_id = m.user_id AND u.login = 'mig_per';
+SELECT taskex.prune('migration', '90 days', 1) AS one, taskex.prune('migration', '90 days') > 1 AS some, taskex.prune('migration', '90 days') AS none;
+SELECT count(*) FILTER (WHERE login = 'mig_per') AS pruned, count(*) FILTER (WHERE login = 'mig_req') > 0 AS kept FROM taskex.migrations;
+SET LOCAL taskex.rebalance_cooldown = '300 d';
+UPDATE _taskex.migration SET finished_at = finished_at - interval '100 days';
+SELECT taskex.prune('migration', '90 days') AS rest;
+ROLLBACK;

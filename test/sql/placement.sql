@@ -62,7 +62,10 @@ SELECT login, home, partition, factors->'excluded' AS excluded FROM taskex.place
 SELECT taskex.register_user('place_x', '{"tier": "platinum"}');
 SELECT taskex.register_user('place_x', '{"expected": {"cpus": 4}}');
 SELECT taskex.register_user('place_x', '{"expected": {"cpu": -4}}');
+SELECT taskex.register_user('place_x', '{"expected": {"cpu": 100001}}');
+SELECT taskex.register_user('place_x', '{"expected": {"storage": 1e400}}');
 SELECT taskex.register_user('place_x', '{"expected": {"hours": [25]}}');
+SELECT taskex.register_user('place_x', jsonb_build_object('expected', jsonb_build_object('hours', (SELECT jsonb_agg(0) FROM generate_series(1, 25)))));
 SELECT taskex.register_user('place_x', '{"expected": {"task_types": ["all"]}}');
 SELECT taskex.register_user('place_x', '{"required": ["speed"]}');
 SELECT taskex.register_user('place_x', '{"storage_class": 5}');
@@ -104,6 +107,12 @@ SELECT taskex.add_factor('odd', 'regress_place.odd(text,text)', 'place_4, or a l
 SELECT taskex.add_factor('odd', 'regress_place.odd(text,text)');
 SELECT taskex.add_factor('cpu', 'regress_place.odd(text,text)');
 SELECT taskex.add_factor('len', 'pg_catalog.length(text)');
+-- nor can one be had executed that the operator may not execute
+RESET ROLE;
+CREATE FUNCTION regress_place.secret(login text, partition text) RETURNS float8 LANGUAGE sql AS $$ SELECT 1::float8 $$;
+REVOKE EXECUTE ON FUNCTION regress_place.secret(text, text) FROM public;
+SET ROLE regress_place_op;
+SELECT taskex.add_factor('secret', 'regress_place.secret(text,text)');
 SELECT taskex.add_factor('bad', 'regress_place.bad(text,text)'), taskex.add_factor('none', 'regress_place.nothing(text,text)'), taskex.add_factor('thief', 'regress_place.thief(text,text)');
 SELECT taskex.set_fitness('odd', '{"odd": 1}'), taskex.set_fitness('bad', '{"bad": 1}'), taskex.set_fitness('none', '{"none": 1}'), taskex.set_fitness('thief', '{"thief": 1}');
 SELECT partition, score FROM taskex.score_partitions('place_dan', 'odd') WHERE partition LIKE 'place_%' ORDER BY 1;
