@@ -1,5 +1,6 @@
 # Runs of all priorities, with greatest delays, times, keys and dependencies, are submitted
-# and worked off by many at once, while workers, the conductor and the server are killed.
+# and worked off by workers outside and by executors, while workers, executors, the conductor
+# and the server are killed.
 # At the end each run that was submitted has ended once, with its result, each attempt is
 # accounted for, and the order in which they started is the one that was promised.
 #
@@ -20,7 +21,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 my $wanted = $ENV{TASKEX_HAMMER_RUNS} // 4000;
-my $rounds = $ENV{TASKEX_KILL_ROUNDS} // max(4, min(25, int($wanted / 2000)));
+my $rounds = $ENV{TASKEX_KILL_ROUNDS} // max(5, min(25, int($wanted / 2000)));
 my $seed = $ENV{TASKEX_HAMMER_SEED} // time & 0xffff;
 srand($seed);
 note("TASKEX_HAMMER_SEED=$seed");
@@ -32,17 +33,23 @@ log_min_messages = warning
 max_connections = 40
 taskex.conductor_interval = 50ms
 taskex.ready_runs = 1500
+taskex.max_executors = 4
 });
 my $customers = 10;
-my @victims = qw(worker backend conductor postmaster);
+my @victims = qw(worker backend conductor postmaster executor);
 make_partitions($node, 3, in_place => 1);
 $node->safe_psql('postgres', qq{
-	select taskex.register_user('c' || i, partition => 'p' || 1 + i % 3) from generate_series(1, $customers) i;
-	select taskex.create_environment('outside', 'external', options => '{"max_attempts": 1000}')});
+	create role hammer1 login; create role hammer2 login; create role hammer3 login;
+	select taskex.register_user('c' || i, jsonb_build_object('db_role', 'hammer' || 1 + i % 3), 'p' || 1 + i % 3) from generate_series(1, $customers) i;
+	select taskex.create_environment(name, language, options => '{"max_attempts": 1000}') from (values ('outside', 'external'), ('inside', 'plpgsql')) e (name, language);
+	-- who takes runs in which order: workers of all, executors of those of their role
+	create view queued as select r.*, e.name || case e.language when 'external' then '' else ' ' || d.db_role end as queue
+		from _taskex.run r join _taskex.environment e using (environment_id) join _taskex.directory d on d.user_id = r.customer_id});
 
 # ---- what clients do: a line of output tells of what was acknowledged
 
 my $serial = 0;
+my @where = map { qq("backoff": {"initial": "0"}, $_) } '"environment": "outside"', '"environment": "inside", "code": "begin return to_jsonb(2 * data::int); end"';
 
 # each run works on a number, of its own and negative if it has to wait for something else than its turn
 sub submit_turn
@@ -50,7 +57,7 @@ sub submit_turn
 	my $customer = 'c' . (1 + int rand $customers);
 	my $priority = int rand 10;
 	my $delay = rand() < 0.2 ? sprintf("'%d ms'", 100 + rand 3000) : 'null';
-	my $options = '"environment": "outside", "backoff": {"initial": "0"}';
+	my $options = $where[ rand @where ];
 	my $luck = rand;
 	$serial += 200;
 	return "select 'sent ' || i from taskex.submit_runs('$customer', null, array(select to_jsonb(g) from generate_series($serial, $serial + 49) g), $priority, $delay, '{$options}') i;\n"
@@ -132,8 +139,7 @@ sub left { return hammer_patiently($node, q{select count(*) from _taskex.run whe
 # half of them wait from the start
 $node->safe_psql('postgres', qq{
 	select count(r) from generate_series(1, 10) c, generate_series(0, 9) p, lateral taskex.submit_runs('c' || c, null,
-		array(select to_jsonb((c * 10 + p) * 1000000 + g) from generate_series(1, $wanted / 200) g), p, null,
-		'{"environment": "outside", "backoff": {"initial": "0"}}') r});
+		array(select to_jsonb((c * 10 + p) * 1000000 + $_ * 500000 + g) from generate_series(1, $wanted / 400) g), p, null, '{$where[$_]}') r}) for 0 .. $#where;
 
 my (%hit, @crashed);
 for my $round (1 .. $rounds)
@@ -152,9 +158,9 @@ for my $round (1 .. $rounds)
 	else
 	{
 		# a worker's session, or the process that serves one
-		my $pid = $victim eq 'worker' ? $clients[ rand 7 ]{run}->{KIDS}[0]{PID}
-		  : hammer_victim($node, $victim eq 'conductor' ? q{select pid from pg_stat_activity where backend_type = 'taskex conductor' limit 1}
-			: q{select coalesce(max(pid)::text, 'none') from (select pid from pg_stat_activity where application_name = 'hammer' order by random() limit 1) a});
+		my $pid = $victim eq 'worker' ? $clients[ rand 7 ]{run}->{KIDS}[0]{PID} : hammer_victim($node, $victim eq 'backend'
+			? q{select coalesce(max(pid)::text, 'none') from (select pid from pg_stat_activity where application_name = 'hammer' order by random() limit 1) a}
+			: qq{select pid from pg_stat_activity where backend_type = 'taskex $victim' order by random() limit 1});
 		$hit{$victim}++ if $pid =~ /^\d+$/ && kill 'KILL', $pid;
 	}
 	finish(@clients);
@@ -210,14 +216,14 @@ my @wrong = (
 	'a run before its time' => q{select run_id from _taskex.run where run_at is not null and attempts = 1 and started_at < run_at},
 	# Whoever pulls says when he began. So two seconds are allowed: for a transaction that submits and for one that pulls.
 	'a run that started while one of a higher priority waited' => q{
-		with waited as (select priority, range_agg(tstzrange(submitted_at + '1 s', started_at - interval '1 s')) as times from _taskex.run
-			where attempts = 1 and data::int > 0 and submitted_at + '2 s' < started_at group by 1)
-		select r.run_id, r.priority, w.priority from _taskex.run r join waited w on w.priority > r.priority and r.started_at <@ w.times
+		with waited as (select queue, priority, range_agg(tstzrange(submitted_at + '1 s', started_at - interval '1 s')) as times from queued
+			where attempts = 1 and data::int > 0 and submitted_at + '2 s' < started_at group by 1, 2)
+		select r.run_id, r.queue, r.priority, w.priority from queued r join waited w on w.queue = r.queue and w.priority > r.priority and r.started_at <@ w.times
 			where r.attempts = 1 and (r.deadline is null or r.deadline > r.started_at) and } . $calm,
 	'a run that started while one had waited too long, which followed more than a second later' => q{
-		with waited as (select range_agg(tstzrange(deadline, started_at - interval '1 s')) as times from _taskex.run
-			where attempts = 1 and data::int > 0 and deadline + '1 s' < started_at)
-		select r.run_id, r.deadline, r.started_at from _taskex.run r join waited w on r.started_at <@ w.times
+		with waited as (select queue, range_agg(tstzrange(deadline, started_at - interval '1 s')) as times from queued
+			where attempts = 1 and data::int > 0 and deadline + '1 s' < started_at group by 1)
+		select r.run_id, r.queue, r.deadline, r.started_at from queued r join waited w on w.queue = r.queue and r.started_at <@ w.times
 			where r.attempts = 1 and (r.deadline is null or r.deadline > r.started_at) and } . $calm);
 while (my ($what, $query) = splice @wrong, 0, 2)
 {
@@ -226,8 +232,8 @@ while (my ($what, $query) = splice @wrong, 0, 2)
 is(join(' ', grep { $done{$_} > 1 } keys %done), '', 'none was told to be complete twice');
 cmp_ok($node->safe_psql('postgres', 'select count(*) from _taskex.run'), '>=', 0.8 * $wanted, 'there were as many as were wanted');
 is($node->safe_psql('postgres', q{select string_agg(check_name || ': ' || detail, '; ') from taskex.check_workload() where not ok}), '', 'all checks hold');
-note($node->safe_psql('postgres', q{select count(*) || ' runs, ' || sum(attempts) || ' attempts, ' || count(deadline) || ' with a deadline, of which '
-	|| count(*) filter (where started_at > deadline) || ' were over' from _taskex.run}));
+note($node->safe_psql('postgres', q{select queue || ': ' || count(*) || ' runs, ' || sum(attempts) || ' attempts, ' || count(deadline) || ' with a deadline, of which '
+	|| count(*) filter (where started_at > deadline) || ' were over' from queued group by queue order by queue}));
 $node->stop;
 
 done_testing();
