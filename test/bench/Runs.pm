@@ -9,8 +9,9 @@ use warnings;
 
 use Bench;
 use FindBin;
-use Sessions qw(rows_of scalar_of run_sql commas);
+use Sessions qw(rows_of scalar_of run_sql run_sql_in commas);
 use Supply ();
+use Time::HiRes qw(time sleep);
 
 my $rounds = $opt{quick} ? 2 : 5;
 my $db = 'taskex_bench_runs';
@@ -267,12 +268,129 @@ sub held
 	return;
 }
 
+# ---- executors
+
+my $trivial = '"environment": "inside", "code": "begin return data; end"';
+
+# idle(): waits until nothing waits or runs
+sub idle
+{
+	for (1 .. 60_000)
+	{
+		return if scalar_of(q{select coalesce(sum(waiting + running), 0) from _taskex.lanes()}) eq '0';
+		sleep 0.01;
+	}
+	die "the runs do not end\n";
+}
+
+# latencies(CALLS, SCRIPT): milliseconds of each, sorted
+sub latencies
+{
+	my ($calls, $script) = @_;
+	my $prefix = "$Bench::tmp/latency";
+	unlink glob "$prefix.*";
+	pgbench($script, 1, '-t', $calls, '-l', "--log-prefix=$prefix");
+	my @ms;
+	for my $file (glob "$prefix.*")
+	{
+		open my $f, '<', $file or die "$file: $!\n";
+		push @ms, map { (split ' ')[2] / 1000 } <$f>;
+	}
+	return sort { $a <=> $b } @ms;
+}
+
+sub executors
+{
+	note('runs by executors');
+	if (scalar_of('show taskex.max_executors') eq '0') { skipped('trivial runs by executors', '', 'taskex.max_executors is 0'); return }
+	exchange($db, $few);
+	run_sql(qq{
+		do \$\$ begin
+			if not exists (select from pg_roles where rolname = 'taskex_bench') then create role taskex_bench login; end if;
+		end \$\$;
+		select taskex.register_user('c' || i, '{"db_role": "taskex_bench"}', 'p' || i) from generate_series(1, 8) i;
+		select taskex.create_environment('inside', 'plpgsql', options => '{"min_executors": 2, "max_executors": 4, "customers": ["c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8"]}')});
+	my $n = $opt{quick} ? 10_000 : 40_000;
+	my @rate;
+	for my $round (0 .. $rounds)
+	{
+		# from the first submission to the last result
+		my $start = time;
+		run_sql(join '', map { "select count(r) from taskex.submit_runs('c$_', null, array_fill('1'::jsonb, array[$n / 8]), options => '{$trivial}') r;\n" } 1 .. 8);
+		idle();
+		push @rate, $n / (time - $start) if $round;
+	}
+	my ($wrong) = rows_of(q{select count(*) filter (where state = 'succeeded' and result = '1'), count(*) from _taskex.run});
+	die "$wrong->[0] of $wrong->[1] runs have succeeded\n" if $wrong->[0] != $wrong->[1];
+	result_rate('trivial runs by executors, submission to result', median(@rate), 'runs/s', 10_000);
+
+	my $script = "select taskex.submit_run('c1', null, '1', 9, options => '{$trivial}') as id \\gset\nselect taskex.wait_for_run(:id, '30 s');\n";
+	my $calls = $opt{quick} ? 200 : 1000;
+	latencies(50, $script);
+	my %ms = (idle => [ latencies($calls, $script) ]);
+	# others submit a hundred at a time, as fast as these are done
+	open my $f, '>', "$Bench::tmp/load.sql" or die "$!\n";
+	print $f "select max(r) as id from taskex.submit_runs('c' || 2 + :client_id, null, array_fill('1'::jsonb, array[100]), 0, options => '{$trivial}') r \\gset\n",
+	  "select taskex.wait_for_run(:id, '30 s');\n";
+	close $f;
+	my $pid = fork // die "fork: $!\n";
+	if (!$pid)
+	{
+		require POSIX;
+		open STDOUT, '>', '/dev/null';
+		open STDERR, '>&', \*STDOUT;
+		exec 'pgbench', '-n', '-c', 2, '-T', 600, '-f', "$Bench::tmp/load.sql", $ENV{PGDATABASE} or POSIX::_exit(127);
+	}
+	sleep 2;
+	$ms{load} = [ latencies($calls, $script) ];
+	kill 'TERM', $pid;
+	waitpid $pid, 0;
+	for my $when (qw(idle load))
+	{
+		my @ms = @{ $ms{$when} };
+		my $what = $when eq 'idle' ? 'submit_run to result, executors idle' : 'submit_run to result, others submit 100 at a time';
+		result("$what: p50", $ms[ 0.5 * $#ms ], 'ms', 'p99', $ms[ 0.99 * $#ms ]);
+	}
+	cron(median(@rate));
+	drop($db);
+	run_sql('drop role taskex_bench');
+	return;
+}
+
+# the same job by pg_cron, which begins one at most each second
+sub cron
+{
+	my ($rate) = @_;
+	if (scalar_of(q{select count(*) from pg_available_extensions where name = 'pg_cron'}) eq '0')
+	{
+		skipped('trivial runs by executors', 'pg_cron', 'the extension is not installed');
+		return;
+	}
+	if (scalar_of('show shared_preload_libraries') !~ /pg_cron/)
+	{
+		skipped('trivial runs by executors', 'pg_cron', 'it is not in shared_preload_libraries');
+		return;
+	}
+	my $time = $opt{quick} ? 10 : 30;
+	my $where = scalar_of('show cron.database_name');
+	run_sql_in($where, q{set client_min_messages = warning; create extension pg_cron;
+		select cron.schedule('bench' || i, '1 seconds', 'select 1') from generate_series(1, 32) i});
+	sleep $time;
+	run_sql_in($where, 'select cron.unschedule(jobid) from cron.job');
+	my ($row) = split /\n/, run_sql_in($where, q{select count(*) from cron.job_run_details where status = 'succeeded'});
+	my $done = $row;
+	run_sql_in($where, 'drop extension pg_cron');
+	result('trivial runs by executors', $rate, 'runs/s', 'pg_cron, 32 jobs each second', $done / $time);
+	return;
+}
+
 sub bench
 {
 	submit();
 	rates();
 	much();
 	held();
+	executors();
 	return;
 }
 
