@@ -96,7 +96,7 @@ BEGIN
         END IF;
     END LOOP;
 END $$;
-SELECT e FROM pg_temp.empty(:first) e WHERE e !~ '^(run|usage|invoice)';
+SELECT e FROM pg_temp.empty(:first) e WHERE e !~ '^(run|split|usage|invoice)';
 SELECT check_name, detail FROM taskex.check_market() WHERE NOT ok UNION ALL SELECT check_name, detail FROM taskex.check_ledger() WHERE NOT ok;
 
 -- what anybody sees: each row of each view, but for where the users are and how they move
@@ -195,7 +195,7 @@ COMMIT;
 CALL pg_temp.step_until(:req, 'following');
 CALL pg_temp.step_until(:per, 'following');
 SELECT * FROM pg_temp.compare('copied');
-SELECT e FROM pg_temp.empty(:second) e WHERE e !~ '^(run|usage|invoice)';
+SELECT e FROM pg_temp.empty(:second) e WHERE e !~ '^(run|split|usage|invoice)';
 CALL pg_temp.step_until(:req, 'cleaning');
 SELECT * FROM pg_temp.compare('one has moved');
 CALL pg_temp.step_until(:per, 'cleaning');
