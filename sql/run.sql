@@ -41,7 +41,8 @@ CREATE TABLE _taskex.run (
     split_id bigint,
     part int,
     suspensions int,
-    asked text
+    asked text,
+    output text
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.run IS 'Runs, on their customers'' partitions, each with its latest attempt.';
 COMMENT ON COLUMN _taskex.run.followed IS 'Runs come after it: they are in run_link.';
@@ -49,6 +50,7 @@ COMMENT ON COLUMN _taskex.run.blockers IS 'So many runs must succeed first.';
 COMMENT ON COLUMN _taskex.run.run_at IS 'Not before; of a run that is tried again, when.';
 COMMENT ON COLUMN _taskex.run.deadline IS 'From then on it is the next one of its environment.';
 COMMENT ON COLUMN _taskex.run.version IS 'Of the program; NULL: the newest when it starts.';
+COMMENT ON COLUMN _taskex.run.output IS 'What the attempt that succeeded said (RAISE), as far as it is kept.';
 COMMENT ON COLUMN _taskex.run.options IS 'Options that the queue does not need: timeout, backoff, retryable, notify, retention.';
 COMMENT ON COLUMN _taskex.run.state_data IS 'The last checkpoint: what the next attempt goes on from.';
 COMMENT ON COLUMN _taskex.run.split_id IS 'Of a part, and of the whole itself: the run that stands for the whole.';
@@ -68,7 +70,8 @@ CREATE TABLE _taskex.run_attempt (
     outcome text NOT NULL,
     worker text NOT NULL,
     error jsonb,
-    measured jsonb
+    measured jsonb,
+    output text
 ) PARTITION BY LIST (partition_id);
 COMMENT ON TABLE _taskex.run_attempt IS 'Attempts that did not succeed. outcome: failed, expired, crashed, cancelled, suspended.';
 INSERT INTO _taskex.child_table VALUES ('run_attempt', 605, 100, ARRAY['PRIMARY KEY (run_id, attempt)'], '{}', 'customer_id');
@@ -555,18 +558,21 @@ COMMENT ON VIEW taskex.dead_letters IS
 
 CREATE VIEW taskex.run_attempts WITH (security_barrier) AS
     SELECT * FROM (
-        SELECT a.run_id, d.login AS customer, a.attempt, a.worker, a.version, a.started_at, a.finished_at, a.outcome, a.error, a.measured
+        SELECT a.run_id, d.login AS customer, a.attempt, a.worker, a.version, a.started_at, a.finished_at, a.outcome, a.error, a.measured, a.output
         FROM _taskex.directory d
             JOIN _taskex.run_attempt a ON a.partition_id = d.partition_id AND a.customer_id = d.user_id
         WHERE _taskex.visible(d.user_id) AND _taskex.visible(a.customer_id)
             AND _taskex.narrow(a.partition_id, a.customer_id, d.login, a.run_id)
         UNION ALL
-        SELECT r.run_id, d.login, r.attempts, r.worker, r.version, r.started_at, r.finished_at, r.state, NULL, r.measured
+        SELECT r.run_id, d.login, r.attempts, r.worker, r.version, r.started_at, r.finished_at, r.state, NULL, r.measured, r.output
         FROM _taskex.directory d
             JOIN _taskex.run r ON r.partition_id = d.partition_id AND r.customer_id = d.user_id
         WHERE r.state IN ('running', 'succeeded') AND r.attempts > 0 AND _taskex.visible(d.user_id) AND _taskex.visible(r.customer_id)
             AND _taskex.narrow(r.partition_id, r.customer_id, d.login, r.run_id)) u;
-COMMENT ON VIEW taskex.run_attempts IS 'Attempts at runs. outcome: running, succeeded, failed, expired, crashed, cancelled, suspended.';
+COMMENT ON VIEW taskex.run_attempts IS
+'Attempts at runs. outcome: running, succeeded, failed, expired, crashed, cancelled, suspended. error: of what failed in an executor sqlstate, message,
+detail, hint, context and the like. measured: wall_us, cpu_us, rows, blocks_read, blocks_written, wal_bytes, memory (bytes), as far as they are
+known. output: messages (RAISE) in an executor, as far as they are kept.';
 
 CREATE FUNCTION _taskex.lanes(OUT environment_id int, OUT customer_id bigint, OUT priority int, OUT waiting bigint, OUT running int,
         OUT in_memory int, OUT oldest timestamptz, OUT blocked boolean, OUT virtual_time float8)

@@ -153,4 +153,13 @@ extern bool try_update_heap_tuple(Relation rel, ItemPointer tid, HeapTuple tuple
 #define MyLocalXid (MyProc->vxid.lxid)
 #endif
 
+/* whether a statement is executed once is no argument since 18 */
+#if PG_VERSION_NUM < 180000
+#define EXECUTOR_RUN_ONCE_ARG , bool execute_once
+#define EXECUTOR_RUN_ONCE , execute_once
+#else
+#define EXECUTOR_RUN_ONCE_ARG
+#define EXECUTOR_RUN_ONCE
+#endif
+
 #endif							/* TASKEX_COMPAT_H */

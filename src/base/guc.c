@@ -50,6 +50,8 @@ double		guc_rebalance_gain = 0.02;
 double		guc_rebalance_start = 0.2;
 double		guc_rebalance_target = 0.05;
 int			guc_ready_runs = 65536;
+int			guc_run_grace = 5000;
+int			guc_run_output_size = 64;
 int			guc_run_retention = 7 * 86400;
 bool		guc_supply = false;
 char	   *guc_supply_alike = NULL;
@@ -430,6 +432,20 @@ guc_define(void)
 							 0.05, 0, 100,
 							 PGC_USERSET, 0,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.run_grace",
+							"Time after which the executor of a run that goes on, though it was stopped, is ended.",
+							NULL,
+							&guc_run_grace,
+							5000, 100, 600000,
+							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.run_output_size",
+							"Size of the messages of a run in an executor that are kept.",
+							NULL,
+							&guc_run_output_size,
+							64, 1, 1024,
+							PGC_SIGHUP, GUC_UNIT_KB,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.run_retention",
 							"Time for which a run is kept after it has ended, with its result.",
 							"A run can have its own. 0: for ever.",

@@ -49,6 +49,8 @@ extern double guc_rebalance_gain;
 extern double guc_rebalance_start;
 extern double guc_rebalance_target;
 extern int	guc_ready_runs;
+extern int	guc_run_grace;		/* ms */
+extern int	guc_run_output_size;	/* kB */
 extern int	guc_run_retention;	/* s */
 extern bool guc_supply;
 extern char *guc_supply_alike;

@@ -149,6 +149,7 @@ executor_begin_run(const TakenRun *run)
 		mine->attempt = run->attempt;
 		mine->customer_id = run->customer.user_id;
 		mine->run_since = GetCurrentTimestamp();
+		mine->overdue = false;
 		mine->usage = unknown;
 		current_run = found;
 	}

@@ -553,6 +553,8 @@ settle_dead(const Realm *realm)
 		dead = slot->state == EXECUTOR_DEAD && slot->kind.realm == realm->serial;
 		settlement.count = slot->held_count;
 		settlement.current = slot->current;
+		if (slot->overdue)
+			settlement.reason = "the run went on after its timeout, and its executor was ended";
 		memcpy(settlement.held, slot->held, sizeof(settlement.held));
 		LWLockRelease(pool.lock);
 		if (!dead)

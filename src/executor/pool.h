@@ -74,6 +74,7 @@ typedef struct ExecutorSlot
 	int32		attempt;		/* of the current one */
 	int64		customer_id;
 	TimestampTz run_since;
+	bool		overdue;		/* the process ends because the current one goes on after its timeout */
 	RunUsage	usage;			/* of the current one, as last told */
 	int			nice;			/* how it is throttled; steering sets it, execute.c obeys */
 	int			pause_us;

@@ -27,8 +27,8 @@
 
 static Statement insert_attempt = {
 	"INSERT INTO _taskex.run_attempt_%p (partition_id, attempt, run_id, customer_id, started_at, finished_at, version, outcome, worker,"
-	" error, measured) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-	11, {INT4OID, INT4OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, JSONBOID, JSONBOID}
+	" error, measured, output) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+	12, {INT4OID, INT4OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, TEXTOID}
 };
 
 /* ---- the lease ---- */
@@ -98,15 +98,16 @@ typedef struct Finished
 
 /* false: the run was not locked, and is not what it was any more */
 static bool
-store_success(Child *run, bool locked, TimestampTz now, Datum result, bool no_result, const RunUsage *usage)
+store_success(Child *run, bool locked, TimestampTz now, Datum result, bool no_result, const RunUsage *usage,
+			  const char *output)
 {
-	static const int columns[7] = {RUN_STATE, RUN_FINISHED_AT, RUN_LEASE_TOKEN, RUN_LEASE_UNTIL, RUN_RESULT, RUN_ERROR,
-	RUN_MEASURED};
+	static const int columns[8] = {RUN_STATE, RUN_FINISHED_AT, RUN_LEASE_TOKEN, RUN_LEASE_UNTIL, RUN_RESULT, RUN_ERROR,
+	RUN_MEASURED, RUN_OUTPUT};
 	Jsonb	   *measured = usage_measured(usage);
-	Datum		values[7] = {CStringGetTextDatum("succeeded"), TimestampTzGetDatum(now), 0, 0, result, 0,
-	PointerGetDatum(measured)};
-	bool		nulls[7] = {false, false, true, true, no_result, true, measured == NULL};
-	int			count = measured == NULL && run_is_null(run, RUN_MEASURED) ? 6 : 7;
+	Datum		values[8] = {CStringGetTextDatum("succeeded"), TimestampTzGetDatum(now), 0, 0, result, 0,
+	PointerGetDatum(measured), output ? CStringGetTextDatum(output) : 0};
+	bool		nulls[8] = {false, false, true, true, no_result, true, measured == NULL, output == NULL};
+	int			count = output ? 8 : measured || !run_is_null(run, RUN_MEASURED) ? 7 : 6;
 
 	if (!locked)
 		return child_try_update(run, count, columns, values, nulls);
@@ -127,7 +128,8 @@ tell_success(Child *run, const RunUsage *usage)
 }
 
 void
-attempt_succeed(RunTables *tables, Child *run, const UserHome *home, Datum result, bool no_result, const RunUsage *usage)
+attempt_succeed(RunTables *tables, Child *run, const UserHome *home, Datum result, bool no_result, const RunUsage *usage,
+				const char *output)
 {
 	TimestampTz now = clock_now();
 	int64		run_id = child_int64(run, RUN_RUN_ID);
@@ -135,7 +137,7 @@ attempt_succeed(RunTables *tables, Child *run, const UserHome *home, Datum resul
 	AttemptFacts facts;
 	RunUsage	own;
 
-	(void) store_success(run, true, now, result, no_result, usage);
+	(void) store_success(run, true, now, result, no_result, usage, output);
 	followed = tell_success(run, usage);
 	usage_facts(&facts, &own, run, home, now, "succeeded", usage);
 	usage_ended(&facts, 1);
@@ -147,7 +149,7 @@ static bool
 try_success(Child *run, const Finished *finished, TimestampTz now)
 {
 	wait_point("completing");
-	return store_success(run, false, now, finished->result, finished->no_result, NULL);
+	return store_success(run, false, now, finished->result, finished->no_result, NULL, NULL);
 }
 
 static void
@@ -164,7 +166,7 @@ complete(RunTables *tables, Finished *finished, TimestampTz now)
 		!try_success(run, finished, now))
 	{
 		run = run_lock_held(tables, finished->run_id, finished->token, &finished->home, now);
-		(void) store_success(run, true, now, finished->result, finished->no_result, NULL);
+		(void) store_success(run, true, now, finished->result, finished->no_result, NULL, NULL);
 	}
 	finished->followed = tell_success(run, NULL);
 	usage_facts(&finished->facts, &finished->usage, run, &finished->home, now, "succeeded", NULL);
@@ -297,13 +299,14 @@ record(Child *run, const AttemptEnd *end, Jsonb *measured, TimestampTz now)
 {
 	bool		isnull;
 	int32		partition = child_int32(run, RUN_PARTITION_ID);
-	Datum		values[11] = {Int32GetDatum(partition), Int32GetDatum(child_int32(run, RUN_ATTEMPTS)),
+	Datum		values[12] = {Int32GetDatum(partition), Int32GetDatum(child_int32(run, RUN_ATTEMPTS)),
 		Int64GetDatum(child_int64(run, RUN_RUN_ID)), Int64GetDatum(child_int64(run, RUN_CUSTOMER_ID)),
 		slot_getattr(run->slot, RUN_STARTED_AT, &isnull), TimestampTzGetDatum(now),
 		slot_getattr(run->slot, RUN_VERSION, &isnull), CStringGetTextDatum(end->outcome),
-	slot_getattr(run->slot, RUN_WORKER, &isnull), PointerGetDatum(end->error), PointerGetDatum(measured)};
-	char		nulls[11] = {' ', ' ', ' ', ' ', ' ', ' ', run_is_null(run, RUN_VERSION) ? 'n' : ' ', ' ', ' ',
-	end->error ? ' ' : 'n', measured ? ' ' : 'n'};
+	slot_getattr(run->slot, RUN_WORKER, &isnull), PointerGetDatum(end->error), PointerGetDatum(measured),
+	end->output ? CStringGetTextDatum(end->output) : 0};
+	char		nulls[12] = {' ', ' ', ' ', ' ', ' ', ' ', run_is_null(run, RUN_VERSION) ? 'n' : ' ', ' ', ' ',
+	end->error ? ' ' : 'n', measured ? ' ' : 'n', end->output ? ' ' : 'n'};
 	SpiScope	scope;
 
 	spi_begin(&scope);

@@ -14,7 +14,7 @@ static const char *const run_columns[RUN_COLUMNS] = {
 	"version", "deadline", "run_at", "started_at", "lease_until", "finished_at",
 	"lease_token", "state", "worker", "concurrency_key", "code", "data", "data_ref",
 	"options", "progress", "result", "error", "measured", "state_data", "split_id", "part",
-	"suspensions", "asked"
+	"suspensions", "asked", "output"
 };
 
 const ChildTable run_table = {"run", RUN_COLUMNS, run_columns, 1, {{RUN_RUN_ID}}};

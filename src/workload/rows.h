@@ -48,7 +48,8 @@ enum RunColumn
 	RUN_PART,
 	RUN_SUSPENSIONS,
 	RUN_ASKED,
-	RUN_COLUMNS = RUN_ASKED
+	RUN_OUTPUT,
+	RUN_COLUMNS = RUN_OUTPUT
 };
 
 extern const ChildTable run_table;

@@ -84,6 +84,7 @@ typedef struct AttemptEnd
 	const char *outcome;		/* failed, expired, crashed, cancelled or suspended */
 	Jsonb	   *error;
 	const RunUsage *usage;		/* NULL: that of a worker outside */
+	const char *output;			/* what it said, or NULL */
 	bool		retry;			/* if attempts are left */
 	Jsonb	   *state;			/* its last checkpoint; NULL: the one that is stored */
 } AttemptEnd;
@@ -99,7 +100,7 @@ extern const char *attempt_end(Child *run, const UserHome *home, const AttemptEn
  * executors; a worker outside calls complete_run().
  */
 extern void attempt_succeed(RunTables *tables, Child *run, const UserHome *home, Datum result, bool no_result,
-							const RunUsage *usage);
+							const RunUsage *usage, const char *output);
 
 /* it is given back, and was no attempt; cost: seconds that it took all the same */
 extern void attempt_release(Child *run, double cost);
