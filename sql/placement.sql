@@ -422,9 +422,11 @@ COMMENT ON FUNCTION _taskex.required(jsonb, text) IS 'Does the profile require t
 
 -- user_id and home: NULL for one who is not there yet. A factor of which nothing is known for
 -- him is NULL everywhere, and does not count.
+-- One plan is kept for all users: making one takes longer than running it, and compiling it, or
+-- what it calls (taskex.propose_moves), seconds.
 CREATE FUNCTION _taskex.score(login text, user_id bigint, home int, profile jsonb, weights jsonb)
     RETURNS TABLE (partition_id int, partition text, score float8, factors jsonb, excluded text[])
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
     mine float8[] := coalesce(CASE WHEN user_id IS NOT NULL THEN _taskex.user_demand(user_id) END,
