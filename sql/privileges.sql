@@ -263,6 +263,10 @@ GRANT EXECUTE ON FUNCTION
     taskex.resume_program(text, text),
     taskex.resume_run(bigint),
     taskex.resume_runs(text),
+    taskex.schedule_run(text, text, text, text, jsonb, int, jsonb),
+    taskex.search_programs(text, text, numeric, int),
+    taskex.undeprecate_program(text, text, int),
+    taskex.unschedule_run(text, text),
     taskex.retry_run(bigint, int),
     taskex.run_result(bigint),
     taskex.run_status(bigint),
@@ -283,7 +287,7 @@ GRANT EXECUTE ON FUNCTION
     TO taskex_user;
 GRANT EXECUTE ON FUNCTION _taskex.executor_slots(), _taskex.lanes(), _taskex.run_ended(text), _taskex.run_state(text) TO taskex_user;
 GRANT SELECT ON
-    taskex.dead_letters, taskex.environments, taskex.executors, taskex.programs, taskex.queue, taskex.run_attempts, taskex.runs, taskex.splits
+    taskex.dead_letters, taskex.environments, taskex.executors, taskex.programs, taskex.queue, taskex.run_attempts, taskex.runs, taskex.schedules, taskex.splits
     TO taskex_user;
 GRANT EXECUTE ON FUNCTION
     taskex.alter_environment(text, jsonb),

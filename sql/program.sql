@@ -51,7 +51,7 @@ COMMENT ON FUNCTION taskex.publish_program(text, text, text, text, numeric, bool
 name: 1 to 63 bytes without "/" and "@". environment: where it runs; the same for all versions. source: a function body in the
 environment''s language, with the parameter data (jsonb) and a result of type jsonb; it is compiled as the owner''s db_role. price: what others pay for a use.
 is_public: may others run it (as "owner/name")? Price and is_public are those of the newest version. Result: the version, 1 for a new program.
-Errors: unknown_environment (TX620), environment_retired (TX621), code_invalid (TX638), insufficient_privilege (42501) without a db_role, or for an
+Errors: unknown_environment (TX620), environment_retired (TX621), no_executor_role (TX636), code_invalid (TX638), insufficient_privilege (42501) for an
 untrusted language, invalid_parameter_value (22023), input_too_large (TX111).';
 
 -- The next version; its row, locked.
@@ -191,34 +191,76 @@ COMMENT ON FUNCTION taskex.deprecate_program(text, text, int) IS
 'Keeps a version of a program (NULL: all of them) of the owner from being taken by new runs; runs that wait for it still have it. Result: how many
 versions that were not deprecated before. Errors: unknown_program (TX622).';
 
-CREATE FUNCTION _taskex.deprecate_program(owner bigint, name text, version int)
-    RETURNS int LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION _taskex.set_deprecated(owner bigint, name text, version int, value boolean)
+    RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
     p _taskex.program;
     changed int;
 BEGIN
-    SELECT * INTO p FROM _taskex.program x WHERE x.owner_id = owner AND x.name = deprecate_program.name FOR UPDATE;
+    SELECT * INTO p FROM _taskex.program x WHERE x.owner_id = owner AND x.name = set_deprecated.name FOR UPDATE;
     IF p IS NULL OR (version IS NOT NULL AND NOT EXISTS (SELECT FROM _taskex.program_version v
-            WHERE v.program_id = p.program_id AND v.version = deprecate_program.version)) THEN
+            WHERE v.program_id = p.program_id AND v.version = set_deprecated.version)) THEN
         PERFORM _taskex.fail('unknown_program', format('the user has no program "%s"%s', name, ' of version ' || version));
     END IF;
-    UPDATE _taskex.program_version v SET deprecated = true
-        WHERE v.program_id = p.program_id AND NOT v.deprecated AND (deprecate_program.version IS NULL OR v.version = deprecate_program.version);
+    UPDATE _taskex.program_version v SET deprecated = value
+        WHERE v.program_id = p.program_id AND v.deprecated <> value AND (set_deprecated.version IS NULL OR v.version = set_deprecated.version);
     GET DIAGNOSTICS changed = ROW_COUNT;
     UPDATE _taskex.program x SET newest = (SELECT max(v.version) FROM _taskex.program_version v
             WHERE v.program_id = p.program_id AND NOT v.deprecated) WHERE x.program_id = p.program_id;
     RETURN changed;
 END $$;
+COMMENT ON FUNCTION _taskex.set_deprecated(bigint, text, int, boolean) IS 'Deprecates versions of a program, or not any more. Result: how many it changed.';
+
+CREATE FUNCTION _taskex.deprecate_program(owner bigint, name text, version int)
+    RETURNS int LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN _taskex.set_deprecated(owner, name, version, true);
+END $$;
 COMMENT ON FUNCTION _taskex.deprecate_program(bigint, text, int) IS 'Body of taskex.deprecate_program.';
+
+CREATE FUNCTION taskex.undeprecate_program(owner text, name text, version int = NULL)
+    RETURNS int LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';
+COMMENT ON FUNCTION taskex.undeprecate_program(text, text, int) IS
+'Ends deprecate_program: new runs may take that version of a program (NULL: all of them) of the owner again. Result: how many versions were deprecated before.
+Errors: unknown_program (TX622).';
+
+CREATE FUNCTION _taskex.undeprecate_program(owner bigint, name text, version int)
+    RETURNS int LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN _taskex.set_deprecated(owner, name, version, false);
+END $$;
+COMMENT ON FUNCTION _taskex.undeprecate_program(bigint, text, int) IS 'Body of taskex.undeprecate_program.';
 
 CREATE VIEW taskex.programs WITH (security_barrier) AS
     SELECT d.login AS owner, p.name, e.name AS environment, v.version, v.version = p.newest AS is_newest, v.deprecated,
         _taskex.amount(p.price) AS price, p.is_public, v.published_at,
-        CASE WHEN _taskex.visible(p.owner_id) THEN v.source END AS source
+        CASE WHEN _taskex.visible(p.owner_id) THEN v.source END AS source, e.language, p.is_chain,
+        _taskex.amount(p.price + coalesce((SELECT sum(q.price)::bigint FROM _taskex.program_piece c JOIN _taskex.program q ON q.program_id = c.piece_id
+            WHERE c.program_id = p.program_id AND c.version = v.version), 0)) AS total_price
     FROM _taskex.program p
         JOIN _taskex.program_version v USING (program_id)
         JOIN _taskex.environment e USING (environment_id)
         JOIN _taskex.directory d ON d.user_id = p.owner_id
     WHERE p.is_public OR _taskex.visible(p.owner_id);
 COMMENT ON VIEW taskex.programs IS
-'Programs and their versions: those of users for whom the caller may act, and public ones (without their source).';
+'Programs and their versions: those of users for whom the caller may act, and public ones (without their source). total_price: with the prices of a chain''s pieces.';
+
+CREATE FUNCTION taskex.search_programs(query text = NULL, environment text = NULL, max_price numeric = NULL, max_rows int = 100)
+    RETURNS SETOF taskex.programs
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF max_rows IS NULL OR max_rows NOT BETWEEN 1 AND 10000 THEN
+        RAISE EXCEPTION USING ERRCODE = CASE WHEN max_rows IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
+            MESSAGE = 'max_rows must be between 1 and 10000';
+    END IF;
+    RETURN QUERY SELECT p.* FROM taskex.programs p
+        WHERE p.is_newest AND (search_programs.environment IS NULL OR p.environment = search_programs.environment)
+            AND (max_price IS NULL OR p.total_price <= max_price)
+            AND NOT EXISTS (SELECT FROM regexp_split_to_table(lower(coalesce(query, '')), '\s+') w
+                WHERE strpos(lower(concat_ws(' ', p.owner || '/' || p.name, p.environment, p.language)), w) = 0)
+        ORDER BY p.owner COLLATE "C", p.name COLLATE "C" LIMIT max_rows;
+END $$;
+COMMENT ON FUNCTION taskex.search_programs(text, text, numeric, int) IS
+'Programs that new runs may take, as the view taskex.programs shows them to the caller: the newest version of each that is not deprecated, by owner and name.
+query: words, each of which is in "owner/name", environment or language, without regard to case. environment: only of this one. max_price: with the prices
+of a chain''s pieces at most so much. max_rows: 1 to 10000. Errors: invalid_parameter_value (22023).';

@@ -216,7 +216,7 @@ BEGIN
         PERFORM _taskex.fail('no_scheduler', 'pg_cron is not installed in this database',
             format('Database "%s" has no extension pg_cron.', current_database()),
             'Put pg_cron into shared_preload_libraries, set cron.database_name to this database and use CREATE EXTENSION pg_cron; '
-            'or let another scheduler call taskex.rebalance().');
+            'or let another scheduler do it.');
     END IF;
 END $$;
 COMMENT ON FUNCTION _taskex.require_cron() IS 'The error no_scheduler unless pg_cron is here.';

@@ -174,7 +174,9 @@ and object, where object is a large object with JSON or, with format "text" or "
 run_at (not before), timeout, max_attempts, backoff (initial, factor, max, jitter), retryable (SQLSTATEs or classes), deduplication_key
 (a key that was used stands for the run that has it), after (ids of the customer''s runs that must succeed first), concurrency_key (of
 the runs with it one runs at a time, or as limit_key says), notify (a channel), retention (how long it is kept when it has ended),
-dedicated (how long its executor is kept for the customer when it has ended, up to a day, unless acknowledge_run is called before).
+dedicated (how long its executor is kept for the customer when it has ended, up to a day, unless acknowledge_run is called before),
+result_function (schema.name of a function of (run_id bigint, result jsonb) or (result jsonb), which gets the result when the run has succeeded, called by
+an executor as the customer in a run of its own), result_environment (where; the run''s own if executors run its code).
 Executors run code as the customer''s db_role, which must be one with LOGIN.
 Result: the run''s id. Errors: unknown_environment (TX620), environment_retired (TX621), unknown_program (TX622), unknown_run (TX600),
 no_executor_role (TX636), idempotency_mismatch (TX110), input_too_large (TX111), code_invalid (TX638), insufficient_privilege (42501), invalid_parameter_value (22023).';
@@ -456,6 +458,17 @@ END $$;
 COMMENT ON FUNCTION _taskex.store_run_low(int, bigint) IS
 'Moves run_low of a partition over pages of runs of which less than a tenth is open; all ids up to the bound are decided.';
 
+-- What takes the result to a function is the run with the next id (src/workload/submit.c).
+CREATE FUNCTION _taskex.result_awaited(partition_id int, run_id bigint) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    awaited boolean;
+BEGIN
+    EXECUTE format('SELECT EXISTS (SELECT FROM _taskex.run_%s WHERE run_id = $1 AND (options ->> ''result_of'')::bigint = $2 AND NOT _taskex.run_ended(state))', partition_id)
+        INTO awaited USING run_id + 1024, run_id;
+    RETURN awaited;
+END $$;
+COMMENT ON FUNCTION _taskex.result_awaited(int, bigint) IS 'Has the result of a run, whose option result_function is given, still to be taken to that function?';
+
 -- One page of 1000 runs; last: where to go on, NULL at the end.
 CREATE FUNCTION _taskex.prune_runs(partition_id int, after bigint, retention int, OUT removed bigint, OUT last bigint)
     RETURNS record LANGUAGE plpgsql AS $$
@@ -465,7 +478,8 @@ DECLARE
     ids bigint[];
 BEGIN
     EXECUTE format('SELECT count(*), max(run_id), array_agg(run_id) FILTER (WHERE _taskex.run_ended(state) AND _taskex.lives(customer_id, partition_id)'
-            ' AND finished_at <= $2 - coalesce((options ->> ''retention'')::interval, $3)) FROM ('
+            ' AND finished_at <= $2 - coalesce((options ->> ''retention'')::interval, $3)'
+            ' AND NOT (coalesce(options ? ''result_function'', false) AND _taskex.result_awaited(partition_id, run_id))) FROM ('
             'SELECT run_id, state, finished_at, options, customer_id, partition_id FROM _taskex.run_%s WHERE run_id > $1 ORDER BY run_id LIMIT 1000) u', partition_id)
         INTO looked, last, ids USING after, now, make_interval(secs => retention);
     IF looked < 1000 THEN
@@ -511,7 +525,8 @@ BEGIN
     END IF;
     FOR home IN SELECT p.partition_id FROM _taskex.partition p WHERE p.node_id = 0 ORDER BY 1 LOOP
         EXECUTE format('SELECT _taskex.remove_these($1, ARRAY(SELECT o.run_id FROM _taskex.run_%s o WHERE _taskex.run_ended(o.state) AND _taskex.lives(o.customer_id, o.partition_id)'
-            ' AND o.finished_at <= least($2, $4 - (o.options ->> ''retention'')::interval) ORDER BY o.run_id LIMIT $3))', home)
+            ' AND o.finished_at <= least($2, $4 - (o.options ->> ''retention'')::interval)'
+            ' AND NOT (coalesce(o.options ? ''result_function'', false) AND _taskex.result_awaited(o.partition_id, o.run_id)) ORDER BY o.run_id LIMIT $3))', home)
             INTO removed USING home, before, rest, _taskex.now();
         rest := rest - removed;
         EXIT WHEN rest <= 0;
@@ -527,6 +542,9 @@ CREATE FUNCTION taskex.run_due_runs(OUT what text, OUT count bigint) RETURNS SET
 COMMENT ON FUNCTION taskex.run_due_runs() IS
 'Does now, in the caller''s transaction, what the conductor does for runs: ends leases that are over, and makes ready what has waited for its time. Result: how much
 of each. Operators only.';
+
+INSERT INTO _taskex.event_kind VALUES
+    ('run_failed', 600, true, false, true, 'a run of the customer became a dead letter', NULL, 'run_id; state: failed or dead; environment; message and sqlstate of its last error');
 
 -- views -----------------------------------------------------------------------
 

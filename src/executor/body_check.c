@@ -239,9 +239,9 @@ body_check(const UserHome *owner, const KnownEnvironment *environment, const cha
 				 errhint("The operator names who may have code in it with option \"customers\" of taskex.alter_environment().")));
 	if (!OidIsValid(owner->db_role))
 		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for code in environment \"%s\"", known.name),
-				 errdetail("The user has no db_role, as which the server could compile and run it."),
+				(errcode(ERRCODE_TX_NO_EXECUTOR_ROLE),
+				 errmsg("the user has no role as which code in environment \"%s\" could be compiled", known.name),
+				 errdetail("His profile names no db_role."),
 				 errhint("Name a role with taskex.update_user(), key \"db_role\".")));
 	key = checked_key(owner->db_role, &known, source);
 	if (is_checked(&key))

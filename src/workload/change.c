@@ -12,6 +12,7 @@
 #include "directory/directory.h"
 #include "infra/spi.h"
 #include "infra/waitpoint.h"
+#include "journal/journal.h"
 #include "lease/due.h"
 #include "workload/environment.h"
 #include "workload/options.h"
@@ -23,11 +24,16 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
+#include "utils/numeric.h"
 #include "utils/timestamp.h"
+
+/* so much of an error goes into an event, in bytes */
+#define MESSAGE_MAX 1000
 
 static Statement insert_wait = {
 	"INSERT INTO _taskex.run_wait_%p (partition_id, due_at, run_id, customer_id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
@@ -112,6 +118,52 @@ run_make_ready_at(Child *run, const UserHome *home, TimestampTz run_at)
 	due_note(home->partition, DUE_RUN, run_at);
 }
 
+static void
+push_pair(JsonbParseState **json, char *name, JsonbValue *value)
+{
+	JsonbValue	key = {.type = jbvString};
+
+	key.val.string.val = name;
+	key.val.string.len = strlen(name);
+	(void) pushJsonbValue(json, WJB_KEY, &key);
+	(void) pushJsonbValue(json, WJB_VALUE, value);
+}
+
+static void
+push_text(JsonbParseState **json, char *name, const char *text)
+{
+	JsonbValue	value = {.type = jbvString};
+
+	value.val.string.val = unconstify(char *, text);
+	value.val.string.len = strlen(text);
+	push_pair(json, name, &value);
+}
+
+/* its customer hears of a dead letter, if he has subscribed to events */
+static void
+tell_failed(Child *run, const char *state)
+{
+	JournalAct	act = {.kind = "run_failed",.requester_id = child_int64(run, RUN_CUSTOMER_ID)};
+	Jsonb	   *error = run_jsonb(run, RUN_ERROR);
+	JsonbParseState *json = NULL;
+	JsonbValue	value = {.type = jbvNumeric};
+
+	(void) pushJsonbValue(&json, WJB_BEGIN_OBJECT, NULL);
+	value.val.numeric = int64_to_numeric(child_int64(run, RUN_RUN_ID));
+	push_pair(&json, "run_id", &value);
+	push_text(&json, "state", state);
+	push_text(&json, "environment", environment_by_id(child_int32(run, RUN_ENVIRONMENT_ID))->name);
+	if (error && json_field(error, "sqlstate", &value) && value.type == jbvString)
+		push_pair(&json, "sqlstate", &value);
+	if (error && json_field(error, "message", &value) && value.type == jbvString)
+	{
+		value.val.string.len = pg_mbcliplen(value.val.string.val, value.val.string.len, MESSAGE_MAX);
+		push_pair(&json, "message", &value);
+	}
+	act.detail = JsonbValueToJsonb(pushJsonbValue(&json, WJB_END_OBJECT, NULL));
+	journal_write(&act);
+}
+
 void
 run_tell_ended(Child *run, const char *state)
 {
@@ -120,6 +172,8 @@ run_tell_ended(Child *run, const char *state)
 	char	   *channel = run_options_notify(options);
 
 	run_ended_at_commit(run_id);
+	if (strcmp(state, "failed") == 0 || strcmp(state, "dead") == 0)
+		tell_failed(run, state);
 	if (channel)
 		Async_Notify(channel, psprintf("{\"run_id\": %lld, \"state\": \"%s\"}", (long long) run_id, state));
 }

@@ -6,6 +6,7 @@
 
 #include "workload/options.h"
 #include "base/args.h"
+#include "base/compat.h"
 
 #include "catalog/pg_type.h"
 #include "common/pg_prng.h"
@@ -13,6 +14,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/regproc.h"
 #include "utils/timestamp.h"
 
 #define KEY_MAX 255
@@ -378,12 +380,20 @@ read_option(const char *name, const JsonbValue *value, RunOptions *result)
 			check_retryable(value);
 		else if (strcmp(name, "notify") == 0)
 			(void) string_of(value, name, NAMEDATALEN - 1);
+		else if (strcmp(name, "result_function") == 0)
+		{
+			result->result_function = string_of(value, name, 3 * NAMEDATALEN);
+			(void) qualified_name_list(result->result_function);
+		}
+		else if (strcmp(name, "result_environment") == 0)
+			result->result_environment = text_of(value, name, NAMEDATALEN - 1);
 		else
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("\"%.60s\" is not an option of a run", name),
 					 errdetail("The options are after, backoff, code, concurrency_key, data_ref, dedicated, deduplication_key,"
-							   " environment, max_attempts, notify, retention, retryable, run_at, timeout and version.")));
+							   " environment, max_attempts, notify, result_environment, result_function, retention, retryable, run_at,"
+							   " timeout and version.")));
 		return true;
 	}
 	return false;

@@ -23,6 +23,8 @@ typedef struct RunOptions
 	int32		max_attempts;
 	text	   *deduplication_key;
 	text	   *concurrency_key;
+	char	   *result_function;	/* who gets the result */
+	text	   *result_environment; /* where it is called */
 	int			after_count;
 	int64	   *after;			/* in the order of their ids */
 	Jsonb	   *rest;			/* timeout, backoff, notify, ...: kept with the run; or NULL */

@@ -26,6 +26,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/syscache.h"
+#include "utils/numeric.h"
 #include "utils/timestamp.h"
 
 static Statement find_program = {
@@ -66,6 +67,8 @@ typedef struct Request
 	UserHome	customer;
 	KnownEnvironment environment;
 	RunOptions	options;
+	KnownEnvironment result_environment;	/* where the result_function is called */
+	int64		id;				/* that it has already; 0: none */
 	int64		program_id;		/* 0: none */
 	bool		bulk;
 	int32		count;
@@ -197,6 +200,34 @@ find_environment(FunctionCallInfo fcinfo, Request *request)
 }
 
 static void
+find_result_environment(Request *request)
+{
+	const RunOptions *options = &request->options;
+
+	if (options->result_function == NULL)
+	{
+		if (options->result_environment)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"result_environment\" is that of a result_function")));
+		return;
+	}
+	if (request->bulk)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("runs submitted together have no result_function")));
+	request->result_environment = options->result_environment ? *environment_get(options->result_environment) : request->environment;
+	if (request->result_environment.external)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a result_function needs an environment whose code the server runs"),
+				 errdetail("Workers outside run that of environment \"%s\".", request->result_environment.name),
+				 errhint("Name one with the option result_environment.")));
+	environment_require_customer(&request->result_environment, request->customer.user_id);
+	require_role(&request->customer, &request->result_environment);
+}
+
+static void
 hash_value(uint64 hash[2], const void *data, Size length)
 {
 	hash[0] = hash_bytes_extended(data, (int) length, hash[0] ^ length);
@@ -265,6 +296,7 @@ read_request(FunctionCallInfo fcinfo, Request *request, bool bulk)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("runs submitted together have data, not data_ref")));
 	find_environment(fcinfo, request);
+	find_result_environment(request);
 	if (request->options.deduplication_key)
 		request->hash = hash_of(fcinfo, request);
 	request->now = clock_now();
@@ -483,15 +515,67 @@ note_ready(const Request *request, int64 first)
 	queue_ready_at_commit(&pinned, &ready, request->count);
 }
 
+static int64 submit(Request *request);
+
+static void
+push_key(JsonbParseState **state, char *name)
+{
+	JsonbValue	key = {.type = jbvString};
+
+	key.val.string.val = name;
+	key.val.string.len = strlen(name);
+	(void) pushJsonbValue(state, WJB_KEY, &key);
+}
+
+/*
+ * A run of its own takes the result to the customer's function, when the run has
+ * succeeded: once, tried again and shown as any other.  What prunes runs
+ * (prune_runs) knows that its id is the next one.
+ */
+static void
+submit_result_run(const Request *request, int64 run_id)
+{
+	Request		follower = *request;
+	RunOptions *options = &follower.options;
+	JsonbParseState *state = NULL;
+	JsonbValue	value;
+
+	memset(options, 0, sizeof(RunOptions));
+	options->run_at = DT_NOBEGIN;
+	options->after_count = 1;
+	options->after = &run_id;
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_key(&state, "result_of");
+	value.type = jbvNumeric;
+	value.val.numeric = int64_to_numeric(run_id);
+	(void) pushJsonbValue(&state, WJB_VALUE, &value);
+	push_key(&state, "result_function");
+	value.type = jbvString;
+	value.val.string.val = request->options.result_function;
+	value.val.string.len = strlen(request->options.result_function);
+	(void) pushJsonbValue(&state, WJB_VALUE, &value);
+	options->rest = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+
+	follower.environment = request->result_environment;
+	follower.id = run_id + RUN_ID_STEP;
+	follower.program_id = 0;
+	follower.no_data = true;
+	follower.max_delay = -1;
+	follower.blockers = 0;
+	CommandCounterIncrement();	/* it locks the run that it comes after */
+	(void) submit(&follower);
+}
+
 /* makes the runs and returns the first one's id; the others follow by steps */
 static int64
 submit(Request *request)
 {
-	int64		first;
+	int64		first = request->id;
 
 	/* whoever has no id of its own yet is not waited for by load.c, which asks what ids are decided */
 	(void) GetTopTransactionId();
-	first = run_id_make(ids_next(ID_RUN, request->count), request->customer.partition);
+	if (first == 0)
+		first = run_id_make(ids_next(ID_RUN, request->count + (request->options.result_function ? 1 : 0)), request->customer.partition);
 	if (request->options.deduplication_key && key_used(request, &first))
 		return first;
 	usage_submitting(&request->customer, request->environment.environment_id, request->program_id, request->priority,
@@ -505,6 +589,8 @@ submit(Request *request)
 		insert_wait_rows(request, first);
 	else
 		note_ready(request, first);
+	if (request->options.result_function)
+		submit_result_run(request, first);
 	return first;
 }
 

@@ -224,6 +224,10 @@ insert into expected values
     ('pause_runs', 'customer text', 'void', true),
     ('publish_chain', 'owner text, name text, pieces text[], price numeric DEFAULT 0, is_public boolean DEFAULT false', 'integer', true),
     ('publish_program', 'owner text, name text, environment text, source text, price numeric DEFAULT 0, is_public boolean DEFAULT false', 'integer', true),
+    ('schedule_run', 'customer text, name text, cron text, program text DEFAULT NULL::text, data jsonb DEFAULT NULL::jsonb, priority integer DEFAULT 0, options jsonb DEFAULT ''{}''::jsonb', 'bigint', true),
+    ('search_programs', 'query text DEFAULT NULL::text, environment text DEFAULT NULL::text, max_price numeric DEFAULT NULL::numeric, max_rows integer DEFAULT 100', 'SETOF taskex.programs', false),
+    ('undeprecate_program', 'owner text, name text, version integer DEFAULT NULL::integer', 'integer', true),
+    ('unschedule_run', 'customer text, name text', 'boolean', true),
     ('pull_runs', 'worker text, environment text, count integer DEFAULT 1, lease interval DEFAULT ''00:01:00''::interval, wait interval DEFAULT ''00:00:00''::interval', 'SETOF taskex.leased_run', true),
     ('redrive_runs', 'customer text, environment text DEFAULT NULL::text, attempts integer DEFAULT 1, max_runs integer DEFAULT 1000', 'integer', true),
     ('release_run', 'run_id bigint, lease_token bigint', 'void', true),
@@ -361,7 +365,8 @@ insert into expected_column values
     ('dead_letters', 'run_id bigint, customer text, environment text, state text, attempts integer, max_attempts integer, finished_at timestamp with time zone, message text, error jsonb, version integer, code text, data jsonb, data_ref jsonb'),
     ('environments', 'name text, language text, version text, state text, resource_class text, limits jsonb, max_attempts integer, libraries text[], min_executors integer, max_executors integer, idle_time interval, worker_role text, created_at timestamp with time zone'),
     ('leased_run', 'run_id bigint, lease_token bigint, lease_until timestamp with time zone, customer text, priority integer, attempt integer, program text, version integer, code text, data jsonb, data_ref jsonb, timeout interval, progress jsonb, state jsonb'),
-    ('programs', 'owner text, name text, environment text, version integer, is_newest boolean, deprecated boolean, price numeric, is_public boolean, published_at timestamp with time zone, source text'),
+    ('schedules', 'customer text, name text, cron text, program text, data jsonb, priority integer, options jsonb, overlap text, missed text, created_at timestamp with time zone, last_due timestamp with time zone, last_run bigint, runs bigint, skipped bigint, missed_times bigint, failed bigint, last_error text'),
+    ('programs', 'owner text, name text, environment text, version integer, is_newest boolean, deprecated boolean, price numeric, is_public boolean, published_at timestamp with time zone, source text, language text, is_chain boolean, total_price numeric'),
     ('queue', 'environment text, customer text, priority integer, waiting bigint, running integer, oldest timestamp with time zone, age interval, blocked boolean'),
     ('run_attempts', 'run_id bigint, customer text, attempt integer, worker text, version integer, started_at timestamp with time zone, finished_at timestamp with time zone, outcome text, error jsonb, measured jsonb, output text'),
     ('splits', 'split_id bigint, customer text, program text, combine text, state text, parts bigint, waiting bigint, running bigint, suspended bigint, done bigint, failed bigint, spares bigint, inputs integer, inputs_done bigint, submitted_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, inputs_per_second double precision, expected_at timestamp with time zone, run_time interval'),
@@ -379,7 +384,7 @@ select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_typ
 select is(c.relkind::text, case when c.relname in ('assignment', 'leased_run') then 'c' else 'v' end, c.relname || ' is a view or a row type')
 from pg_class c where c.relnamespace = 'taskex'::regnamespace order by c.relname;
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
-        and c.relname in ('invoice_lines', 'invoices', 'rates', 'run_budgets', 'usage', 'dead_letters', 'executors', 'programs', 'queue', 'run_attempts', 'runs', 'splits', 'layouts', 'layout_uses', 'batches', 'performer_profile', 'requester_performers', 'reviewable', 'saved_searches', 'task_catalogue', 'work_history', 'blocks', 'subscriptions', 'qualifications', 'disputes', 'policies', 'policy_actions', 'policy_results', 'policy_tallies', 'inferences', 'ratings', 'users', 'anonymous_users', 'identified_users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
+        and c.relname in ('invoice_lines', 'invoices', 'rates', 'run_budgets', 'usage', 'dead_letters', 'executors', 'programs', 'schedules', 'queue', 'run_attempts', 'runs', 'splits', 'layouts', 'layout_uses', 'batches', 'performer_profile', 'requester_performers', 'reviewable', 'saved_searches', 'task_catalogue', 'work_history', 'blocks', 'subscriptions', 'qualifications', 'disputes', 'policies', 'policy_actions', 'policy_results', 'policy_tallies', 'inferences', 'ratings', 'users', 'anonymous_users', 'identified_users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
     'views that hide rows are security barriers');
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
         and c.relname in ('audit', 'bonuses', 'budgets', 'earnings', 'fee_rules', 'payout_items', 'yearly_statements') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,

@@ -186,7 +186,8 @@ INSERT INTO call VALUES
     ('data_checksum', 'data_checksum(''{"query": "SELECT 1"}'')'),
     ('deprecate_program', 'deprecate_program(''%1$s'', ''p of %1$s'')'), ('fail_run', 'fail_run(pg_temp.id(''running of %1$s''), pg_temp.id(''token of %1$s''), ''{}'')'),
     ('heartbeat_run', 'heartbeat_run(pg_temp.id(''running of %1$s''), pg_temp.id(''token of %1$s''))'), ('limit_customer', 'limit_customer(''%1$s'', 5)'), ('limit_key', 'limit_key(''%1$s'', ''k'', 5)'),
-    ('pause_environment', 'pause_environment(''a_env'')'), ('pause_runs', 'pause_runs(''%1$s'')'), ('publish_chain', 'publish_chain(''%1$s'', ''c of %1$s'', ''{p of %1$s,p of %1$s}'')'), ('publish_program', 'publish_program(''%1$s'', ''p of %1$s'', ''a_env'', ''y'')'),
+    ('pause_environment', 'pause_environment(''a_env'')'), ('pause_runs', 'pause_runs(''%1$s'')'), ('schedule_run', 'schedule_run(''%1$s'', ''s'', ''0 3 * * *'', ''p of %1$s'')'), ('search_programs', 'search_programs()'), ('undeprecate_program', 'undeprecate_program(''%1$s'', ''p of %1$s'')'), ('unschedule_run', 'unschedule_run(''%1$s'', ''s of %1$s'')'),
+    ('publish_chain', 'publish_chain(''%1$s'', ''c of %1$s'', ''{p of %1$s,p of %1$s}'')'), ('publish_program', 'publish_program(''%1$s'', ''p of %1$s'', ''a_env'', ''y'')'),
     ('pull_runs', 'pull_runs(''w'', ''a_env'')'), ('redrive_runs', 'redrive_runs(''%1$s'')'), ('release_run', 'release_run(pg_temp.id(''running of %1$s''), pg_temp.id(''token of %1$s''))'),
     ('remove_runs', 'remove_runs(''1 day'')'), ('resume_environment', 'resume_environment(''a_env'')'), ('resume_runs', 'resume_runs(''%1$s'')'), ('retire_environment', 'retire_environment(''a_env'')'),
     ('retry_run', 'retry_run(pg_temp.id(''dead of %1$s''))'), ('resume_executors', 'resume_executors()'), ('run_due_runs', 'run_due_runs()'), ('run_result', 'run_result(pg_temp.id(''succeeded of %1$s''))'),
@@ -265,7 +266,9 @@ SELECT call, pg_temp.try('regress_access_user', 'SELECT taskex.' || call) AS him
     ('task_consensus(''a_own'', pg_temp.id(''open of a_oth''))'), ('submit_assignment(''a_own'', pg_temp.id(''accepted by a_oth''), ''1'')'),
     ('send_bonus(''a_own'', pg_temp.id(''submitted to a_oth''), 1, ''good'')'), ('return_assignment(''a_own'', pg_temp.id(''accepted by a_oth''))'), ('extend_assignment(''a_own'', pg_temp.id(''accepted by a_oth''), ''1 s'')')) v (call);
 
--- money of both users for the views below
+-- money of both users for the views below, and schedules (without pg_cron)
+INSERT INTO _taskex.schedule (customer_id, name, cron, priority, overlap, missed, created_at, due_at, options)
+    SELECT user_id, 's of ' || login, '* * * * *', 0, 'skip', 'skip', now(), now(), '{}' FROM _taskex.directory WHERE login IN ('a_own', 'a_oth');
 SELECT taskex.set_budget(u, 90) FROM unnest(ARRAY['a_own', 'a_oth']) u;
 SELECT taskex.set_fee(0.2, requester => u) > 0 AS set FROM unnest(ARRAY['a_own', 'a_oth']) u;
 SELECT taskex.send_bonus(u, pg_temp.id('submitted to ' || u), 1, 'good') > 0 AS sent FROM unnest(ARRAY['a_own', 'a_oth']) u;
@@ -375,6 +378,7 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('factors', 'SELECT count(*) > 10 FROM taskex.factors'), ('fitnesses', 'SELECT count(*) > 0 FROM taskex.fitnesses'),
     ('placement_scores', 'SELECT count(*) > 0 FROM taskex.placement_scores WHERE login LIKE ''a\_%'''),
     ('environments', 'SELECT count(*) FROM taskex.environments WHERE name = ''a_env'''),
+    ('schedules', 'SELECT string_agg(name, '','' ORDER BY name) FROM taskex.schedules WHERE customer LIKE ''a\_%'''),
     ('programs', 'SELECT string_agg(name, '','' ORDER BY name) FROM taskex.programs WHERE owner LIKE ''a\_%'''),
     ('runs', 'SELECT string_agg(DISTINCT customer, '','') FROM taskex.runs WHERE customer LIKE ''a\_%'''),
     ('dead_letters', 'SELECT string_agg(customer, '','' ORDER BY customer) FROM taskex.dead_letters WHERE customer LIKE ''a\_%'''),
@@ -393,7 +397,7 @@ SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex
     AND c.relname NOT IN ('policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings')
     AND c.relname NOT IN ('node_load', 'partition_load', 'user_load')
     AND c.relname NOT IN ('factors', 'fitnesses', 'placement_scores')
-    AND c.relname NOT IN ('dead_letters', 'environments', 'executors', 'programs', 'queue', 'run_attempts', 'runs', 'splits')
+    AND c.relname NOT IN ('dead_letters', 'environments', 'executors', 'programs', 'queue', 'run_attempts', 'runs', 'schedules', 'splits')
     AND c.relname NOT IN ('usage', 'invoices', 'invoice_lines', 'run_budgets', 'rates', 'meters')
     AND c.relname NOT IN ('announcements', 'layouts', 'layout_uses', 'templates')
     AND c.relname NOT IN ('anonymous_users', 'identified_users')

@@ -125,5 +125,59 @@ SELECT taskex.publish_program('pr_bob', 'all', 'pr_all', 'BEGIN RETURN data; END
 SELECT taskex.submit_run('pr_bob', options => '{"environment": "pr_all", "code": "BEGIN RETURN data; END"}');
 UPDATE pg_language SET lanpltrusted = true WHERE lanname = 'plpgsql';
 
+-- found, deprecated, and back
+SELECT owner, name, environment, version, total_price, is_public, is_chain FROM taskex.search_programs('PR_ann') ORDER BY 1, 2;
+SELECT name, total_price FROM taskex.search_programs('pr_ sql', max_price => 0.9);
+SELECT name FROM taskex.search_programs(environment => 'pr_pl');
+SET ROLE regress_programs_bob;
+SELECT owner, name FROM taskex.search_programs('pr_');
+RESET ROLE;
+SELECT taskex.search_programs(max_rows => 0);
+SELECT taskex.deprecate_program('pr_bob', 'twice', 4), taskex.deprecate_program('pr_ann', 'plus');
+SELECT name, version FROM taskex.search_programs('pr_') WHERE name IN ('plus', 'twice');
+SELECT taskex.undeprecate_program('pr_bob', 'twice'), taskex.undeprecate_program('pr_bob', 'twice'), taskex.undeprecate_program('pr_ann', 'plus', 1);
+SELECT name, version FROM taskex.search_programs('pr_') WHERE name IN ('plus', 'twice');
+SELECT taskex.undeprecate_program('pr_bob', 'none');
+
+-- a function that gets the result: a run of its own, which comes after
+SELECT taskex.submit_run('pr_ann', NULL, '1', 7, options => '{"environment": "pr_ext", "result_function": "own.taken", "result_environment": "pr_pl", "retention": "0", "deduplication_key": "k"}') AS first \gset
+SELECT taskex.submit_run('pr_ann', NULL, '1', 7, options => '{"environment": "pr_ext", "result_function": "own.taken", "result_environment": "pr_pl", "retention": "0", "deduplication_key": "k"}') = :first AS same;
+SELECT run_id - :first AS n, environment, state, priority, attempts, options - 'result_of' AS options, options ->> 'result_of' = :'first' AS its_own FROM taskex.runs WHERE run_id IN (:first, :first + 1024) ORDER BY 1;
+SELECT count(taskex.complete_run(run_id, lease_token, '{"ok": true}')) FROM taskex.pull_runs('w', 'pr_ext', 100);
+SELECT run_id - :first AS n, state FROM taskex.runs WHERE run_id IN (:first, :first + 1024) ORDER BY 1;
+-- (the result is kept for it)
+SELECT taskex.remove_runs('0') > 0 AS others, count(*) FROM taskex.runs WHERE run_id = :first;
+SELECT taskex.cancel_run(:first + 1024);
+SELECT taskex.remove_runs('0') > 0 AS removed;
+SELECT count(*) FROM taskex.runs WHERE run_id = :first;
+SELECT taskex.submit_run('pr_ann', options => '{"environment": "pr_ext", "result_function": "own.taken"}');
+SELECT taskex.submit_run('pr_ann', options => '{"environment": "pr_pl", "code": "BEGIN RETURN 1; END", "result_function": "a b"}');
+SELECT taskex.submit_run('pr_ann', options => '{"environment": "pr_ext", "result_environment": "pr_pl"}');
+SELECT taskex.submit_run('pr_ann', options => '{"environment": "pr_ext", "result_function": "f", "result_environment": "pr_none"}');
+SELECT taskex.submit_run('pr_ann', options => '{"environment": "pr_ext", "result_of": 1}');
+SELECT taskex.submit_runs('pr_ann', NULL, '{1}', options => '{"environment": "pr_ext", "result_function": "f", "result_environment": "pr_pl"}');
+-- whose run is cancelled or fails, gets nothing
+SELECT taskex.submit_run('pr_ann', options => '{"environment": "pr_ext", "result_function": "f", "result_environment": "pr_pl"}') AS second \gset
+SELECT taskex.cancel_run(:second), (taskex.run_status(:second + 1024)).state;
+
+-- dead letters are told
+SELECT taskex.subscribe('pr_ann', '{run_failed}') IS NOT NULL AS subscribed;
+SELECT taskex.submit_run('pr_ann', options => '{"environment": "pr_ext", "max_attempts": 2, "backoff": {"initial": "0"}}') AS third \gset
+SELECT taskex.fail_run(run_id, lease_token, '{"message": "first"}') FROM taskex.pull_runs('w', 'pr_ext');
+SELECT taskex.fail_run(run_id, lease_token, '{"message": "no", "sqlstate": "22012"}') FROM taskex.pull_runs('w', 'pr_ext');
+SELECT count(*) FROM taskex.run_due();
+SELECT kind, requester, performer, detail - 'run_id' AS detail, detail ->> 'run_id' = :'third' AS its_id FROM taskex.read_events('pr_ann');
+
+-- times of schedules
+SELECT cron, to_jsonb(ARRAY(SELECT to_char(t, 'MM-DD HH24:MI') FROM _taskex.cron_times(cron, '2024-02-28 12:00+00', '2024-03-04 12:00+00') t LIMIT 5)) AS first,
+    (SELECT count(*) FROM _taskex.cron_times(cron, '2024-02-28 12:00+00', '2024-03-04 12:00+00')) AS times FROM (VALUES
+    ('* * * * *'), ('*/20 3 * * *'), ('0 0 29 2 *'), ('5,10-12 1-23/11 * * *'), ('0 12 * feb thu'), ('0 9 1 * fri'), ('0 6 * * 7'), ('0 6 * * sun-tue'), ('@daily'), ('@monthly')) c (cron);
+SELECT * FROM _taskex.cron_times('61 * * * *', now(), now());
+SELECT * FROM _taskex.cron_times('* * * *', now(), now());
+SELECT * FROM _taskex.cron_times('whenever', now(), now());
+SELECT * FROM _taskex.cron_times('5-1 * * * *', now(), now());
+SELECT taskex.schedule_run('pr_ann', 'nightly', '0 3 * * *', 'plus', '1');
+SELECT taskex.unschedule_run('pr_ann', 'nightly');
+
 -- (nothing is left in the queue)
-SELECT count(taskex.cancel_run(run_id)) FROM taskex.runs WHERE customer LIKE 'pr\_%';
+SELECT count(taskex.cancel_run(run_id)) FROM taskex.runs WHERE customer LIKE 'pr\_%' AND finished_at IS NULL;
