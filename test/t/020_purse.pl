@@ -163,7 +163,7 @@ while (time < $end)
 		usleep(100_000);
 	}
 	finish_clients(@mixers);
-	$seen .= join "\n", grep { !/canceling statement|terminating connection|server closed|before or while|connection to server was lost|CONTEXT|SQL statement|PL\/pgSQL|^\s*$/ }
+	$seen .= join "\n", grep { !/canceling statement|terminating connection|server closed|This probably means|before or while|connection to server was lost|CONTEXT|SQL statement|PL\/pgSQL|^\s*$/ }
 		map { split /\n/, $_->{err} } @mixers;
 	@mixers = ();
 }
