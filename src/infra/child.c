@@ -10,6 +10,7 @@
 #include "infra/realm.h"
 
 #include "access/heapam.h"
+#include "access/heaptoast.h"
 #include "access/nbtree.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -246,6 +247,36 @@ child_is_void(Child *child)
 	return RelationGetNumberOfBlocks(child->rel) == 0;
 }
 
+/*
+ * PostgreSQL removes dead versions of rows from a page when it comes to the page
+ * and less is free than the table's fillfactor leaves, that is, of our pages in use
+ * nearly each time, for one dead version.  It is done here when another version of
+ * any row might find no room, so it is done for several at once.
+ */
+#define ROOM_MIN (BLCKSZ / 4)
+
+StaticAssertDecl(ROOM_MIN >= TOAST_TUPLE_THRESHOLD, "a page needs room for any row");
+
+static bool
+next_row(IndexScanDesc scan, TupleTableSlot *slot)
+{
+	IndexFetchHeapData *fetch = (IndexFetchHeapData *) scan->xs_heapfetch;
+	ItemPointer tid;
+
+	while ((tid = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
+	{
+		Buffer		before = fetch->xs_cbuf;
+
+		/* with the page in its hands already, index_fetch_heap() does not tidy it */
+		fetch->xs_cbuf = ReleaseAndReadBuffer(before, scan->heapRelation, ItemPointerGetBlockNumber(tid));
+		if (fetch->xs_cbuf != before && PageGetHeapFreeSpace(BufferGetPage(fetch->xs_cbuf)) < ROOM_MIN)
+			heap_page_prune_opt(scan->heapRelation, fetch->xs_cbuf);
+		if (index_fetch_heap(scan, slot))
+			return true;
+	}
+	return false;
+}
+
 bool
 child_find(Child *child, int index, int nkeys, const int64 *keys)
 {
@@ -258,7 +289,7 @@ child_find(Child *child, int index, int nkeys, const int64 *keys)
 	for (int i = 0; i < nkeys; i++)
 		ScanKeyInit(&scankeys[i], i + 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(keys[i]));
 	index_rescan(scan, scankeys, nkeys, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, child->slot);
+	found = next_row(scan, child->slot);
 	index_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	index_close(rel, NoLock);
@@ -327,7 +358,7 @@ child_lookup(ChildScan *scan, ScanKey keys)
 bool
 child_scan_next(ChildScan *scan)
 {
-	return index_getnext_slot(scan->scan, ForwardScanDirection, scan->child->slot);
+	return next_row(scan->scan, scan->child->slot);
 }
 
 void
@@ -373,15 +404,14 @@ tell_locked(Child *child)
 RowLock
 child_lock_at(Child *child, ItemPointerData tid, bool wait)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	TM_FailureData failure;
 	TM_Result	result;
 	uint8		flags = IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
 
-	result = table_tuple_lock(child->rel, &tid, snapshot, child->slot,
+	/* a heap asks no snapshot which version it is to lock */
+	result = table_tuple_lock(child->rel, &tid, SnapshotAny, child->slot,
 							  GetCurrentCommandId(false), LockTupleNoKeyExclusive,
 							  wait ? LockWaitBlock : LockWaitSkip, flags, &failure);
-	UnregisterSnapshot(snapshot);
 	switch (result)
 	{
 		case TM_Ok:
