@@ -508,7 +508,7 @@ execute_runs(const TakenRun *runs, int count)
 	MemoryContext context = CurrentMemoryContext;
 	volatile int next = 0;
 
-	while (next < count)
+	while (next < count && (next == 0 || !executor_to_yield()))
 	{
 		volatile int done = 0;
 		volatile bool undone = false;

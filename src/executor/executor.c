@@ -36,6 +36,9 @@
 #define RESERVED_MS 50
 #define ERROR_MS 1000
 
+/* runs that take so many times what was expected are others' to take */
+#define YIELD_TIMES 5
+
 WorkerKind	executor_kind = {"executor", "taskex_executor_main", NULL};
 
 static ExecutorSlot *mine = NULL;
@@ -44,6 +47,7 @@ static ExecutorKind kind;
 static ExecutorSetup setup;
 static bool setup_known = false;
 static char worker_name[NAMEDATALEN];
+static TimestampTz taken_at;
 
 /* which of the held runs is being executed; -1: none */
 static volatile sig_atomic_t current_run = -1;
@@ -146,6 +150,7 @@ executor_begin_run(const TakenRun *run)
 	if (found >= 0 && !revoked)
 	{
 		mine->current = found;
+		mine->held[found].begun = true;
 		mine->attempt = run->attempt;
 		mine->customer_id = run->customer.user_id;
 		mine->run_since = GetCurrentTimestamp();
@@ -179,6 +184,12 @@ executor_end_run(void)
 }
 
 bool
+executor_to_yield(void)
+{
+	return mine->leave || TimestampDifferenceExceeds(taken_at, GetCurrentTimestamp(), YIELD_TIMES * guc_executor_batch_time);
+}
+
+bool
 executor_revoked(void)
 {
 	return current_run >= 0 && mine->held[current_run].revoked;
@@ -198,7 +209,7 @@ hold(const TakenRun *runs, int count)
 	{
 		mine->held[i].run_id = runs[i].run_id;
 		mine->held[i].token = runs[i].token;
-		mine->held[i].revoked = false;
+		mine->held[i].revoked = mine->held[i].begun = false;
 	}
 	mine->held_count = count;
 	mine->current = -1;
@@ -303,6 +314,7 @@ take(int count, int64 customer_id)
 
 	MemoryContextReset(batch.context);
 	batch.count = 0;
+	taken_at = GetCurrentTimestamp();
 	(void) run_take(&taker, keep, NULL);
 	hold(batch.runs, batch.count);
 }
@@ -452,6 +464,19 @@ settle_own(void)
 	worker_transaction("settling runs", settle, &settlement);
 }
 
+/* what has not begun */
+static void
+give_back(void)
+{
+	Settlement	back = {.current = -1};
+
+	for (int i = 0; i < mine->held_count; i++)
+		if (!mine->held[i].begun && !mine->held[i].revoked)
+			back.held[back.count++] = mine->held[i];
+	if (back.count > 0)
+		worker_transaction("giving runs back", settle, &back);
+}
+
 /* those for which it is reserved come last, and are one customer's: others' go back */
 static void
 order_dedicated(void)
@@ -495,6 +520,10 @@ reserve(void)
 	const TakenRun *last = &batch.runs[batch.count - 1];
 	int64		dedicated = run_options_dedicated(last->options);
 
+	/* it may have gone back */
+	for (int i = 0; i < mine->held_count; i++)
+		if (mine->held[i].token == last->token && !mine->held[i].begun)
+			return;
 	if (dedicated == 0)
 		return;
 	LWLockAcquire(pool.lock, LW_EXCLUSIVE);
@@ -513,6 +542,7 @@ execute(void)
 	{
 		order_dedicated();
 		execute_runs(batch.runs, batch.count);
+		give_back();
 	}
 	PG_CATCH();
 	{

@@ -48,6 +48,8 @@ typedef struct Want
 	int64		waiting;
 	double		cost;
 	int			count;			/* executors that are not about to end */
+	int			leaving;		/* those that are */
+	int			promised;		/* places of its environment's leaving ones that are its */
 	int			idle;
 	int			starting;
 	TimestampTz wanting_since;
@@ -271,10 +273,15 @@ count_slots(Round *round)
 	for (int i = 0; i < guc_max_executors; i++)
 	{
 		ExecutorSlot *slot = &pool.slots[i];
-		Want	   *want = lives(slot) && !slot->leave ? want_of_slot(round, slot) : NULL;
+		Want	   *want = lives(slot) ? want_of_slot(round, slot) : NULL;
 
 		if (want == NULL)
 			continue;
+		if (slot->leave)
+		{
+			want->leaving++;
+			continue;
+		}
 		want->count++;
 		want->idle += slot->state == EXECUTOR_IDLE;
 		want->starting += slot->state == EXECUTOR_STARTING;
@@ -307,15 +314,20 @@ shrink(Round *round)
 
 /* ---- who comes; the lock is held ---- */
 
-static int
-count_of_environment(const Round *round, int32 environment_id)
+/* has it as many as it may have?  coming: places that will be free, and are promised to nobody */
+static bool
+is_full(const Round *round, const KnownEnvironment *environment, int *coming)
 {
 	int			count = 0;
 
+	*coming = 0;
 	for (int i = 0; i < round->count; i++)
-		if (round->wants[i].kind.name.environment_id == environment_id)
-			count += round->wants[i].count;
-	return count;
+		if (round->wants[i].kind.name.environment_id == environment->environment_id)
+		{
+			count += round->wants[i].count + round->wants[i].leaving;
+			*coming += round->wants[i].leaving - round->wants[i].promised;
+		}
+	return count >= environment->max_executors;
 }
 
 static void
@@ -369,8 +381,9 @@ goes_before(const Want *a, const Want *b)
 
 	if (x != y)
 		return x > y;
+	/* who has just lost one (0) comes last */
 	if (x == 3)
-		return a->wanting_since < b->wanting_since;
+		return (uint64) (a->wanting_since - 1) < (uint64) (b->wanting_since - 1);
 	return a->count < b->count;
 }
 
@@ -439,6 +452,7 @@ decide(Round *round, Start *starts)
 		Want	   *want = NULL;
 		ExecutorSlot *slot;
 		bool		full;
+		int			leaving;
 
 		for (int i = 0; i < round->count; i++)
 			if (urgency(&round->wants[i]) > 0 && (want == NULL || goes_before(&round->wants[i], want)))
@@ -446,7 +460,13 @@ decide(Round *round, Start *starts)
 		if (want == NULL)
 			break;
 		round->again |= urgency(want) >= 2;
-		full = count_of_environment(round, want->kind.name.environment_id) >= want->environment->max_executors;
+		full = is_full(round, want->environment, &leaving);
+		if (full && leaving > 0)
+		{
+			want->promised++;
+			want->may_login = false;
+			continue;
+		}
 		slot = full ? NULL : free_slot();
 		if (slot == NULL && !full && coming > 0)
 		{
@@ -465,7 +485,11 @@ decide(Round *round, Start *starts)
 
 				pool_let_go(other);
 				if (loser)
+				{
 					loser->count--;
+					loser->leaving++;
+					want->promised++;
+				}
 			}
 			want->may_login = false;
 			continue;

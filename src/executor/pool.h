@@ -36,6 +36,7 @@ typedef struct HeldRun
 	int64		run_id;
 	int64		token;
 	bool		revoked;		/* its lease was taken away */
+	bool		begun;
 } HeldRun;
 
 /* how an executor differs from another: one customer's role in one environment */
@@ -105,6 +106,13 @@ extern const ExecutorSetup *executor_setup(void);
  */
 extern bool executor_begin_run(const TakenRun *run);
 extern void executor_end_run(void);
+
+/*
+ * Between two runs: is it time to leave the rest of what was taken to others?
+ * The process is to end, or those before took much longer than was expected.
+ * Those not begun go back, and do not count.
+ */
+extern bool executor_to_yield(void);
 
 /* was the current run's lease taken away?  Then its cancellation is no failure */
 extern bool executor_revoked(void);

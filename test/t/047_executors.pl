@@ -1,0 +1,249 @@
+# Executors: started with the queue, kept warm, shared between roles, told to stop, ended,
+# killed. What they do with the code is another test's (048).
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TaskexTest;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+my $node = new_cluster('main', conf => q{
+restart_after_crash = on
+taskex.max_executors = 4
+taskex.executor_slice = 200ms
+});
+my $db = 'postgres';
+
+sub sql { return $node->safe_psql($db, $_[0]) }
+
+make_partitions($node, 2);
+sql(q{
+	create role ann login; create role bob login; create role cid login; create role dan; create role eve login;
+	select taskex.register_user(u, jsonb_build_object('db_role', u)) from unnest('{ann,bob,cid,dan,eve}'::text[]) u;
+	select taskex.register_user('nobody');
+	select taskex.create_environment('pl', 'plpgsql', options => '{"idle_time": "1 hour", "max_attempts": 3}');
+});
+my $nap = 'BEGIN PERFORM pg_sleep(coalesce(data::float8, 0)); RETURN to_jsonb(pg_backend_pid()); END';
+
+sub options
+{
+	my ($environment, $more) = @_;
+	return "jsonb_build_object('environment', '$environment', 'code', '$nap', 'backoff', '{\"initial\": \"0\"}'::jsonb)" . ($more ? " || '$more'::jsonb" : '');
+}
+
+# submits so many naps; the first one's id
+sub naps
+{
+	my ($who, $seconds, $count, $environment, $more) = @_;
+	return sql("select min(r) from taskex.submit_runs('$who', null, array_fill(to_jsonb($seconds), array[$count]), options => "
+		. options($environment // 'pl', $more) . ") r");
+}
+sub nap { my ($who, $seconds, $environment, $more) = @_; return naps($who, $seconds, 1, $environment, $more) }
+sub result { return sql("select taskex.wait_for_run($_[0], '30 s')") }
+sub state { return sql("select state || coalesce(' ' || (error ->> 'message'), '') from taskex.run_status($_[0])") }
+sub executors { return sql('select string_agg(role || \' \' || state, \', \' order by role, state) from taskex.executors where ' . ($_[0] // 'true')) }
+
+sub await_idle
+{
+	my $name = shift;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return await($node, $db, "select not exists (select from taskex.queue) and not exists (select from taskex.executors where state not in ('idle', 'stopping'))", $name);
+}
+
+# ---- who may have one ----
+is(sqlstate_of($node, $db, "select taskex.submit_run('nobody', options => " . options('pl') . ')'), 'TX636', 'who has no role has no runs here');
+is(sqlstate_of($node, $db, "select taskex.submit_run('dan', options => " . options('pl') . ')'), 'TX636', 'nor has one whose role may not log in');
+is(sqlstate_of($node, $db, "select taskex.pull_runs('w', 'pl')"), 'TX637', 'and workers outside pull none');
+is(executors(), '', 'there is no executor before there is work');
+
+# ---- warm ----
+my $first = result(nap('ann', 0));
+like($first, qr/^\d+$/, 'a run has its result');
+is(result(nap('ann', 0)), $first, 'the next one runs in the same process');
+is(sql("select usename from pg_stat_activity where pid = $first"), 'ann', 'which is connected as the role');
+is(executors(), 'ann idle', 'and rests');
+sql("select pg_sleep(1.5)");
+my @latencies;
+for (1 .. 30)
+{
+	push @latencies, sql("select clock_timestamp() as t \\gset\nselect taskex.submit_run('ann', data => '0', options => " . options('pl')
+		. ") as r \\gset\nselect taskex.wait_for_run(:r) \\g /dev/null\nselect extract(epoch from clock_timestamp() - :'t') * 1000");
+}
+@latencies = sort { $a <=> $b } map { /([\d.]+)\s*$/ } @latencies;
+note("from submit to result: p50 $latencies[15] ms, slowest $latencies[-1] ms");
+cmp_ok($latencies[15], '<', 100, 'which wakes at once');
+
+# ---- cancelling interrupts that run and no other ----
+my $long = nap('ann', 60);
+await($node, $db, "select count(*) = 1 from taskex.executors where state = 'busy' and run_id = $long", 'a long run is shown');
+my $next = nap('ann', 0);
+sql("select taskex.cancel_run($long)");
+is(result($next), $first, 'the next one is executed by the same process, and is not cancelled');
+is(state($long), 'cancelled', 'the long one is cancelled');
+await_idle('and all is done');
+
+# ---- an executor that is ended: the attempt of its run crashed, others go back ----
+my @victims = map { nap('ann', 60) } 1 .. 1;
+await($node, $db, "select count(*) = 1 from taskex.executors where state = 'busy'", 'an executor is busy');
+sql("select pg_terminate_backend(pid) from taskex.executors where state = 'busy'");
+await($node, $db, "select attempts = 2 and state = 'running' from taskex.run_status($victims[0])", 'after its end the run is tried again');
+is(sql("select string_agg(outcome, ',') from taskex.run_attempts where run_id = $victims[0] and attempt = 1"), 'crashed', 'the attempt crashed');
+sql("select taskex.cancel_run($victims[0])");
+await_idle('and all is done');
+sql("select taskex.alter_environment('pl', '{\"max_attempts\": 2}')");
+my $poison = nap('ann', 60);
+for (1 .. 2)
+{
+	await($node, $db, "select attempts = $_ and state = 'running' from taskex.run_status($poison)", "attempt $_ runs");
+	sql("select pg_terminate_backend(pid) from taskex.executors where run_id = $poison");
+}
+await($node, $db, "select state = 'dead' from taskex.run_status($poison)", 'without attempts left it is a dead letter');
+
+# ---- grows with the queue, up to max_executors, and shrinks ----
+my $many = naps('bob', 0.3, 12);
+await($node, $db, "select count(*) >= 3 from taskex.executors where role = 'bob'", 'it grows with the queue');
+await_idle('the queue is worked off');
+is(sql("select count(*) from taskex.runs where customer = 'bob' and state = 'succeeded'"), '12', 'each run has ended');
+cmp_ok(sql("select count(distinct result) from taskex.runs where customer = 'bob'"), '>', 2, 'in several processes');
+sql("select taskex.alter_environment('pl', '{\"max_executors\": 2, \"idle_time\": \"0\"}')");
+await($node, $db, 'select count(*) = 0 from taskex.executors', 'those that are idle for long end');
+naps('bob', 0.2, 6);
+await($node, $db, "select count(*) = 2 from taskex.executors where role = 'bob'", 'with a smaller max_executors it grows to that');
+is(sql("select max(n) from (select count(*) n from taskex.executors) c"), '2', 'and no further');
+await($node, $db, "select not exists (select from taskex.queue) and not exists (select from taskex.executors)", 'and shrinks');
+
+# ---- more roles than slots: each has its turn ----
+sql(q{select taskex.alter_environment('pl', '{"max_executors": 1, "idle_time": "1 hour"}')});
+naps('ann', 0.1, 40);
+await($node, $db, "select count(*) = 1 from taskex.executors where role = 'ann'", 'a role has the one place');
+my $start = time;
+my @others = (nap('bob', 0), nap('cid', 0));
+result($_) for @others;
+cmp_ok(time - $start, '<', 3.5, 'others do not wait until its runs have ended');
+cmp_ok(sql("select count(*) from taskex.runs where customer = 'ann' and state in ('waiting', 'running')"), '>', 0, 'which they have not');
+await_idle('but do in the end');
+
+# ---- prepared before there is work; idle ones give way ----
+sql(q{
+	select taskex.alter_environment('pl', '{"max_executors": 4, "idle_time": "0"}');
+	select taskex.create_environment('warm', 'plpgsql', options => '{"min_executors": 1, "idle_time": "0", "customers": ["eve"]}')});
+await($node, $db, "select count(*) = 1 from taskex.executors where environment = 'warm' and role = 'eve' and state = 'idle'", 'for a customer who is named an executor is prepared');
+my $warm = sql("select pid from taskex.executors where environment = 'warm'");
+is(result(nap('eve', 0, 'warm')), $warm, 'which runs his first run');
+sql('select pg_sleep(0.5)');
+is(sql("select pid from taskex.executors where environment = 'warm'"), $warm, 'and stays');
+sql(q{select taskex.alter_environment('warm', '{"setup": "SET search_path = pg_catalog"}')});
+await($node, $db, "select count(*) = 1 from taskex.executors where environment = 'warm' and state = 'idle' and pid <> $warm", 'after a change of its set-up another one comes');
+sql(q{select taskex.pause_environment('warm')});
+my $paused = nap('eve', 0, 'warm');
+sql('select pg_sleep(1.5)');
+is(state($paused), 'waiting', 'of a paused environment nothing runs');
+sql(q{select taskex.resume_environment('warm')});
+like(result($paused), qr/^\d+$/, 'until it is resumed');
+sql(q{select taskex.retire_environment('warm')});
+await($node, $db, "select count(*) = 0 from taskex.executors where environment = 'warm'", 'a retired one has no executors');
+
+# ---- dedicated ----
+sql(q{select taskex.alter_environment('pl', '{"max_executors": 1, "idle_time": "1 hour"}')});
+my $mine = nap('ann', 0, 'pl', '{"dedicated": "1 hour"}');
+my $place = result($mine);
+await($node, $db, "select state = 'reserved' and reserved_for = 'ann' from taskex.executors where pid = $place", 'it is reserved');
+my $waits = nap('bob', 0);
+is(result(nap('ann', 0)), $place, 'for the customer it works');
+sql('select pg_sleep(1)');
+is(state($waits), 'waiting', 'for others it does not');
+is(sql("select taskex.acknowledge_run($mine)"), 't', 'until he acknowledges');
+is(sql("select taskex.acknowledge_run($mine)"), 'f', 'once');
+like(result($waits), qr/^\d+$/, 'and others have the place');
+result(nap('ann', 0, 'pl', '{"dedicated": "300 ms"}'));
+like(result(nap('bob', 0)), qr/^\d+$/, 'or the time is over');
+
+# ---- set-up that fails ----
+sql(q{select taskex.create_environment('broken', 'plpgsql', options => '{"setup": "SELECT * FROM nonesuch", "max_attempts": 1}')});
+my $broken = nap('cid', 0, 'broken');
+await($node, $db, "select state = 'dead' from taskex.run_status($broken)", 'a run whose executor cannot be set up fails');
+like(state($broken), qr/no executor could be made ready: the environment's set-up failed: 42P01: relation "nonesuch" does not exist/, 'and says why');
+like(sql("select detail from taskex.health where check_name = 'executors' and not ok"), qr/'broken'.*nonesuch/, 'as does taskex.health');
+my $tries = () = slurp_file($node->logfile) =~ /could not be made ready/g;
+cmp_ok($tries, '<', 6, 'it is not tried for ever');
+sql(q{select taskex.alter_environment('broken', '{"setup": null}')});
+like(result(nap('cid', 0, 'broken')), qr/^\d+$/, 'mended, it works');
+await($node, $db, "select ok from taskex.health where check_name = 'executors'", 'and is well');
+
+# ---- roles ----
+sql('alter role cid nologin');
+await($node, $db, "select count(*) = 0 from taskex.executors where role = 'cid'", 'the executor of a role that may not log in any more ends');
+sql('alter role cid login');
+sql("select taskex.alter_environment('pl', '{\"max_executors\": 4}')");
+sql('select taskex.drain_executors()');
+my $moved = nap('cid', 0);
+sql(q{select taskex.update_user('cid', '{"db_role": "eve"}'); select taskex.resume_executors()});
+is(sql("select usename from pg_stat_activity where pid = " . result($moved)), 'eve', 'runs that wait follow their customer to another role');
+sql(q{select taskex.update_user('cid', '{"db_role": null}'); select taskex.update_user('eve', '{"db_role": null}'); alter role eve nologin});
+$node->poll_query_until($db, "select count(*) = 0 from taskex.executors where role = 'eve'");
+sql('drop role eve');
+
+# ---- draining ----
+await_idle('all rest');
+my $last = nap('ann', 1);
+await($node, $db, "select state = 'running' from taskex.run_status($last)", 'one is busy');
+is(sql("select taskex.drain_executors('0')") > 0, 1, 'draining says how many are left');
+my $later = nap('ann', 0);
+is(sql("select taskex.drain_executors('20 s')"), '0', 'and waits');
+is(state($last), 'succeeded', 'for those that run');
+is(state($later), 'waiting', 'nothing else is begun');
+like(sql("select detail from taskex.health where check_name = 'executors'"), qr/drain_executors/, 'taskex.health tells of it');
+$node->restart;
+await($node, $db, "select state = 'succeeded' from taskex.run_status($later)", 'until the server is started again');
+
+# ---- crashes ----
+my $alone = nap('ann', 3);
+await($node, $db, "select state = 'running' from taskex.run_status($alone)", 'one runs');
+naps('bob', 0.01, 50);
+kill 'KILL', sql("select pid from taskex.executors where run_id = $alone");
+$node->poll_query_until($db, 'select true') for 1 .. 2;
+await($node, $db, "select count(*) = 51 from taskex.runs where state = 'succeeded' and (run_id = $alone or customer = 'bob' and data = '0.01')",
+	'after the crash of an executor, and so of the server, all runs are tried again');
+cmp_ok(sql("select attempts from taskex.run_status($alone)"), '<=', 2, 'the one that ran as often as it may');
+is(sql("select count(*) from taskex.runs where customer = 'bob' and data = '0.01' and attempts > 2"), '0', 'and none too often');
+ok_checks($node, $db, 'the exchange is well');
+is(sql('select count(*) from taskex.check_workload() where not ok'), '0', 'and its queue');
+
+# ---- databases are dropped ----
+$node->safe_psql($db, 'create database other');
+$node->safe_psql('other', q{create extension taskex; select taskex.add_partition('p'); select taskex.register_user('bob', '{"db_role": "bob"}');
+	select taskex.create_environment('pl', 'plpgsql', options => '{"idle_time": "1 hour"}')});
+$node->safe_psql('other', "select taskex.submit_run('bob', data => '0', options => " . options('pl') . ')');
+await($node, 'other', "select count(*) = 1 from taskex.executors where state = 'idle'", 'another database has its own');
+$node->safe_psql('other', 'drop extension taskex cascade; create extension taskex');
+await($node, 'template1', "select count(*) = 0 from pg_stat_activity where datname = 'other' and backend_type = 'taskex executor'", 'that of an exchange that is gone ends');
+$node->safe_psql('other', q{select taskex.add_partition('p'); select taskex.register_user('bob', '{"db_role": "bob"}');
+	select taskex.create_environment('pl', 'plpgsql', options => '{"idle_time": "1 hour"}')});
+$node->safe_psql('other', "select taskex.submit_run('bob', data => '0', options => " . options('pl') . ')');
+await($node, 'other', "select count(*) = 1 from taskex.executors where state = 'idle'", 'a new exchange has its own');
+$node->safe_psql($db, 'drop database other');
+pass('an idle executor does not keep a database from being dropped');
+
+# ---- no worker slot: one is left beside PostgreSQL's, the launcher's and the conductor's ----
+$node->append_conf('postgresql.conf', 'max_worker_processes = 4');
+$node->restart;
+my @starved = map { nap($_, 0.2) } ('ann', 'bob', 'ann', 'bob');
+like(result($_), qr/^\d+$/, 'without free worker slots no run is lost') for @starved;
+like(sql("select string_agg(detail, '') from taskex.health where check_name = 'executors'"), qr/max_worker_processes|of 4 run/, 'health is told');
+my $log = slurp_file($node->logfile);
+my $told = () = $log =~ /no worker slot is free/g;
+cmp_ok($told, '<=', 4, 'nor is the log filled');
+
+# ---- the server stops at once ----
+nap('ann', 60);
+await($node, $db, "select count(*) = 1 from taskex.executors where state = 'busy'", 'a long run');
+$start = time;
+$node->stop('fast');
+cmp_ok(time - $start, '<', 10, 'does not keep the server from stopping');
+
+done_testing();
