@@ -45,7 +45,9 @@ typedef struct PoolHeader
 	TimestampTz begun;
 	bool		after_crash;	/* a process has crashed, not the postmaster */
 	uint32		last_nonce;
-	TimestampTz no_worker_since;	/* there was no free worker slot; 0: there was */
+	TimestampTz no_worker_since;	/* there was no free worker slot; 0: all that was wanted was started */
+	TimestampTz no_worker_at;	/* the last time */
+	int			no_worker_live; /* with so many executors */
 	PoolGroup	groups[POOL_GROUPS];
 	PoolRealm	realms[FLEXIBLE_ARRAY_MEMBER];	/* by slot */
 } PoolHeader;

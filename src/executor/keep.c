@@ -36,6 +36,7 @@
 
 #define START_MS 60000
 #define BUSY_ROUND_MS 100
+#define NO_WORKER_MS 300
 
 /* executors of one kind, as they are and as they are to be */
 typedef struct Want
@@ -387,9 +388,23 @@ goes_before(const Want *a, const Want *b)
 	return a->count < b->count;
 }
 
+static int
+count_live(void)
+{
+	int			count = 0;
+
+	for (int i = 0; i < guc_max_executors; i++)
+		count += lives(&pool.slots[i]);
+	return count;
+}
+
+/* NULL: there is none, or there was no worker slot for one, and none has become free since, as far as is known */
 static ExecutorSlot *
 free_slot(void)
 {
+	if (pool.header->no_worker_since != 0 && count_live() >= pool.header->no_worker_live &&
+		!TimestampDifferenceExceeds(pool.header->no_worker_at, GetCurrentTimestamp(), NO_WORKER_MS))
+		return NULL;
 	for (int i = 0; i < guc_max_executors; i++)
 		if (pool.slots[i].state == EXECUTOR_FREE)
 			return &pool.slots[i];
@@ -443,6 +458,7 @@ static int
 decide(Round *round, Start *starts)
 {
 	int			count = 0;
+	bool		satisfied = true;
 	int			coming = 0;		/* free places to be, of those that are about to end */
 
 	for (int i = 0; i < guc_max_executors; i++)
@@ -459,6 +475,7 @@ decide(Round *round, Start *starts)
 				want = &round->wants[i];
 		if (want == NULL)
 			break;
+		satisfied &= urgency(want) < 2;
 		round->again |= urgency(want) >= 2;
 		full = is_full(round, want->environment, &leaving);
 		if (full && leaving > 0)
@@ -511,6 +528,8 @@ decide(Round *round, Start *starts)
 		starts[count].slot = slot - pool.slots;
 		starts[count++].nonce = slot->nonce;
 	}
+	if (satisfied)
+		pool.header->no_worker_since = 0;
 	return count;
 }
 
@@ -526,12 +545,13 @@ start(const Start *start)
 	if (worker_start_with(&executor_kind, UInt64GetDatum(arg), &handle))
 	{
 		pfree(handle);
-		pool.header->no_worker_since = 0;
 		return;
 	}
 	LWLockAcquire(pool.lock, LW_EXCLUSIVE);
 	if (pool.slots[start->slot].nonce == start->nonce)
 		pool.slots[start->slot].state = EXECUTOR_FREE;
+	pool.header->no_worker_at = GetCurrentTimestamp();
+	pool.header->no_worker_live = count_live();
 	if (pool.header->no_worker_since == 0)
 	{
 		pool.header->no_worker_since = GetCurrentTimestamp();
