@@ -428,25 +428,11 @@ SELECT pg_catalog.pg_extension_config_dump('_taskex.usage_correction', '');
 
 CREATE TABLE _taskex.billing_state (
     one boolean PRIMARY KEY CHECK (one),
-    metered_since timestamptz NOT NULL,
     sampled_at timestamptz,
     fees_to jsonb NOT NULL DEFAULT '{}'
 );
-COMMENT ON TABLE _taskex.billing_state IS 'One row. Who samples locks it.';
-COMMENT ON COLUMN _taskex.billing_state.metered_since IS 'Attempts that ended before have no usage.';
+COMMENT ON TABLE _taskex.billing_state IS 'One row, from the first sample on. Who samples locks it.';
 COMMENT ON COLUMN _taskex.billing_state.fees_to IS 'By partition: the last transfer whose fee was noted.';
-INSERT INTO _taskex.billing_state VALUES (true, clock_timestamp());
-
--- Where a row is restored it takes the place of the one made here.
-CREATE FUNCTION _taskex.replace_billing_state() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    DELETE FROM _taskex.billing_state;
-    RETURN NEW;
-END $$;
-COMMENT ON FUNCTION _taskex.replace_billing_state() IS 'Lets a restored row take the place of the one made here.';
-CREATE TRIGGER replace_billing_state BEFORE INSERT ON _taskex.billing_state
-    FOR EACH ROW EXECUTE FUNCTION _taskex.replace_billing_state();
-ALTER TABLE _taskex.billing_state ENABLE ALWAYS TRIGGER replace_billing_state;
 SELECT pg_catalog.pg_extension_config_dump('_taskex.billing_state', '');
 
 CREATE FUNCTION _taskex.usage_key(customer_id bigint, source_id bigint, attempt int, meter int, correction int) RETURNS text
@@ -816,6 +802,7 @@ DECLARE
     written bigint := 0;
     last bigint;
 BEGIN
+    INSERT INTO _taskex.billing_state (one) VALUES (true) ON CONFLICT DO NOTHING;
     SELECT * INTO s FROM _taskex.billing_state FOR UPDATE;
     FOR home IN SELECT p.partition_id FROM _taskex.partition p WHERE p.node_id = 0 ORDER BY 1 LOOP
         IF s.sampled_at IS NOT NULL AND now - s.sampled_at >= interval '1 second' THEN
