@@ -17,7 +17,7 @@
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
-#define MOVE_KEYS 4				/* columns of a primary key, at most */
+#define MOVE_KEYS 8				/* columns of a primary key, at most */
 
 /* what is known of a registered table (_taskex.child_table) */
 typedef struct MoveTable
