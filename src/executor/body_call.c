@@ -121,16 +121,19 @@ call(Oid function, int nargs, const NullableDatum *args, bool *no_result)
 	LOCAL_FCINFO(inner, 2);
 	FmgrInfo	flinfo;
 	Datum		result;
+	bool		skip = false;
 
 	fmgr_info(function, &flinfo);
 	InitFunctionCallInfoData(*inner, &flinfo, nargs, InvalidOid, NULL, NULL);
-	*no_result = true;
 	for (int i = 0; i < nargs; i++)
 	{
 		inner->args[i] = args[i];
-		if (flinfo.fn_strict && args[i].isnull)
-			return (Datum) 0;
+		skip |= flinfo.fn_strict && args[i].isnull;
 	}
+	/* no_result may be that of an argument */
+	*no_result = true;
+	if (skip)
+		return (Datum) 0;
 	result = FunctionCallInvoke(inner);
 	*no_result = inner->isnull;
 	return result;
