@@ -74,7 +74,8 @@ insist(void)
 		InterruptPending = true;
 		SetLatch(MyLatch);
 	}
-	else if (InterruptHoldoffCount == 0 && CritSectionCount == 0)
+	/* the one is of the handler of all timeouts, who has called us */
+	else if (InterruptHoldoffCount == 1 && CritSectionCount == 0)
 		proc_exit(1);
 }
 
