@@ -38,10 +38,14 @@ static const ChildTable usage_table = {
 	1, {{USAGE_CUSTOMER_ID, USAGE_SOURCE_ID}}
 };
 
+/* its rows have no nulls, and are written together */
 typedef struct UsageTable
 {
 	int32		partition;
 	Child		child;
+	int			count;
+	int			room;
+	Datum	  (*rows)[USAGE_COLUMNS];
 } UsageTable;
 
 /* children of usage that a call has open */
@@ -63,13 +67,36 @@ typedef struct Accrual
 
 /* ---- rows ---- */
 
-static Child *
+static UsageTable *
 table_of(UsageTables *tables, int32 partition)
 {
 	for (int i = 0; i < tables->count; i++)
 		if (tables->tables[i].partition == partition)
-			return &tables->tables[i].child;
+			return &tables->tables[i];
 	return NULL;
+}
+
+static Datum *
+new_row(UsageTables *tables, int32 partition)
+{
+	UsageTable *table = table_of(tables, partition);
+
+	if (table->count == table->room)
+	{
+		table->room = Max(4, 2 * table->room);
+		table->rows = table->rows ? repalloc(table->rows, sizeof(*table->rows) * table->room) :
+			palloc(sizeof(*table->rows) * table->room);
+	}
+	return table->rows[table->count++];
+}
+
+static void
+fill_row(int row, Datum *values, bool *nulls, void *arg)
+{
+	const UsageTable *table = arg;
+
+	memcpy(values, table->rows[row], sizeof(*table->rows));
+	memset(nulls, false, sizeof(bool) * USAGE_COLUMNS);
 }
 
 /* all tables are locked before the number is taken: see README.md, "Which invoice" */
@@ -88,6 +115,7 @@ open_tables(UsageTables *tables, const AttemptFacts *facts, int32 count)
 			continue;
 		if (tables->count == room)
 			tables->tables = repalloc(tables->tables, sizeof(UsageTable) * (room *= 2));
+		memset(&tables->tables[tables->count], 0, sizeof(UsageTable));
 		tables->tables[tables->count].partition = partition;
 		child_open(&tables->tables[tables->count].child, &usage_table, partition);
 		tables->count++;
@@ -95,11 +123,22 @@ open_tables(UsageTables *tables, const AttemptFacts *facts, int32 count)
 	tables->seq = ids_next(ID_USAGE, 1);
 }
 
+/* writes the rows */
 static void
 close_tables(UsageTables *tables)
 {
+	static const bool no_nulls[USAGE_COLUMNS] = {false};
+
 	for (int i = 0; i < tables->count; i++)
-		child_close(&tables->tables[i].child);
+	{
+		UsageTable *table = &tables->tables[i];
+
+		if (table->count == 1)
+			child_insert(&table->child, table->rows[0], no_nulls);
+		else
+			child_insert_many(&table->child, table->count, fill_row, table);
+		child_close(&table->child);
+	}
 	pfree(tables->tables);
 }
 
@@ -113,8 +152,7 @@ write_row(UsageTables *tables, const AttemptFacts *facts, const Terms *terms, in
 	bool		for_program = meter == METER_PROGRAM_USE || meter == METER_PROGRAM_TIME;
 	int64		billed = 0;
 	int64		accrued = 0;
-	Datum		row[USAGE_COLUMNS];
-	bool		nulls[USAGE_COLUMNS] = {false};
+	Datum	   *row;
 
 	/* who runs his own program owes nobody for it */
 	if (for_program && (rate == NULL || rate->owner_id == facts->customer->user_id))
@@ -125,6 +163,7 @@ write_row(UsageTables *tables, const AttemptFacts *facts, const Terms *terms, in
 		if (billed > 0 && (terms->limited || terms->budgets > 0))
 			accrued = rate_charge_nano(rate, facts->priority, billed);
 	}
+	row = new_row(tables, facts->customer->partition);
 #define SET(column, value) (row[(column) - 1] = (value))
 	SET(USAGE_CUSTOMER_ID, Int64GetDatum(facts->customer->user_id));
 	SET(USAGE_SOURCE_ID, Int64GetDatum(facts->run_id));
@@ -144,7 +183,6 @@ write_row(UsageTables *tables, const AttemptFacts *facts, const Terms *terms, in
 	SET(USAGE_PRIORITY, Int32GetDatum(facts->priority));
 	SET(USAGE_OUTCOME, Int32GetDatum(bit));
 #undef SET
-	child_insert(table_of(tables, facts->customer->partition), row, nulls);
 	return accrued;
 }
 

@@ -8,7 +8,9 @@
 #include "base/clock.h"
 #include "infra/xact.h"
 
-/* lanes that are looked at for one that can spare an entry */
+#include "common/pg_prng.h"
+
+/* entries that are looked at for one whose lane can spare one */
 #define SAMPLE 64
 
 /* how fast the average cost of a lane's runs follows */
@@ -43,15 +45,17 @@ queue_make_room(int32 for_lane)
 	Lane	   *lane;
 	int32		entry;
 
-	for (int i = 0; i < Min(SAMPLE, guc_max_lanes); i++)
+	/* all entries are in use, and a long lane has many of them */
+	for (int i = 0; i < SAMPLE; i++)
 	{
-		int32		index = queue.header->hand_lane;
+		const Entry *sample = &queue.entries[pg_prng_uint64_range(&pg_global_prng_state, 0, guc_ready_runs - 1)];
 
-		queue.header->hand_lane = (index + 1) % guc_max_lanes;
-		lane = &queue.lanes[index];
-		if (lane->realm != 0 && index != for_lane && lane->listed > 1 && !queue.entries[lane->last].urgent &&
+		if (sample->state != ENTRY_READY || sample->lane == for_lane)
+			continue;
+		lane = &queue.lanes[sample->lane];
+		if (lane->listed > 1 && !queue.entries[lane->last].urgent &&
 			(longest < 0 || lane->listed > queue.lanes[longest].listed))
-			longest = index;
+			longest = sample->lane;
 	}
 	if (longest < 0)
 		return false;
