@@ -119,6 +119,11 @@ is($node->safe_psql($p, "select state from taskex.run_status($id)"), 'succeeded'
 $node->safe_psql($p, "create or replace function public.refuse(result jsonb) returns void language sql as 'insert into taken values (null, \$1, current_user)'; select taskex.retry_run($id + 1024)");
 like(ended($id + 1024), qr/^succeeded/, 'and tried again by hand');
 
+# who watches sees which run an executor is at
+$id = $node->safe_psql($p, q{select taskex.submit_run('ann', options => '{"environment": "once", "code": "begin perform pg_sleep(60); return data; end"}')});
+await($node, $p, "select count(*) = 1 from taskex.activity where activity = 'run $id' and state = 'active'", 'the run is in the view activity');
+$node->safe_psql($p, "select taskex.cancel_run($id)");
+
 # NOTIFY on request
 is($node->safe_psql($p, q{listen done; select taskex.submit_run('ann', options => '{"environment": "ext", "notify": "done"}') > 0;
 	select taskex.complete_run(run_id, lease_token, '1') from taskex.pull_runs('w', 'ext')}) =~ /Asynchronous notification "done" with payload "\{"run_id": \d+, "state": "succeeded"\}"/ ? 1 : 0, 1, 'a notification, if asked for');
