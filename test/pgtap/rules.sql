@@ -87,7 +87,7 @@ select is_empty($$
 select is_empty($$
     select c.oid::regclass from pg_class c join member m on m.classid = 'pg_class'::regclass and m.objid = c.oid
     where c.relkind in ('r', 'S')
-      and not c.oid = any ('{_taskex.child_table, _taskex.event_kind, _taskex.journal_consumer, _taskex.load_metric, _taskex.recommend_factor, _taskex.user_column}'::regclass[]::oid[])  -- filled by the install script alone
+      and not c.oid = any ('{_taskex.child_table, _taskex.event_kind, _taskex.journal_consumer, _taskex.load_metric, _taskex.meter, _taskex.recommend_factor, _taskex.user_column}'::regclass[]::oid[])  -- filled by the install script alone
       and not c.oid = any ((select extconfig from pg_extension where extname = 'taskex')::oid[]) $$,
     'the rows of every table, and every sequence, are dumped');
 

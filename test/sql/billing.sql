@@ -35,7 +35,14 @@ BEGIN
 END $$;
 CREATE FUNCTION pg_temp.later(by interval) RETURNS boolean LANGUAGE sql AS
     $$ SELECT set_config('taskex.clock', (current_setting('taskex.clock')::timestamptz + by)::text, false) IS NOT NULL $$;
-CREATE FUNCTION pg_temp.close() RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_temp.later('1 s'); RETURN taskex.close_invoices(); END $$;
+-- (how many invoices of the customers here: others may have some, too)
+CREATE FUNCTION pg_temp.close() RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+    before int := (SELECT count(*) FROM taskex.invoices WHERE customer LIKE 'b\_%');
+BEGIN
+    PERFORM pg_temp.later('1 s'), taskex.close_invoices();
+    RETURN (SELECT count(*) FROM taskex.invoices WHERE customer LIKE 'b\_%') - before;
+END $$;
 CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     detail text;
