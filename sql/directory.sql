@@ -665,6 +665,14 @@ CREATE FUNCTION _taskex.readable(partition_id int) RETURNS boolean
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'taskex_readable';
 COMMENT ON FUNCTION _taskex.readable(int) IS 'Could the storage partition''s files be read when the conductor last looked?';
 
+-- Plans that are to read these alone name them as constants, by plan_cache_mode = force_custom_plan:
+-- to plan a statement PostgreSQL looks at the files of all tables that it may read.
+CREATE FUNCTION _taskex.readable_partitions() RETURNS int[]
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(array_agg(p.partition_id ORDER BY p.partition_id), '{}') FROM _taskex.partition p WHERE _taskex.readable(p.partition_id)
+$$;
+COMMENT ON FUNCTION _taskex.readable_partitions() IS 'The storage partitions whose files could be read when the conductor last looked.';
+
 CREATE FUNCTION _taskex.unreadable_partitions(OUT partition_id int, OUT since timestamptz, OUT error text) RETURNS SETOF record
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_unreadable_partitions';
 COMMENT ON FUNCTION _taskex.unreadable_partitions() IS 'Storage partitions whose files the conductor could not read when it last looked.';

@@ -3,17 +3,19 @@
 
 -- Who worked within the last days and what was approved of his work in four weeks:
 -- at most the last 100,000 rows of work_hour, then one range of an index for each performer.
+-- partition_id and standing_partition_id are the same: conditions on both reach all tables.
 CREATE VIEW _taskex.skill AS
     WITH recent AS MATERIALIZED (
         SELECT DISTINCT w.performer_id FROM (SELECT h.performer_id FROM _taskex.work_hour h
             WHERE h.hour > _taskex.now() - interval '9 days' ORDER BY h.hour DESC LIMIT 100000) w
     )
-    SELECT d.partition_id, r.performer_id, e.task_type_id, e.approved, e.days, s.approved AS all_approved, s.rejected, s.agreed, s.compared
+    SELECT e.partition_id, r.performer_id, e.task_type_id, e.approved, e.days, s.approved AS all_approved, s.rejected, s.agreed, s.compared,
+        s.partition_id AS standing_partition_id
     FROM recent r JOIN _taskex.directory d ON d.user_id = r.performer_id
-        CROSS JOIN LATERAL (SELECT n.task_type_id, sum(n.approved) AS approved, count(*) FILTER (WHERE n.approved > 0) AS days
+        CROSS JOIN LATERAL (SELECT n.partition_id, n.task_type_id, sum(n.approved) AS approved, count(*) FILTER (WHERE n.approved > 0) AS days
             FROM _taskex.earning n WHERE n.partition_id = d.partition_id AND n.performer_id = r.performer_id AND n.task_type_id > 0
                 AND n.day > ((_taskex.now() - interval '28 days') AT TIME ZONE 'UTC')::date
-            GROUP BY n.task_type_id HAVING sum(n.approved) > 0) e
+            GROUP BY n.partition_id, n.task_type_id HAVING sum(n.approved) > 0) e
         JOIN _taskex.standing s ON s.partition_id = d.partition_id AND s.performer_id = r.performer_id;
 COMMENT ON VIEW _taskex.skill IS
     'What was approved of performers'' work of late: by performer and task type, with the days on which it was; and his standing.';
@@ -70,8 +72,10 @@ Who has not worked for nine days does not count. As of the conductor''s last rou
 
 CREATE FUNCTION taskex.propose_moves(max_moves int = 10)
     RETURNS TABLE (login text, source text, target text, task_type_id bigint, gain float8, reason text)
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
+DECLARE
+    readable int[] := _taskex.readable_partitions();
 BEGIN
     IF max_moves IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'max_moves must not be null';
@@ -79,6 +83,7 @@ BEGIN
     PERFORM _taskex.check_range('max_moves', max_moves, 1, 1000);
     RETURN QUERY WITH skill AS MATERIALIZED (
         SELECT k.partition_id, k.performer_id, k.task_type_id, k.approved::float8 AS approved FROM _taskex.skill k
+        WHERE k.partition_id = ANY (readable) AND k.standing_partition_id = ANY (readable)
     ), total AS MATERIALIZED (
         SELECT k.task_type_id, sum(k.approved) AS approved FROM skill k GROUP BY 1
     ), place AS MATERIALIZED (

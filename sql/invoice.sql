@@ -423,7 +423,7 @@ DECLARE
 BEGIN
     looked := 0;
     missing := 0;
-    FOR home IN SELECT p.partition_id FROM _taskex.partition p WHERE p.node_id = 0 ORDER BY 1 LIMIT 64 LOOP
+    FOR home IN SELECT p.partition_id FROM _taskex.partition p WHERE p.node_id = 0 AND _taskex.readable(p.partition_id) ORDER BY 1 LIMIT 64 LOOP
         EXECUTE format('SELECT count(*) AS looked, count(*) FILTER (WHERE NOT EXISTS (SELECT FROM _taskex.usage_%1$s u WHERE u.customer_id = r.customer_id AND u.source_id = r.run_id'
                 ' AND u.attempt = r.attempts AND u.meter = 1 AND u.correction = 0)) AS missing'
                 ' FROM (SELECT * FROM _taskex.run_%1$s ORDER BY run_id DESC LIMIT 20) r JOIN _taskex.directory d ON d.user_id = r.customer_id AND d.partition_id = %1$s'

@@ -335,9 +335,9 @@ COMMENT ON FUNCTION _taskex.dealings(bigint) IS 'With whom a user has dealt in f
 
 -- what users do of task types: results that performers submitted, and that requesters were given
 CREATE VIEW _taskex.doing AS
-    SELECT k.partition_id, k.performer_id AS user_id, k.task_type_id, k.approved::float8 AS n FROM _taskex.skill k
+    SELECT k.partition_id, k.performer_id AS user_id, k.task_type_id, k.approved::float8 AS n, k.standing_partition_id FROM _taskex.skill k
     UNION ALL
-    SELECT g.partition_id, g.requester_id, g.task_type_id, g.submitted FROM _taskex.progress g
+    SELECT g.partition_id, g.requester_id, g.task_type_id, g.submitted, g.partition_id FROM _taskex.progress g
     WHERE g.task_type_id > 0 AND g.submitted > 0 AND g.last_at > _taskex.now() - interval '28 days';
 COMMENT ON VIEW _taskex.doing IS 'What performers and requesters have done of late, by task type.';
 

@@ -24,25 +24,27 @@ a demand for each; fixed: who may not be moved. open, capacities (0: not known):
 classes, class_fits: the fit of users by class and partition; pairs: fits that come on top; costs: what a move costs of fit.';
 
 CREATE FUNCTION _taskex.pair_fits(weights jsonb) RETURNS TABLE (user_id bigint, partition_id int, fit float8)
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
 DECLARE
     since timestamptz := _taskex.now() - interval '28 days';
+    readable int[] := _taskex.readable_partitions();
 BEGIN
     IF weights ? 'dealings' THEN
         RETURN QUERY
         SELECT w.user_id, w.partition_id, (weights ->> 'dealings')::float8 * sum(w.n) / sum(sum(w.n)) OVER (PARTITION BY w.user_id) FROM (
             SELECT w.requester_id AS user_id, d.partition_id, w.submitted::float8 AS n FROM _taskex.working w
-                JOIN _taskex.directory d ON d.user_id = w.performer_id WHERE w.last_at > since AND w.submitted > 0
+                JOIN _taskex.directory d ON d.user_id = w.performer_id WHERE w.partition_id = ANY (readable) AND w.last_at > since AND w.submitted > 0
             UNION ALL
-            SELECT w.performer_id, w.partition_id, w.submitted FROM _taskex.working w WHERE w.last_at > since AND w.submitted > 0) w
+            SELECT w.performer_id, w.partition_id, w.submitted FROM _taskex.working w
+                WHERE w.partition_id = ANY (readable) AND w.last_at > since AND w.submitted > 0) w
         GROUP BY 1, 2;
     END IF;
     IF weights ? 'task_types' THEN
         -- the three main types of a user, the four main places of a type
         RETURN QUERY
         WITH doing AS MATERIALIZED (
-            SELECT d.* FROM _taskex.doing d
+            SELECT d.* FROM _taskex.doing d WHERE d.partition_id = ANY (readable) AND d.standing_partition_id = ANY (readable)
         ), total AS (
             SELECT d.task_type_id, sum(d.n) AS n FROM doing d GROUP BY 1
         ), place AS (
@@ -67,11 +69,14 @@ COMMENT ON FUNCTION _taskex.pair_fits(jsonb) IS 'The fit of users on partitions 
 
 -- Factors that must be asked for each user and partition.
 CREATE FUNCTION _taskex.slow_fits(weights jsonb) RETURNS TABLE (user_id bigint, partition_id int, fit float8)
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
+DECLARE
+    readable int[] := _taskex.readable_partitions();
 BEGIN
     RETURN QUERY SELECT d.user_id, p.partition_id, (weights ->> c.name)::float8 * _taskex.call_factor(coalesce(to_regprocedure(c.function), 0::regprocedure), d.login, p.name)
-        FROM _taskex.factor c, _taskex.directory d, _taskex.place p WHERE weights ? c.name AND p.active AND p.node_id = 0;
+        FROM _taskex.factor c, _taskex.directory d, _taskex.place p
+        WHERE weights ? c.name AND p.active AND p.node_id = 0 AND d.partition_id = ANY (readable);
     IF weights ? 'similar' THEN
         RETURN QUERY
         WITH demand AS MATERIALIZED (
@@ -86,17 +91,18 @@ BEGIN
     END IF;
     IF weights ? 'expected' THEN
         RETURN QUERY SELECT f.user_id, e.partition_id, (weights ->> 'expected')::float8 * e.share
-            FROM _taskex.profile f, LATERAL _taskex.expected_places(f.profile) e WHERE jsonb_typeof(f.profile #> '{expected,task_types}') = 'array';
+            FROM _taskex.profile f, LATERAL _taskex.expected_places(f.profile) e WHERE f.partition_id = ANY (readable) AND jsonb_typeof(f.profile #> '{expected,task_types}') = 'array';
     END IF;
 END $$;
 COMMENT ON FUNCTION _taskex.slow_fits(jsonb) IS 'The same of factors that are asked for each user and partition: those added by operators, and similar; and of expected types.';
 
 CREATE FUNCTION taskex.plan_rebalance(fitness text = 'default', max_moves int = 10)
     RETURNS TABLE (login text, source text, target text, gain float8, reason text, step int)
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
 DECLARE
     weights jsonb := _taskex.fitness_weights(fitness);
+    readable int[] := _taskex.readable_partitions();
     all_weights float8 := (SELECT sum(w.value::float8) FROM jsonb_each_text(weights) w);
     load_names text[] := _taskex.resources() || '{users,complementary}'::text[];
     load_weight float8 := (SELECT coalesce(sum(w.value::float8), 0) FROM jsonb_each_text(weights) w WHERE w.key = ANY (load_names));
@@ -107,10 +113,10 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'max_moves must not be null';
     END IF;
     PERFORM _taskex.check_range('max_moves', max_moves, 1, 1000000);
-    -- partitions: those of this node, also those that take nobody
+    -- partitions: those of this node, also those that take nobody; from one that cannot be read nobody can be moved
     SELECT array_agg(p.partition_id ORDER BY p.partition_id) AS ids, array_agg(p.name ORDER BY p.partition_id) AS names,
             array_agg(p.active ORDER BY p.partition_id) AS open, array_agg(p.capacities ORDER BY p.partition_id) AS capacities
-        INTO q FROM _taskex.place p WHERE p.node_id = 0;
+        INTO q FROM _taskex.place p WHERE p.node_id = 0 AND p.partition_id = ANY (readable);
     IF q.ids IS NULL THEN
         RETURN;
     END IF;
@@ -126,7 +132,7 @@ BEGIN
                 'required', f.profile -> 'required')) AS wishes
         FROM _taskex.directory d
             LEFT JOIN _taskex.user_loads() l ON l.user_id = d.user_id
-            LEFT JOIN _taskex.profile f ON f.partition_id = d.partition_id AND f.user_id = d.user_id
+            LEFT JOIN _taskex.profile f ON f.partition_id = ANY (q.ids) AND f.partition_id = d.partition_id AND f.user_id = d.user_id
             LEFT JOIN _taskex.resting_users() r ON r.user_id = d.user_id
         WHERE d.partition_id = ANY (q.ids)
     ), classes AS MATERIALIZED (
@@ -147,7 +153,7 @@ BEGIN
                     + coalesce((weights ->> 'storage_class')::float8 * (p.storage_class = k.wishes ->> 'storage_class')::int, 0)) / all_weights END
                 ORDER BY k.class, p.partition_id) AS class_fits
         FROM classes k, _taskex.place p CROSS JOIN LATERAL (SELECT _taskex.nearness(k.wishes ->> 'location', p.location) AS nearness) n
-        WHERE p.node_id = 0
+        WHERE p.partition_id = ANY (q.ids)
     ), paired AS (
         SELECT coalesce(array_agg(u.number), '{}') AS pair_users, coalesce(array_agg(array_position(q.ids, f.partition_id)), '{}') AS pair_partitions,
             coalesce(array_agg(f.fit / all_weights), '{}') AS pair_fits
@@ -180,7 +186,7 @@ moved. A function of what was measured: the same measurements give the same plan
 Result: who; from and to which partition; gain, in what the score of one average user may change; why; moves with the same step help
 only together. After each step things are better: a peak hour''s load is lower, loads are spread more evenly, or users fit better.
 Peaks are lowered if one exceeds an even share by more than taskex.rebalance_start, until they exceed the least possible by
-taskex.rebalance_target. Who was moved within taskex.rebalance_cooldown stays.
+taskex.rebalance_target. Who was moved within taskex.rebalance_cooldown stays, and so does who lives on a partition that cannot be read.
 Errors: unknown_fitness (TX510), factor_failed (TX512), invalid_parameter_value (22023). Operators only.';
 
 CREATE FUNCTION taskex.rebalance(fitness text = 'default', max_moves int = 10)

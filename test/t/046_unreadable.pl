@@ -17,7 +17,7 @@ await_conductor($node, 'postgres', 'there is an exchange');
 $node->safe_psql('postgres', q{create tablespace lost location ''});
 $node->safe_psql('postgres', q{
 	select taskex.add_partition('there'), taskex.add_partition('new'), taskex.add_partition('lost', 'lost');
-	select taskex.register_user('req', partition => 'there'), taskex.register_user('per', partition => 'there'), taskex.register_user('gone', partition => 'lost');
+	select taskex.register_user('req', partition => 'there'), taskex.register_user('per', partition => 'there'), taskex.register_user('gone', partition => 'lost'), taskex.register_user('away', partition => 'lost');
 	select taskex.deposit('req', 100, 'a'), taskex.deposit('gone', 100, 'b')});
 my $type = $node->safe_psql('postgres', q{select taskex.create_task_type('req', 'Type', 1)});
 my $other = $node->safe_psql('postgres', q{select taskex.create_task_type('gone', 'Other type', 2)});
@@ -28,6 +28,17 @@ my ($kept, $lost) = map { $node->safe_psql("postgres", qq{select taskex.submit_r
 my $running = $node->safe_psql('postgres', q{select taskex.submit_run('gone', null, '{}', 9, options => '{"environment": "box"}')});
 is($node->safe_psql('postgres', q{select run_id from taskex.pull_runs('worker', 'box')}), $running, 'a run is under way that will be out of reach');
 await($node, 'postgres', q{select acts = 0 from _taskex.journal_lag()}, 'what was done is known to all');
+
+# loads for which somebody should leave each of the two partitions where users live
+$node->safe_psql('postgres', q{
+	insert into _taskex.load_mean select 'u', user_id, date_trunc('hour', now()) - interval '10 days', date_trunc('hour', now()) - interval '1 hour',
+		z, z, z, z, z, array_fill((case when login in ('gone', 'away') then 5 else 3 end * 3.6e9)::real, array[24])
+		from _taskex.directory, (select array_fill(0::real, array[24]) as z) z where login in ('req', 'per', 'gone', 'away')
+		on conflict (kind, id) do update set since = excluded.since, as_of = excluded.as_of, cpu_us = excluded.cpu_us;
+	select taskex.set_fitness('cpu', '{"cpu": 1}'), taskex.set_fitness('all', '{"cpu": 1, "dealings": 0.01, "task_types": 0.01, "hot_spots": 0.01, "similar": 0.01,
+		"expected": 0.01, "location": 0.01}')});
+my $sources = q{select string_agg(distinct source, ',' order by source) from taskex.plan_rebalance('%s')};
+like($node->safe_psql('postgres', sprintf($sources, 'cpu')), qr/lost/, 'somebody should leave the storage partition that will be lost');
 
 my $space = $node->data_dir . '/pg_tblspc/' . $node->safe_psql('postgres', q{select oid from pg_tablespace where spcname = 'lost'});
 my ($within) = glob("$space/PG_*");
@@ -76,7 +87,14 @@ is($node->safe_psql('postgres', qq{select count(*) from taskex.accept_next('per'
 is($node->safe_psql('postgres', q{select string_agg(run_id::text, ',') from taskex.pull_runs('worker', 'box', 10)}), $kept, 'runs of those who are there are done');
 is($node->safe_psql('postgres', q{select taskex.register_user('newcomer' || n) > 0 from generate_series(1, 6) n group by 1}), 't', 'new users find a place elsewhere')
 	or diag(error_of(q{select taskex.register_user('newcomer' || n) from generate_series(1, 6) n}));
-is($node->safe_psql('postgres', q{select users from taskex.partitions where name = 'lost'}), 1, '... all of them');
+is($node->safe_psql('postgres', q{select users from taskex.partitions where name = 'lost'}), 2, '... all of them');
+# twelve times: a plan that is kept for later calls would name all partitions
+for my $fitness (qw(cpu all))
+{
+	is($node->safe_psql('postgres', "select string_agg(distinct s, ',') from (" . join(' union all ', ("select ($sources)") x 12) =~ s/%s/$fitness/gr . ') x (s)'), 'there',
+		"a plan by $fitness moves nobody off what cannot be read, and others");
+}
+is($node->safe_psql('postgres', q{select count(*) from taskex.propose_moves()}), 0, 'and hot spots are proposed without it');
 ok($node->poll_query_until('postgres', "select state <> 'open' from _taskex.task_1 where task_id = $short"), 'what becomes due elsewhere is handled');
 $node->safe_psql('postgres', q{select taskex.migrate_user('req', 'new')});
 ok($node->poll_query_until('postgres', q{select partition = 'new' from taskex.route('req')}), 'others can be moved');
