@@ -2,7 +2,8 @@
 # and worked off by workers outside and by executors, while workers, executors, the conductor
 # and the server are killed.
 # At the end each run that was submitted has ended once, with its result, each attempt is
-# accounted for, and the order in which they started is the one that was promised.
+# accounted for and was billed once, while rates change and invoices are closed, and the order in which
+# they started is the one that was promised.
 #
 # TASKEX_HAMMER_RUNS sets how many runs, TASKEX_KILL_ROUNDS how often something is killed,
 # TASKEX_HAMMER_SEED what the clients do. 100000 runs take a quarter of an hour.
@@ -12,6 +13,7 @@ use warnings;
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Billed;
 use Hammer;
 use List::Util qw(max min);
 use PostgreSQL::Test::Cluster;
@@ -45,6 +47,7 @@ $node->safe_psql('postgres', qq{
 	-- who takes runs in which order: workers of all, executors of those of their role
 	create view queued as select r.*, e.name || case e.language when 'external' then '' else ' ' || d.db_role end as queue
 		from _taskex.run r join _taskex.environment e using (environment_id) join _taskex.directory d on d.user_id = r.customer_id});
+billed_terms($node);
 
 # ---- what clients do: a line of output tells of what was acknowledged
 
@@ -165,7 +168,8 @@ my (%hit, @crashed);
 for my $round (1 .. $rounds)
 {
 	my $victim = $round <= @victims ? $victims[ $round - 1 ] : $victims[ rand @victims ];
-	my @clients = hammer_start($node, workers(), submitters($share / 2));
+	my @clients = hammer_start($node, workers(), submitters($share / 2), billed_closer());
+	billed_change($node) if $round == int($rounds / 2);
 	hammer_busy(@clients);
 	usleep(int rand 600_000 * $length);
 	push @crashed, sprintf '%.3f', time if $victim ne 'worker';
@@ -251,6 +255,7 @@ while (my ($what, $query) = splice @wrong, 0, 2)
 is(join(' ', grep { $done{$_} > 1 } keys %done), '', 'none was told to be complete twice');
 cmp_ok($node->safe_psql('postgres', 'select count(*) from _taskex.run'), '>=', 0.8 * $wanted, 'there were as many as were wanted');
 is($node->safe_psql('postgres', q{select string_agg(check_name || ': ' || detail, '; ') from taskex.check_workload() where not ok}), '', 'all checks hold');
+billed_wrong($node);
 note($node->safe_psql('postgres', q{select queue || ': ' || count(*) || ' runs, ' || sum(attempts) || ' attempts, ' || count(deadline) || ' with a deadline, of which '
 	|| count(*) filter (where started_at > deadline) || ' were over' from queued group by queue order by queue}));
 $node->stop;
