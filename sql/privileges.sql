@@ -247,6 +247,7 @@ GRANT SELECT ON taskex.announcements TO taskex_admin;
 GRANT EXECUTE ON FUNCTION
     taskex.acknowledge_run(bigint),
     taskex.cancel_run(bigint),
+    taskex.checkpoint(jsonb, jsonb),
     taskex.complete_run(bigint, bigint, jsonb),
     taskex.complete_runs(bigint[], bigint[], jsonb[]),
     taskex.data_checksum(jsonb),
@@ -261,7 +262,9 @@ GRANT EXECUTE ON FUNCTION
     taskex.redrive_runs(text, text, int, int),
     taskex.release_run(bigint, bigint),
     taskex.resume_program(text, text),
+    taskex.progress(jsonb),
     taskex.resume_run(bigint),
+    taskex.run_state(),
     taskex.resume_runs(text),
     taskex.schedule_run(text, text, text, text, jsonb, int, jsonb),
     taskex.search_programs(text, text, numeric, int),
@@ -402,3 +405,16 @@ GRANT EXECUTE ON FUNCTION
     taskex.set_rate(text, numeric, jsonb),
     taskex.unschedule_billing()
     TO taskex_admin;
+
+-- watching and slowing down what runs
+GRANT EXECUTE ON FUNCTION _taskex.executor_waits(), _taskex.running_runs() TO taskex_user;
+GRANT SELECT ON taskex.run_monitor, taskex.run_totals TO taskex_user;
+GRANT EXECUTE ON FUNCTION
+    taskex.drop_alert(text),
+    taskex.set_alert(text, text, float8, text, text, text),
+    taskex.set_throttle_policy(text, interval, text, interval),
+    taskex.throttle(text, text, jsonb, interval),
+    taskex.unthrottle(text, text),
+    _taskex.alert_health()
+    TO taskex_admin;
+GRANT SELECT ON taskex.throttles TO taskex_admin;

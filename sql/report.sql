@@ -254,6 +254,8 @@ CREATE VIEW taskex.health AS
             WHEN m.looked = 0 THEN 'no run has succeeded lately' ELSE 'the latest runs have usage' END
     FROM _taskex.metering_health() m
     UNION ALL
+    SELECT 'alert ' || a.name, a.ok, a.detail FROM _taskex.alert_health() a
+    UNION ALL
     SELECT 'complete', c.relispopulated, CASE WHEN c.relispopulated THEN 'no restore of a dump is under way'
         ELSE 'a dump is being restored, or that was broken off; the conductor waits' END
     FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace WHERE s.nspname = '_taskex' AND c.relname = 'complete'

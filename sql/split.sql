@@ -375,7 +375,7 @@ inputs_per_second: so far. expected_at: when the parts have ended, at that rate.
 
 -- how many parts ------------------------------------------------------------------
 
-CREATE FUNCTION _taskex.program_pace(customer bigint, program text, OUT runs bigint, OUT start_up float8, OUT per_input float8, OUT workers int, OUT environment_id int)
+CREATE FUNCTION _taskex.program_pace(customer bigint, program text, OUT runs bigint, OUT mean float8, OUT start_up float8, OUT per_input float8, OUT workers int, OUT environment_id int)
     RETURNS record LANGUAGE plpgsql STABLE AS $$
 DECLARE
     known record := _taskex.find_program(customer, program, NULL);
@@ -385,12 +385,12 @@ DECLARE
     average float8;
 BEGIN
     SELECT e.environment_id, e.max_executors, e.language = 'external' INTO environment_id, workers, external FROM _taskex.environment e WHERE e.name = known.environment;
-    EXECUTE format('SELECT count(*), regr_slope(seconds, n), regr_intercept(seconds, n), min(n), max(n), avg(seconds / n), count(DISTINCT worker) FROM ('
+    EXECUTE format('SELECT count(*), avg(seconds), regr_slope(seconds, n), regr_intercept(seconds, n), min(n), max(n), avg(seconds / n), count(DISTINCT worker) FROM ('
             ' SELECT extract(epoch FROM r.finished_at - r.started_at)::float8 AS seconds, r.worker,'
             ' greatest(CASE WHEN r.part IS NOT NULL THEN jsonb_array_length(r.data -> ''inputs'') ELSE 1 END, 1)::float8 AS n'
             ' FROM _taskex.run_%s r WHERE r.customer_id = $1 AND r.environment_id = $2 AND r.program_id = $3 AND r.state = ''succeeded'' AND r.attempts > 0'
             ' AND r.split_id IS DISTINCT FROM r.run_id ORDER BY r.run_id DESC LIMIT 1000) u', _taskex.home(customer))
-        INTO runs, per_input, start_up, least_inputs, most_inputs, average, workers USING customer, environment_id, known.program_id;
+        INTO runs, mean, per_input, start_up, least_inputs, most_inputs, average, workers USING customer, environment_id, known.program_id;
     IF NOT external THEN
         SELECT e.max_executors INTO workers FROM _taskex.environment e WHERE e.environment_id = program_pace.environment_id;
     END IF;
@@ -404,22 +404,23 @@ COMMENT ON FUNCTION _taskex.program_pace(bigint, text) IS
 'What runs of a program have taken, of the customer''s last 1000: seconds for each run and for each input; workers: how many did them, or may.';
 
 CREATE FUNCTION taskex.recommend_parts(customer text, program text, inputs int, workers int = NULL, max_parts int = 1000,
-        OUT parts int, OUT workers_used int, OUT expected_time interval, OUT expected_run_time interval, OUT measured_runs bigint, OUT recommended boolean)
+        OUT parts int, OUT workers_used int, OUT expected_time interval, OUT expected_run_time interval, OUT expected_cost numeric, OUT measured_runs bigint, OUT recommended boolean)
     RETURNS SETOF record LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';
 COMMENT ON FUNCTION taskex.recommend_parts(text, text, int, int, int) IS
 'Into how many parts a run over so many inputs is best divided, by what the customer''s runs of the program have taken (measure_program makes some).
 workers: how many work at it; NULL: as many as its environment''s max_executors, or as did so far. max_parts: 1 to 10000. Result: a row for each choice: the time until the whole is done, how long
-its runs run together, from how many runs this is known, and which is recommended: of those that take at most a tenth longer than the
+its runs run together, what they cost by the present rates (NULL: nothing has a rate), from how many runs this is known, and which is recommended: of those that take at most a tenth longer than the
 fastest the one with the least run time. Errors: unknown_program (TX622), not_measured (TX661), invalid_parameter_value (22023).';
 
 CREATE FUNCTION _taskex.recommend_parts(customer bigint, program text, inputs int, workers int, max_parts int,
-        OUT parts int, OUT workers_used int, OUT expected_time interval, OUT expected_run_time interval, OUT measured_runs bigint, OUT recommended boolean)
+        OUT parts int, OUT workers_used int, OUT expected_time interval, OUT expected_run_time interval, OUT expected_cost numeric, OUT measured_runs bigint, OUT recommended boolean)
     RETURNS SETOF record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     pace record;
     w int;
     most int;
+    price numeric;          -- of a second
 BEGIN
     IF inputs NOT BETWEEN 1 AND 1000000 THEN
         PERFORM _taskex.bad_value('inputs must be between 1 and 1000000');
@@ -430,6 +431,13 @@ BEGIN
     IF pace.runs = 0 THEN
         PERFORM _taskex.fail('not_measured', format('no run of program "%s" has succeeded yet', program), NULL,
             'taskex.measure_program() runs it on some inputs; or name the number of parts.');
+    END IF;
+    IF pace.mean > 0 AND EXISTS (SELECT FROM _taskex.rate) THEN
+        BEGIN
+            price := (_taskex.estimate_cost(customer, program, 0, NULL, 1)).mean / pace.mean::numeric;
+        EXCEPTION WHEN SQLSTATE 'TX643' THEN
+            price := NULL;      -- none of these rates is for it
+        END;
     END IF;
     w := greatest(coalesce(workers, pace.workers), 1);
     most := least(max_parts, inputs);
@@ -442,7 +450,7 @@ BEGIN
     ), best AS (
         SELECT e.p FROM estimate e WHERE e.seconds <= 1.1 * (SELECT min(f.seconds) FROM estimate f) ORDER BY e.together, e.p LIMIT 1
     )
-    SELECT e.p, e.used, make_interval(secs => e.seconds), make_interval(secs => e.together), pace.runs, e.p = (SELECT b.p FROM best b)
+    SELECT e.p, e.used, make_interval(secs => e.seconds), make_interval(secs => e.together), round(price * e.together::numeric, 6), pace.runs, e.p = (SELECT b.p FROM best b)
     FROM estimate e ORDER BY 1;
 END $$;
 COMMENT ON FUNCTION _taskex.recommend_parts(bigint, text, int, int, int) IS 'Body of taskex.recommend_parts.';

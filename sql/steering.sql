@@ -34,14 +34,33 @@ CREATE FUNCTION taskex.should_yield(run_id bigint = NULL, lease_token bigint = N
     RETURNS boolean LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_should_yield';
 COMMENT ON FUNCTION taskex.should_yield(bigint, bigint) IS
 'Should the run give way: was it asked to, or has it run for as long as its environment''s limit "slice" says? lease_token: as pull_runs
-gave it. Errors: unknown_run (TX600), lease_expired (TX107), stale_token (TX108), wrong_state (TX109).';
+gave it; the code of a run in an executor gives neither. Errors: not_executed (TX662), unknown_run (TX600), lease_expired (TX107), stale_token (TX108), wrong_state (TX109).';
 
 CREATE FUNCTION taskex.yield_run(run_id bigint = NULL, lease_token bigint = NULL, state jsonb = NULL, progress jsonb = NULL)
     RETURNS text LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_yield_run';
 COMMENT ON FUNCTION taskex.yield_run(bigint, bigint, jsonb, jsonb) IS
 'The run gives way, to go on later with this state (NULL: its last checkpoint). lease_token: as pull_runs gave it. progress: how far it is (NULL: as it was).
-The attempt ends as suspended and does not count against max_attempts. Result: waiting, or suspended if that was asked for.
-Errors: unknown_run (TX600), lease_expired (TX107), stale_token (TX108), wrong_state (TX109), input_too_large (TX111).';
+The attempt ends as suspended and does not count against max_attempts. The code of a run in an executor gives neither run_id nor lease_token, and then
+returns: what it has written is committed together with the state. Result: waiting, or suspended if that was asked for (running: in an executor).
+Errors: not_executed (TX662), unknown_run (TX600), lease_expired (TX107), stale_token (TX108), wrong_state (TX109), input_too_large (TX111).';
+
+CREATE FUNCTION taskex.checkpoint(state jsonb, progress jsonb = NULL)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_checkpoint';
+COMMENT ON FUNCTION taskex.checkpoint(jsonb, jsonb) IS
+'For the code of a run, in an executor: from where its next attempt can go on (state; run_state gives it), and how far it is (progress, for people). It outlives the attempt, however that ends, although what
+the run has written does not: so it is for what is not in tables; yield_run keeps both. On disk it is within a moment (a round of the conductor).
+If the run was asked to stop, it does here, with the error run_suspended (TX663), which is not to be caught. Errors: not_executed (TX662), input_too_large
+(TX111): larger than taskex.checkpoint_size.';
+
+CREATE FUNCTION taskex.progress(progress jsonb)
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_progress';
+COMMENT ON FUNCTION taskex.progress(jsonb) IS
+'For the code of a run, in an executor: how far it is (progress; run_status shows it). Errors: not_executed (TX662), input_too_large (TX111).';
+
+CREATE FUNCTION taskex.run_state()
+    RETURNS jsonb LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_run_state';
+COMMENT ON FUNCTION taskex.run_state() IS
+'For the code of a run, in an executor: its last checkpoint, of this attempt or an earlier one; NULL: there is none. Errors: not_executed (TX662).';
 
 -- programs and customers --------------------------------------------------------
 

@@ -11,6 +11,7 @@
 #include "directory/moves.h"
 #include "executor/body.h"
 #include "executor/pool.h"
+#include "executor/steer.h"
 #include "infra/ids.h"
 #include "infra/realm.h"
 #include "infra/shmem.h"
@@ -60,6 +61,7 @@ static const ShmemPart *const shmem_parts[] = {
 	&queue_shmem,
 	&run_wait_shmem,
 	&pool_shmem,
+	&steer_shmem,
 	&launcher_shmem,
 	NULL
 };

@@ -102,6 +102,8 @@ const TxError tx_errors[] = {
 	{ERRCODE_TX_UNKNOWN_USAGE, "unknown_usage", "no usage has this id"},
 	{ERRCODE_TX_UNKNOWN_INVOICE, "unknown_invoice", "no invoice has this id"},
 	{ERRCODE_TX_INVOICES_CLOSED, "invoices_closed", "invoices are closed up to a later time"},
+	{ERRCODE_TX_NOT_EXECUTED, "not_executed", "the caller is not the code of a run that an executor runs"},
+	{ERRCODE_TX_RUN_SUSPENDED, "run_suspended", "the run stops at this checkpoint, because it was asked to"},
 };
 
 const int	tx_errors_count = lengthof(tx_errors);

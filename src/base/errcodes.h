@@ -93,6 +93,8 @@
 #define ERRCODE_TX_UNKNOWN_USAGE			TX_CODE('6', '4', '4')
 #define ERRCODE_TX_UNKNOWN_INVOICE			TX_CODE('6', '4', '5')
 #define ERRCODE_TX_INVOICES_CLOSED			TX_CODE('6', '4', '6')
+#define ERRCODE_TX_NOT_EXECUTED				TX_CODE('6', '6', '2')
+#define ERRCODE_TX_RUN_SUSPENDED			TX_CODE('6', '6', '3')
 
 typedef struct TxError
 {

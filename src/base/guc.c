@@ -13,6 +13,7 @@
 int			guc_anonymous_lifetime = 86400;
 int			guc_anonymous_limit = 100;
 bool		guc_async_accept = true;
+int			guc_checkpoint_size = 64;
 bool		guc_conductor = true;
 int			guc_conductor_interval = 1000;
 int			guc_directory_cache_size = 64 * 1024;
@@ -243,6 +244,13 @@ guc_define(void)
 							 true,
 							 PGC_USERSET, 0,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("taskex.checkpoint_size",
+							"How large a checkpoint of a run in an executor may be, with its progress.",
+							"So much shared memory is reserved for each executor (taskex.max_executors).",
+							&guc_checkpoint_size,
+							64, 1, 1024 * 1024,
+							PGC_POSTMASTER, GUC_UNIT_KB,
+							NULL, NULL, NULL);
 	DefineCustomStringVariable("taskex.clock",
 							   "Sets the time of the exchange, for tests and replays.",
 							   "A timestamp with time zone; empty means real time.",

@@ -12,6 +12,7 @@
 extern int	guc_anonymous_lifetime; /* s */
 extern int	guc_anonymous_limit;
 extern bool guc_async_accept;
+extern int	guc_checkpoint_size;	/* kB */
 extern bool guc_conductor;
 extern int	guc_conductor_interval; /* ms */
 extern int	guc_directory_cache_size;	/* kB */

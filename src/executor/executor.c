@@ -6,6 +6,7 @@
 
 #include "executor/execute.h"
 #include "executor/internal.h"
+#include "executor/steer.h"
 #include "base/clock.h"
 #include "base/errcodes.h"
 #include "base/guc.h"
@@ -159,6 +160,7 @@ executor_begin_run(const TakenRun *run)
 		current_run = found;
 	}
 	SpinLockRelease(&mine->mutex);
+	steer_begin(run);
 	if (found < 0)
 		elog(ERROR, "run %lld is not one that the executor has taken", (long long) run->run_id);
 	return !revoked;
@@ -263,6 +265,7 @@ static void
 prepare(void *unused)
 {
 	execute_prepare();
+	steer_install();
 
 	/* who made the environment was allowed to name them */
 	for (int i = 0; i < setup.library_count; i++)

@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "executor/internal.h"
+#include "executor/steer.h"
 #include "base/guc.h"
 #include "infra/xact.h"
 
@@ -231,4 +232,4 @@ revoked(int64 run_id, int64 token)
 	revocation->token = token;
 }
 
-const RunHolder pool_holder = {revoked};
+const RunHolder pool_holder = {steer_holding, steer_say, steer_said, revoked};

@@ -79,6 +79,7 @@ typedef struct ExecutorSlot
 	RunUsage	usage;			/* of the current one, as last told */
 	int			nice;			/* how it is throttled; steering sets it, execute.c obeys */
 	int			pause_us;
+	int			io_rate;		/* pages in a second; 0: any */
 } ExecutorSlot;
 
 /* ---- for execute.c, in the executor's process ---- */

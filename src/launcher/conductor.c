@@ -8,6 +8,7 @@
 #include "base/guc.h"
 #include "directory/directory.h"
 #include "executor/pool.h"
+#include "executor/steer.h"
 #include "infra/realm.h"
 #include "infra/worker.h"
 #include "journal/journal.h"
@@ -95,6 +96,7 @@ conductor_round(void)
 	directory_look_for_unreadable();
 
 	/* first: due_work looks when the next of all cursors is due */
+	steer_maintain();
 	workload_maintain();
 	pool_maintain();
 	due_work(true, counts);

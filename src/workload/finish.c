@@ -14,6 +14,7 @@
 #include "workload/environment.h"
 #include "workload/options.h"
 #include "workload/suspend.h"
+#include "workload/take.h"
 #include "workload/usage.h"
 
 #include "catalog/pg_type.h"
@@ -136,7 +137,16 @@ attempt_succeed(RunTables *tables, Child *run, const UserHome *home, Datum resul
 	bool		followed;
 	AttemptFacts facts;
 	RunUsage	own;
+	RunSaid		said;
 
+	if (run_holder && run_holder->said(run_id, &said) && said.yield == YIELD_AT_END)
+	{
+		AttemptEnd	end = {.outcome = "suspended",.usage = usage,.output = output,.state = said.state};
+
+		run_note(run, said.progress, NULL, 0);
+		(void) attempt_suspend(run, home, &end);
+		return;
+	}
 	(void) store_success(run, true, now, result, no_result, usage, output);
 	followed = tell_success(run, usage);
 	usage_facts(&facts, &own, run, home, now, "succeeded", usage);
@@ -337,8 +347,8 @@ sqlstate_of(Jsonb *error)
 	return pnstrdup(value.val.string.val, value.val.string.len);
 }
 
-const char *
-attempt_end(Child *run, const UserHome *home, const AttemptEnd *end)
+static const char *
+end_attempt(Child *run, const UserHome *home, const AttemptEnd *end)
 {
 	static const int columns[9] = {RUN_STATE, RUN_FINISHED_AT, RUN_LEASE_TOKEN, RUN_LEASE_UNTIL, RUN_RUN_AT, RUN_ERROR,
 	RUN_MEASURED, RUN_ASKED, RUN_STATE_DATA};
@@ -378,6 +388,28 @@ attempt_end(Child *run, const UserHome *home, const AttemptEnd *end)
 	else
 		run_tell_ended(run, state);
 	return state;
+}
+
+const char *
+attempt_end(Child *run, const UserHome *home, const AttemptEnd *end)
+{
+	AttemptEnd	whole = *end;
+	RunSaid		said;
+
+	/* what its code has said of it outlives the attempt */
+	if (run_holder && run_holder->said(child_int64(run, RUN_RUN_ID), &said))
+	{
+		if (whole.state == NULL)
+			whole.state = said.state;
+		run_note(run, said.progress, NULL, 0);
+		if (said.yield == YIELD_BY_ERROR && strcmp(whole.outcome, "failed") == 0)
+		{
+			whole.outcome = "suspended";
+			whole.error = NULL;
+			return attempt_suspend(run, home, &whole);
+		}
+	}
+	return end_attempt(run, home, &whole);
 }
 
 PG_FUNCTION_INFO_V1(taskex_fail_run);

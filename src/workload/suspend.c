@@ -19,12 +19,14 @@
 #include "workload/environment.h"
 #include "workload/options.h"
 #include "workload/split.h"
+#include "workload/take.h"
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #define STOP_AFTER_MAX (INT64CONST(366) * USECS_PER_DAY)
@@ -163,6 +165,7 @@ ask(Child *run, const UserHome *home, const char *what, int64 force_us)
 	{
 		AttemptEnd	end = {.outcome = "suspended",.error = run_error("the run was suspended by force")};
 
+		run_revoke(run);
 		return attempt_suspend(run, home, &end);
 	}
 	if (force_us > 0)
@@ -333,6 +336,52 @@ slice_of(int32 environment_id)
 	return us;
 }
 
+/* was it asked to, or is its turn over? */
+static bool
+should_yield(Child *run)
+{
+	int64		slice;
+
+	if (!run_is_null(run, RUN_ASKED))
+		return true;
+	slice = slice_of(child_int32(run, RUN_ENVIRONMENT_ID));
+	return slice > 0 && clock_now() - child_int64(run, RUN_STARTED_AT) >= slice;
+}
+
+/* the run whose code calls */
+static int64
+own_run(void)
+{
+	int64		run_id;
+
+	if (run_holder == NULL || !run_holder->holding(&run_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_NOT_EXECUTED),
+				 errmsg("there is no run whose code is being executed here"),
+				 errdetail("The code of a run may call this, in an executor."),
+				 errhint("Workers outside give the run's id and lease_token.")));
+	return run_id;
+}
+
+/* its row is not locked: the conductor writes its checkpoints there */
+static bool
+own_should_yield(bool asked_only)
+{
+	int64		run_id = own_run();
+	RunTables	tables;
+	UserHome	home;
+	Child	   *run;
+	bool		yes;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	run_tables_begin(&tables);
+	run = run_read(&tables, run_id, &home);
+	yes = run != NULL && (asked_only ? !run_is_null(run, RUN_ASKED) : should_yield(run));
+	run_tables_end(&tables);
+	PopActiveSnapshot();
+	return yes;
+}
+
 PG_FUNCTION_INFO_V1(taskex_should_yield);
 
 /* should_yield(run_id, lease_token) -> boolean */
@@ -343,17 +392,26 @@ taskex_should_yield(PG_FUNCTION_ARGS)
 	RunTables	tables;
 	UserHome	home;
 	Child	   *run;
-	int64		slice;
 	bool		yes;
 
+	if (PG_ARGISNULL(0) && PG_ARGISNULL(1))
+		PG_RETURN_BOOL(own_should_yield(false));
 	require_args(fcinfo, names);
 	run_tables_begin(&tables);
 	run = run_lock_held(&tables, PG_GETARG_INT64(0), PG_GETARG_INT64(1), &home, clock_now());
-	slice = slice_of(child_int32(run, RUN_ENVIRONMENT_ID));
-	yes = !run_is_null(run, RUN_ASKED) ||
-		(slice > 0 && clock_now() - child_int64(run, RUN_STARTED_AT) >= slice);
+	yes = should_yield(run);
 	run_tables_end(&tables);
 	PG_RETURN_BOOL(yes);
+}
+
+/* NULL: none is given */
+static Jsonb *
+jsonb_argument(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		return NULL;
+	check_json_size(PG_GETARG_DATUM(n), name);
+	return PG_GETARG_JSONB_P(n);
 }
 
 PG_FUNCTION_INFO_V1(taskex_yield_run);
@@ -366,21 +424,79 @@ taskex_yield_run(PG_FUNCTION_ARGS)
 	RunTables	tables;
 	UserHome	home;
 	Child	   *run;
+	Jsonb	   *data = jsonb_argument(fcinfo, 2, "state");
+	Jsonb	   *progress = jsonb_argument(fcinfo, 3, "progress");
 	const char *state;
 
-	require_args(fcinfo, names);
 	PreventCommandIfReadOnly("yield_run()");
-	if (!PG_ARGISNULL(2))
-		check_json_size(PG_GETARG_DATUM(2), "state");
-	if (!PG_ARGISNULL(3))
-		check_json_size(PG_GETARG_DATUM(3), "progress");
+	if (PG_ARGISNULL(0) && PG_ARGISNULL(1))
+	{
+		(void) own_run();
+		run_holder->say(data, progress, YIELD_AT_END);
+		PG_RETURN_TEXT_P(cstring_to_text("running"));
+	}
+	require_args(fcinfo, names);
 	wait_point("yield_run");
 	run_tables_begin(&tables);
 	run = run_lock_held(&tables, PG_GETARG_INT64(0), PG_GETARG_INT64(1), &home, clock_now());
-	run_note(run, PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3), NULL, 0);
-	state = attempt_yield(run, &home, PG_ARGISNULL(2) ? NULL : PG_GETARG_JSONB_P(2));
+	run_note(run, progress, NULL, 0);
+	state = attempt_yield(run, &home, data);
 	run_tables_end(&tables);
 	PG_RETURN_TEXT_P(cstring_to_text(strcmp(state, "ready") == 0 ? "waiting" : state));
+}
+
+/* ---- what the code of a run says, in an executor ---- */
+
+PG_FUNCTION_INFO_V1(taskex_checkpoint);
+
+/* checkpoint(state, progress) */
+Datum
+taskex_checkpoint(PG_FUNCTION_ARGS)
+{
+	Jsonb	   *state;
+	Jsonb	   *progress = jsonb_argument(fcinfo, 1, "progress");
+	int64		run_id;
+
+	require_arg(fcinfo, 0, "state");
+	state = jsonb_argument(fcinfo, 0, "state");
+	run_id = own_run();
+	if (own_should_yield(true))
+	{
+		run_holder->say(state, progress, YIELD_BY_ERROR);
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_RUN_SUSPENDED),
+				 errmsg("run %lld stops at this checkpoint", (long long) run_id),
+				 errdetail("It was asked to; it will go on from here.")));
+	}
+	run_holder->say(state, progress, YIELD_NOT);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(taskex_progress);
+
+/* progress(progress) */
+Datum
+taskex_progress(PG_FUNCTION_ARGS)
+{
+	require_arg(fcinfo, 0, "progress");
+	(void) own_run();
+	run_holder->say(NULL, jsonb_argument(fcinfo, 0, "progress"), YIELD_NOT);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(taskex_run_state);
+
+/* run_state() -> jsonb */
+Datum
+taskex_run_state(PG_FUNCTION_ARGS)
+{
+	RunSaid		said;
+
+	if (!run_holder || !run_holder->said(own_run(), &said))
+		PG_RETURN_NULL();
+	if (said.state == NULL && said.begun_with == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_JSONB_P(said.state ? said.state : said.begun_with);
 }
 
 /* ---- programs and customers: _taskex ---- */

@@ -62,8 +62,31 @@ extern int	run_take(const RunTaker *taker, void (*taken) (const TakenRun *run, v
 extern void run_copy(TakenRun *copy, const TakenRun *run);
 
 /* who has to stop what he does when his lease is taken away */
+/* does the code of a run want to give way? */
+typedef enum RunYield
+{
+	YIELD_NOT,
+	YIELD_AT_END,				/* when it returns: what it has written stays */
+	YIELD_BY_ERROR				/* it was ended by the error run_suspended */
+} RunYield;
+
+/* what the code of a run has said of it in this attempt; NULL: nothing */
+typedef struct RunSaid
+{
+	RunYield	yield;
+	Jsonb	   *state;
+	Jsonb	   *progress;
+	Jsonb	   *begun_with;		/* the state that the attempt got */
+} RunSaid;
+
 typedef struct RunHolder
 {
+	/* the run whose code this process is executing; false: none */
+	bool		(*holding) (int64 *run_id);
+	void		(*say) (Jsonb *state, Jsonb *progress, RunYield yield);
+
+	/* false: this process has not executed it last */
+	bool		(*said) (int64 run_id, RunSaid *said);
 	void		(*revoked) (int64 run_id, int64 token); /* in the transaction that takes it */
 } RunHolder;
 

@@ -256,10 +256,18 @@ insert into expected values
     ('locate', 'login text, epoch bigint DEFAULT NULL::bigint, OUT node text, OUT conninfo text, OUT location text, OUT partition text, OUT epoch_now bigint', 'record', false),
     ('measure_inputs', 'customer text, program text, inputs jsonb[]', 'bigint', true),
     ('measure_program', 'customer text, program text, inputs text, sample integer DEFAULT 12', 'bigint', true),
-    ('recommend_parts', 'customer text, program text, inputs integer, workers integer DEFAULT NULL::integer, max_parts integer DEFAULT 1000, OUT parts integer, OUT workers_used integer, OUT expected_time interval, OUT expected_run_time interval, OUT measured_runs bigint, OUT recommended boolean', 'SETOF record', true),
+    ('recommend_parts', 'customer text, program text, inputs integer, workers integer DEFAULT NULL::integer, max_parts integer DEFAULT 1000, OUT parts integer, OUT workers_used integer, OUT expected_time interval, OUT expected_run_time interval, OUT expected_cost numeric, OUT measured_runs bigint, OUT recommended boolean', 'SETOF record', true),
     ('set_parts', 'customer text, split_id bigint, parts integer', 'integer', true),
     ('submit_parts', 'customer text, program text, inputs jsonb[], parts integer DEFAULT NULL::integer, combine text DEFAULT NULL::text, options jsonb DEFAULT ''{}''::jsonb', 'bigint', true),
-    ('submit_split', 'customer text, program text, inputs text, parts integer DEFAULT NULL::integer, combine text DEFAULT NULL::text, options jsonb DEFAULT ''{}''::jsonb', 'bigint', true);
+    ('submit_split', 'customer text, program text, inputs text, parts integer DEFAULT NULL::integer, combine text DEFAULT NULL::text, options jsonb DEFAULT ''{}''::jsonb', 'bigint', true),
+    ('checkpoint', 'state jsonb, progress jsonb DEFAULT NULL::jsonb', 'void', true),
+    ('progress', 'progress jsonb', 'void', true),
+    ('run_state', '', 'jsonb', true),
+    ('drop_alert', 'name text', 'boolean', true),
+    ('set_alert', 'name text, metric text, threshold double precision, environment text DEFAULT NULL::text, customer text DEFAULT NULL::text, program text DEFAULT NULL::text', 'void', true),
+    ('set_throttle_policy', 'environment text, after interval, action text DEFAULT ''yield''::text, lasting interval DEFAULT ''00:01:00''::interval', 'void', true),
+    ('throttle', 'scope text, name text, settings jsonb, lasting interval DEFAULT NULL::interval', 'void', true),
+    ('unthrottle', 'scope text, name text', 'boolean', true);
 -- (steering)
 select bag_eq($$ select proname::text from pg_proc where pronamespace = 'taskex'::regnamespace $$,
     'select name from expected', 'schema taskex has these functions, one of each name');
@@ -277,7 +285,7 @@ select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace 
     'each SECURITY DEFINER function has this search_path and no other setting, but jit');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace = '_taskex'::regnamespace
         and prolang in (select oid from pg_language where lanname in ('sql', 'plpgsql')) and prosecdef
-        and proname not in ('workers', 'journal_lag', 'load_lag', 'metering_health', 'pool_health', 'queue_health', 'supplier_state') $$,
+        and proname not in ('alert_health', 'executor_waits', 'workers', 'journal_lag', 'load_lag', 'metering_health', 'pool_health', 'queue_health', 'supplier_state') $$,
     'of the internal functions only those that views of operators call are SECURITY DEFINER');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace in ('taskex'::regnamespace, '_taskex'::regnamespace)
         and coalesce(obj_description(p.oid, 'pg_proc'), '') = '' $$,
@@ -369,6 +377,9 @@ insert into expected_column values
     ('programs', 'owner text, name text, environment text, version integer, is_newest boolean, deprecated boolean, price numeric, is_public boolean, published_at timestamp with time zone, source text, language text, is_chain boolean, total_price numeric'),
     ('queue', 'environment text, customer text, priority integer, waiting bigint, running integer, oldest timestamp with time zone, age interval, blocked boolean'),
     ('run_attempts', 'run_id bigint, customer text, attempt integer, worker text, version integer, started_at timestamp with time zone, finished_at timestamp with time zone, outcome text, error jsonb, measured jsonb, output text'),
+    ('run_monitor', 'run_id bigint, customer text, environment text, program text, version integer, priority integer, attempt integer, worker text, pid integer, started_at timestamp with time zone, run_time interval, cpu_time interval, rows bigint, blocks_read bigint, wal_bytes bigint, memory bigint, wait_event_type text, wait_event text, progress jsonb, asked text, split_id bigint, part integer'),
+    ('run_totals', 'of_what text, name text, running bigint, longest interval, run_time interval, cpu_time interval, rows numeric, blocks_read numeric, wal_bytes numeric, memory numeric'),
+    ('throttles', 'scope text, name text, nice integer, pause integer, io_rate integer, until timestamp with time zone, reason text'),
     ('splits', 'split_id bigint, customer text, program text, combine text, state text, parts bigint, waiting bigint, running bigint, suspended bigint, done bigint, failed bigint, spares bigint, inputs integer, inputs_done bigint, submitted_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, inputs_per_second double precision, expected_at timestamp with time zone, run_time interval'),
     ('invoice_lines', 'invoice_id bigint, customer text, line integer, meter text, environment text, program text, priority integer, usages bigint, quantity numeric, billed numeric, unit text, rate_id bigint, exact numeric, amount numeric'),
     ('invoices', 'invoice_id bigint, customer text, kind text, credits bigint, since timestamp with time zone, until timestamp with time zone, closed_at timestamp with time zone, total numeric, carried numeric, reason text, reference text'),
@@ -384,7 +395,7 @@ select bag_eq($$ select c.relname::text, string_agg(attname || ' ' || format_typ
 select is(c.relkind::text, case when c.relname in ('assignment', 'leased_run') then 'c' else 'v' end, c.relname || ' is a view or a row type')
 from pg_class c where c.relnamespace = 'taskex'::regnamespace order by c.relname;
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
-        and c.relname in ('invoice_lines', 'invoices', 'rates', 'run_budgets', 'usage', 'dead_letters', 'executors', 'programs', 'schedules', 'queue', 'run_attempts', 'runs', 'splits', 'layouts', 'layout_uses', 'batches', 'performer_profile', 'requester_performers', 'reviewable', 'saved_searches', 'task_catalogue', 'work_history', 'blocks', 'subscriptions', 'qualifications', 'disputes', 'policies', 'policy_actions', 'policy_results', 'policy_tallies', 'inferences', 'ratings', 'users', 'anonymous_users', 'identified_users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
+        and c.relname in ('invoice_lines', 'invoices', 'rates', 'run_budgets', 'usage', 'dead_letters', 'executors', 'programs', 'schedules', 'queue', 'run_attempts', 'run_monitor', 'run_totals', 'runs', 'splits', 'layouts', 'layout_uses', 'batches', 'performer_profile', 'requester_performers', 'reviewable', 'saved_searches', 'task_catalogue', 'work_history', 'blocks', 'subscriptions', 'qualifications', 'disputes', 'policies', 'policy_actions', 'policy_results', 'policy_tallies', 'inferences', 'ratings', 'users', 'anonymous_users', 'identified_users', 'tasks', 'assignments', 'transfers') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
     'views that hide rows are security barriers');
 select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'taskex'::regnamespace and c.relkind = 'v'
         and c.relname in ('audit', 'bonuses', 'budgets', 'earnings', 'fee_rules', 'payout_items', 'yearly_statements') and not coalesce('security_barrier=true' = any (c.reloptions), false) $$,
@@ -392,7 +403,7 @@ select is_empty($$ select c.relname from pg_class c where c.relnamespace = 'task
 
 -- settings
 select results_eq($$ select name::text, vartype::text, context::text, coalesce(unit, '') from pg_settings where name like 'taskex.%' order by name collate "C" $$,
-    $$ values ('taskex.anonymous_lifetime', 'integer', 'sighup', 's'), ('taskex.anonymous_limit', 'integer', 'superuser', ''), ('taskex.async_accept', 'bool', 'user', ''), ('taskex.clock', 'string', 'superuser', ''), ('taskex.conductor', 'bool', 'sighup', ''), ('taskex.conductor_interval', 'integer', 'sighup', 'ms'),
+    $$ values ('taskex.anonymous_lifetime', 'integer', 'sighup', 's'), ('taskex.anonymous_limit', 'integer', 'superuser', ''), ('taskex.async_accept', 'bool', 'user', ''), ('taskex.checkpoint_size', 'integer', 'postmaster', 'kB'), ('taskex.clock', 'string', 'superuser', ''), ('taskex.conductor', 'bool', 'sighup', ''), ('taskex.conductor_interval', 'integer', 'sighup', 'ms'),
         ('taskex.directory_cache_size', 'integer', 'postmaster', 'kB'), ('taskex.dispute_period', 'integer', 'superuser', 's'), ('taskex.epoch', 'integer', 'user', ''), ('taskex.event_retention', 'integer', 'sighup', 's'), ('taskex.exchange_fee', 'real', 'superuser', ''), ('taskex.executor_batch', 'integer', 'sighup', ''), ('taskex.executor_batch_time', 'integer', 'sighup', 'ms'), ('taskex.executor_slice', 'integer', 'sighup', 'ms'), ('taskex.feed_size', 'integer', 'postmaster', ''),
         ('taskex.load_half_life', 'integer', 'sighup', 's'), ('taskex.load_history', 'integer', 'sighup', 's'), ('taskex.load_interval', 'integer', 'sighup', 'ms'), ('taskex.load_sample', 'integer', 'sighup', '8kB'),
         ('taskex.max_databases', 'integer', 'postmaster', ''), ('taskex.max_executors', 'integer', 'postmaster', ''), ('taskex.max_inference_memory', 'integer', 'superuser', 'kB'), ('taskex.max_input_size', 'integer', 'superuser', 'kB'), ('taskex.max_lanes', 'integer', 'postmaster', ''), ('taskex.max_loaded_users', 'integer', 'postmaster', ''), ('taskex.max_movers', 'integer', 'sighup', ''), ('taskex.max_partitions', 'integer', 'postmaster', ''), ('taskex.max_supplies', 'integer', 'postmaster', ''), ('taskex.measure_load', 'bool', 'superuser', ''), ('taskex.move_rate', 'integer', 'sighup', 'kB'), ('taskex.move_stall', 'integer', 'sighup', 'ms'), ('taskex.move_window', 'string', 'sighup', ''), ('taskex.override_period', 'integer', 'superuser', 's'),
@@ -437,7 +448,7 @@ select results_eq('select sqlstate, name from taskex.errors order by sqlstate co
     ('TX600', 'unknown_run'), ('TX601', 'run_failed'), ('TX620', 'unknown_environment'), ('TX621', 'environment_retired'), ('TX622', 'unknown_program'), ('TX630', 'run_timeout'), ('TX631', 'result_too_large'), ('TX632', 'rows_limit_exceeded'), ('TX635', 'executor_failed'), ('TX636', 'no_executor_role'), ('TX637', 'server_environment'),
     ('TX638', 'code_invalid'), ('TX639', 'data_unavailable'),
     ('TX640', 'credit_exhausted'), ('TX641', 'run_budget_exceeded'), ('TX642', 'unknown_meter'), ('TX643', 'unknown_rate'), ('TX644', 'unknown_usage'), ('TX645', 'unknown_invoice'),
-    ('TX646', 'invoices_closed'), ('TX660', 'stale_epoch'), ('TX661', 'not_measured') $$, 'class TX');
+    ('TX646', 'invoices_closed'), ('TX660', 'stale_epoch'), ('TX661', 'not_measured'), ('TX662', 'not_executed'), ('TX663', 'run_suspended') $$, 'class TX');
 select is_empty('select * from taskex.errors where coalesce(description, '''') = ''''', 'each has a description');
 select throws_ok(format('select _taskex.fail(%L, ''message'')', name), sqlstate, 'message', name || ' is raised with its SQLSTATE') from taskex.errors;
 

@@ -67,16 +67,19 @@ insert into may_execute select unnest(array['acknowledge_run', 'cancel_run', 'co
 insert into may_read select unnest(array['dead_letters', 'environments', 'executors', 'programs', 'queue', 'run_attempts', 'runs', 'schedules']), 'taskex_user';
 insert into may_execute_internal select unnest(array['executor_slots', 'lanes', 'run_ended', 'run_state']), 'taskex_user' union all values ('pool_health', 'taskex_admin'), ('queue_health', 'taskex_admin'), ('unreadable_partitions', 'taskex_admin');
 
--- steering
-insert into may_execute select unnest(array['locate', 'measure_inputs', 'measure_program', 'recommend_parts', 'resume_program', 'resume_run', 'set_parts', 'should_yield', 'submit_parts', 'submit_split', 'suspend_customer', 'suspend_program', 'suspend_run', 'yield_run']), 'taskex_user';
-insert into may_read select unnest(array['splits']), 'taskex_user';
--- (steering)
 -- billing
 insert into may_execute select unnest(array['draft_invoice', 'drop_run_budget', 'estimate_cost', 'explain_charge', 'set_program_price', 'set_run_budget', 'usage_statement']), 'taskex_user'
     union all select unnest(array['check_billing', 'close_invoices', 'correct_usage', 'credit_invoice', 'remove_usage', 'sample_usage', 'schedule_billing', 'set_billing_tier', 'set_credit_limit', 'set_rate', 'unschedule_billing']), 'taskex_admin';
 insert into may_read select unnest(array['invoice_lines', 'invoices', 'meters', 'rates', 'run_budgets', 'usage']), 'taskex_user';
 insert into may_execute_internal select unnest(array['meter_units', 'outcome_names', 'usage_charge', 'usage_key']), 'taskex_user' union all values ('metering_health', 'taskex_admin');
 -- (billing)
+-- steering
+insert into may_execute select unnest(array['checkpoint', 'locate', 'measure_inputs', 'measure_program', 'progress', 'recommend_parts', 'resume_program', 'resume_run', 'run_state', 'set_parts', 'should_yield', 'submit_parts', 'submit_split', 'suspend_customer', 'suspend_program', 'suspend_run', 'yield_run']), 'taskex_user';
+insert into may_read select unnest(array['splits', 'run_monitor', 'run_totals']), 'taskex_user';
+insert into may_execute select unnest(array['drop_alert', 'set_alert', 'set_throttle_policy', 'throttle', 'unthrottle']), 'taskex_admin';
+insert into may_read select unnest(array['throttles']), 'taskex_admin';
+insert into may_execute_internal values ('executor_waits', 'taskex_user'), ('running_runs', 'taskex_user'), ('alert_health', 'taskex_admin');
+-- (steering)
 -- forecasts
 insert into may_execute select unnest(array['acceptance_probability', 'cancel_intention', 'declare_intention', 'forecast_accepts', 'set_preferences']), 'taskex_user';
 insert into may_read select unnest(array['intentions', 'preferences']), 'taskex_user' union all values ('supply_targets', 'taskex_admin');

@@ -194,23 +194,6 @@ INSERT INTO call VALUES
     ('run_status', 'run_status(pg_temp.id(''waiting of %1$s''))'), ('submit_run', 'submit_run(''%1$s'', ''p of %1$s'')'), ('submit_runs', 'submit_runs(''%1$s'', ''p of %1$s'', ''{1,2}'')'),
     ('wait_for_run', 'wait_for_run(pg_temp.id(''succeeded of %1$s''), ''0'')'),
     ('update_user', 'update_user(''%1$s'', ''{"colour": "red"}'')'), ('withdraw', 'withdraw(''%1$s'', 1)');
--- steering
-INSERT INTO call VALUES
-    ('locate', 'locate(''%1$s'')'),
-    ('measure_inputs', 'measure_inputs(''%1$s'', ''p of %1$s'', ARRAY[''1'', ''2'']::jsonb[])'),
-    ('measure_program', 'measure_program(''%1$s'', ''p of %1$s'', ''SELECT g FROM generate_series(1, 3) g'')'),
-    ('recommend_parts', 'recommend_parts(''%1$s'', ''p of %1$s'', 10)'),
-    ('resume_program', 'resume_program(''%1$s'', ''p of %1$s'')'),
-    ('resume_run', 'resume_run(pg_temp.id(''running of %1$s''))'),
-    ('set_parts', 'set_parts(''%1$s'', pg_temp.id(''split of %1$s''), 3)'),
-    ('should_yield', 'should_yield(pg_temp.id(''running of %1$s''), pg_temp.id(''token of %1$s''))'),
-    ('submit_parts', 'submit_parts(''%1$s'', ''p of %1$s'', ARRAY[''1'', ''2'']::jsonb[], 2)'),
-    ('submit_split', 'submit_split(''%1$s'', ''p of %1$s'', ''SELECT 1'', 1)'),
-    ('suspend_customer', 'suspend_customer(''%1$s'')'),
-    ('suspend_program', 'suspend_program(''%1$s'', ''p of %1$s'')'),
-    ('suspend_run', 'suspend_run(pg_temp.id(''waiting of %1$s''))'),
-    ('yield_run', 'yield_run(pg_temp.id(''running of %1$s''), pg_temp.id(''token of %1$s''))');
--- (steering)
 -- billing
 INSERT INTO call VALUES
     ('check_billing', 'check_billing()'), ('sample_usage', 'sample_usage()'), ('unschedule_billing', 'unschedule_billing()'),
@@ -233,6 +216,31 @@ CREATE TEMP TABLE used AS SELECT customer, min(usage_id) AS usage_id FROM taskex
 GRANT SELECT ON used TO PUBLIC;
 CREATE FUNCTION pg_temp.usage(whose text) RETURNS text LANGUAGE sql STABLE AS 'SELECT usage_id FROM pg_temp.used WHERE customer = whose';
 -- (billing)
+-- steering
+INSERT INTO call VALUES
+    ('checkpoint', 'checkpoint(''1'')'),
+    ('drop_alert', 'drop_alert(''a_none'')'),
+    ('locate', 'locate(''%1$s'')'),
+    ('measure_inputs', 'measure_inputs(''%1$s'', ''p of %1$s'', ARRAY[''1'', ''2'']::jsonb[])'),
+    ('measure_program', 'measure_program(''%1$s'', ''p of %1$s'', ''SELECT g FROM generate_series(1, 3) g'')'),
+    ('progress', 'progress(''1'')'),
+    ('recommend_parts', 'recommend_parts(''%1$s'', ''p of %1$s'', 10)'),
+    ('resume_program', 'resume_program(''%1$s'', ''p of %1$s'')'),
+    ('resume_run', 'resume_run(pg_temp.id(''running of %1$s''))'),
+    ('run_state', 'run_state()'),
+    ('set_alert', 'set_alert(''a_new'', ''running'', 5)'),
+    ('set_parts', 'set_parts(''%1$s'', pg_temp.id(''split of %1$s''), 3)'),
+    ('set_throttle_policy', 'set_throttle_policy(''a_env'', NULL)'),
+    ('should_yield', 'should_yield(pg_temp.id(''running of %1$s''), pg_temp.id(''token of %1$s''))'),
+    ('submit_parts', 'submit_parts(''%1$s'', ''p of %1$s'', ARRAY[''1'', ''2'']::jsonb[], 2)'),
+    ('submit_split', 'submit_split(''%1$s'', ''p of %1$s'', ''SELECT 1'', 1)'),
+    ('suspend_customer', 'suspend_customer(''%1$s'')'),
+    ('suspend_program', 'suspend_program(''%1$s'', ''p of %1$s'')'),
+    ('suspend_run', 'suspend_run(pg_temp.id(''waiting of %1$s''))'),
+    ('throttle', 'throttle(''environment'', ''a_env'', ''{}'')'),
+    ('unthrottle', 'unthrottle(''environment'', ''a_env'')'),
+    ('yield_run', 'yield_run(pg_temp.id(''running of %1$s''), pg_temp.id(''token of %1$s''))');
+-- (steering)
 SELECT p.oid::regprocedure AS missing_here FROM pg_proc p LEFT JOIN call c ON c.name = p.proname
     WHERE p.pronamespace = 'taskex'::regnamespace AND c.name IS NULL;
 
@@ -384,6 +392,9 @@ SELECT what, pg_temp.sees('regress_access_nobody', query) AS nobody, pg_temp.see
     ('dead_letters', 'SELECT string_agg(customer, '','' ORDER BY customer) FROM taskex.dead_letters WHERE customer LIKE ''a\_%'''),
     ('executors', 'SELECT count(*) FROM taskex.executors'),
     ('run_attempts', 'SELECT string_agg(DISTINCT customer, '','') FROM taskex.run_attempts WHERE customer LIKE ''a\_%'''),
+    ('run_monitor', 'SELECT string_agg(customer, '','' ORDER BY customer) FROM taskex.run_monitor WHERE customer LIKE ''a\_%'''),
+    ('run_totals', 'SELECT string_agg(name, '','' ORDER BY name) FROM taskex.run_totals WHERE name LIKE ''a\_o%'''),
+    ('throttles', 'SELECT count(*) >= 0 FROM taskex.throttles'),
     ('splits', 'SELECT string_agg(customer, '','' ORDER BY customer) FROM taskex.splits WHERE customer LIKE ''a\_%'''),
     ('queue', 'SELECT string_agg(customer, '','' ORDER BY customer) FROM taskex.queue WHERE customer LIKE ''a\_%'''),
     ('health', 'SELECT count(*) > 2 FROM taskex.health'),
@@ -397,7 +408,7 @@ SELECT c.relname AS missing_above FROM pg_class c WHERE c.relnamespace = 'taskex
     AND c.relname NOT IN ('policies', 'policy_actions', 'policy_results', 'policy_tallies', 'requester_ratings')
     AND c.relname NOT IN ('node_load', 'partition_load', 'user_load')
     AND c.relname NOT IN ('factors', 'fitnesses', 'placement_scores')
-    AND c.relname NOT IN ('dead_letters', 'environments', 'executors', 'programs', 'queue', 'run_attempts', 'runs', 'schedules', 'splits')
+    AND c.relname NOT IN ('dead_letters', 'environments', 'executors', 'programs', 'queue', 'run_attempts', 'runs', 'schedules', 'splits', 'run_monitor', 'run_totals', 'throttles')
     AND c.relname NOT IN ('usage', 'invoices', 'invoice_lines', 'run_budgets', 'rates', 'meters')
     AND c.relname NOT IN ('announcements', 'layouts', 'layout_uses', 'templates')
     AND c.relname NOT IN ('anonymous_users', 'identified_users')

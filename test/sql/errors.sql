@@ -124,7 +124,7 @@ DECLARE
     all_of_it text := '';
 BEGIN
     FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'review_policy', 'entry', 'partition', 'node',
-        'qualification_type', 'qualification', 'qualification_request', 'block', 'environment', 'program', 'program_version', 'run', 'run_attempt', 'run_wait', 'run_link', 'run_key', 'run_limit', 'run_stop', 'run_held', 'split', 'split_part', 'split_open', 'rate', 'usage', 'usage_correction', 'billing_terms', 'run_budget', 'closing', 'invoice', 'invoice_line',
+        'qualification_type', 'qualification', 'qualification_request', 'block', 'environment', 'program', 'program_version', 'run', 'run_attempt', 'run_wait', 'run_link', 'run_key', 'run_limit', 'run_stop', 'run_held', 'split', 'split_part', 'split_open', 'run_alert', 'throttle', 'throttle_policy', 'rate', 'usage', 'usage_correction', 'billing_terms', 'run_budget', 'closing', 'invoice', 'invoice_line',
         'budget', 'budget_charge', 'budget_layer', 'fee_rule', 'bonus', 'payout', 'payout_item', 'saved_search', 'layout', 'layout_use', 'announcement', 'migration', 'drain'] LOOP
         EXECUTE format('SELECT md5(string_agg(r::text, chr(10) ORDER BY r::text)) FROM _taskex.%I r', t) INTO one;
         all_of_it := all_of_it || coalesce(one, '');
@@ -299,23 +299,6 @@ INSERT INTO good_call VALUES
     ('submit_runs', ARRAY['''e_req''', 'NULL', 'ARRAY[''1''::jsonb]', '0', 'NULL', '''{"environment": "e_env"}''']),
     ('wait_for_run', ARRAY['pg_temp.id(''succeeded run'')', '''0''']),
     ('withdraw', ARRAY['''e_req''', '1', '''back''']);
--- steering
-INSERT INTO good_call VALUES
-    ('locate', ARRAY['''e_req''', 'NULL']),
-    ('measure_inputs', ARRAY['''e_req''', '''kept''', 'ARRAY[''1'', ''2'']::jsonb[]']),
-    ('measure_program', ARRAY['''e_req''', '''kept''', '''SELECT g FROM generate_series(1, 3) g''', '2']),
-    ('recommend_parts', ARRAY['''e_req''', '''kept''', '10', 'NULL', '10']),
-    ('resume_program', ARRAY['''e_req''', '''kept''']),
-    ('resume_run', ARRAY['pg_temp.id(''running'')']),
-    ('set_parts', ARRAY['''e_req''', 'pg_temp.id(''split'')', '3']),
-    ('should_yield', ARRAY['pg_temp.id(''running'')', 'pg_temp.id(''run token'')']),
-    ('submit_parts', ARRAY['''e_req''', '''kept''', 'ARRAY[''1'', ''2'']::jsonb[]', '2', 'NULL', '''{}''']),
-    ('submit_split', ARRAY['''e_req''', '''kept''', '''SELECT 1''', '1', 'NULL', '''{}''']),
-    ('suspend_customer', ARRAY['''e_req''', '''1 minute''']),
-    ('suspend_program', ARRAY['''e_req''', '''kept''', '''1 minute''']),
-    ('suspend_run', ARRAY['pg_temp.id(''running'')', '''1 minute''']),
-    ('yield_run', ARRAY['pg_temp.id(''running'')', 'pg_temp.id(''run token'')', 'NULL', 'NULL']);
--- (steering)
 -- billing
 INSERT INTO good_call VALUES
     ('check_billing', '{}'), ('sample_usage', '{}'), ('unschedule_billing', '{}'),
@@ -337,6 +320,31 @@ INSERT INTO good_call VALUES
 CREATE FUNCTION pg_temp.usage() RETURNS text LANGUAGE sql STABLE AS
     $$ SELECT usage_id FROM taskex.usage WHERE run_id = pg_temp.id('succeeded run') ORDER BY 1 LIMIT 1 $$;
 -- (billing)
+-- steering
+INSERT INTO good_call VALUES
+    ('checkpoint', ARRAY['''1''', 'NULL']),
+    ('drop_alert', ARRAY['''kept''']),
+    ('locate', ARRAY['''e_req''', 'NULL']),
+    ('measure_inputs', ARRAY['''e_req''', '''kept''', 'ARRAY[''1'', ''2'']::jsonb[]']),
+    ('measure_program', ARRAY['''e_req''', '''kept''', '''SELECT g FROM generate_series(1, 3) g''', '2']),
+    ('progress', ARRAY['''1''']),
+    ('recommend_parts', ARRAY['''e_req''', '''kept''', '10', 'NULL', '10']),
+    ('resume_program', ARRAY['''e_req''', '''kept''']),
+    ('resume_run', ARRAY['pg_temp.id(''running'')']),
+    ('run_state', '{}'),
+    ('set_alert', ARRAY['''new''', '''running''', '5', 'NULL', 'NULL', 'NULL']),
+    ('set_parts', ARRAY['''e_req''', 'pg_temp.id(''split'')', '3']),
+    ('set_throttle_policy', ARRAY['''e_env''', 'NULL', '''yield''', '''1 minute''']),
+    ('should_yield', ARRAY['pg_temp.id(''running'')', 'pg_temp.id(''run token'')']),
+    ('submit_parts', ARRAY['''e_req''', '''kept''', 'ARRAY[''1'', ''2'']::jsonb[]', '2', 'NULL', '''{}''']),
+    ('submit_split', ARRAY['''e_req''', '''kept''', '''SELECT 1''', '1', 'NULL', '''{}''']),
+    ('suspend_customer', ARRAY['''e_req''', '''1 minute''']),
+    ('suspend_program', ARRAY['''e_req''', '''kept''', '''1 minute''']),
+    ('suspend_run', ARRAY['pg_temp.id(''running'')', '''1 minute''']),
+    ('throttle', ARRAY['''environment''', '''e_env''', '''{"nice": 5}''', 'NULL']),
+    ('unthrottle', ARRAY['''environment''', '''e_env''']),
+    ('yield_run', ARRAY['pg_temp.id(''running'')', 'pg_temp.id(''run token'')', 'NULL', 'NULL']);
+-- (steering)
 -- (all functions are here)
 SELECT p.oid::regprocedure FROM pg_proc p LEFT JOIN good_call g ON g.name = p.proname
     WHERE p.pronamespace = 'taskex'::regnamespace AND cardinality(g.args) IS DISTINCT FROM p.pronargs;

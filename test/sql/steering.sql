@@ -176,3 +176,46 @@ SELECT taskex.resume_runs('s_bob');
 SELECT pg_temp.pull(9);
 SELECT taskex.complete_run(run_id, lease_token) FROM _taskex.run WHERE run_id IN (:c1, :c2);
 SELECT * FROM broken;
+
+-- what runs, watched; alerts in health
+SELECT pg_temp.submit('s_ann', '"m1"') AS m1, pg_temp.submit('s_ann', '"m2"') AS m2 \gset
+SELECT pg_temp.pull();
+SET taskex.clock = '2140-01-01 00:05:07+00';
+SELECT customer, environment, attempt, worker, pid, run_time, progress, asked FROM taskex.run_monitor WHERE environment = 's_ext';
+SELECT of_what, name, running, longest FROM taskex.run_totals WHERE name IN ('s_ann', 's_ext') ORDER BY 1;
+SELECT taskex.set_alert('long', 'run_time', 5, 's_ext'), taskex.set_alert('old', 'queue_age', 100, customer => 's_ann'), taskex.set_alert('many', 'waiting', 0, 's_ext', 's_ann');
+SELECT * FROM taskex.health WHERE check_name LIKE 'alert %' ORDER BY 1;
+SELECT taskex.set_alert('long', 'run_time', 50, 's_ext'), taskex.drop_alert('many'), taskex.drop_alert('many');
+SELECT * FROM taskex.health WHERE check_name LIKE 'alert %' ORDER BY 1;
+SELECT taskex.drop_alert('long'), taskex.drop_alert('old');
+SELECT taskex.set_alert('x', 'colour', 1);
+SELECT taskex.set_alert('x', 'running', 'NaN');
+SELECT taskex.set_alert('x', 'running', -1);
+SELECT taskex.set_alert('x', 'waiting', 1, program => 'p');
+SELECT taskex.set_alert('x', 'running', 1, 's_none');
+SELECT taskex.set_alert('x', 'running', 1, customer => 's_none');
+-- slowing down: what is on record
+SELECT taskex.throttle('customer', 's_ann', '{"nice": 5, "io_rate": 100}', '10 s'), taskex.throttle('program', 's_ann/p', '{"pause": 20}'), taskex.throttle('run', :m1::text, '{}', '1 minute');
+SELECT scope, CASE scope WHEN 'run' THEN 'm1' ELSE name END AS name, nice, pause, io_rate, until, reason FROM taskex.throttles WHERE name LIKE 's\_%' OR name = :m1::text ORDER BY 1;
+SET taskex.clock = '2140-01-01 00:05:20+00';
+SELECT scope FROM taskex.throttles WHERE name LIKE 's\_%' ORDER BY 1;
+SELECT taskex.unthrottle('program', 's_ann/p'), taskex.unthrottle('program', 's_ann/p'), taskex.unthrottle('customer', 's_ann'), taskex.unthrottle('run', :m1::text);
+SELECT taskex.throttle('planet', 's_ann', '{}');
+SELECT taskex.throttle('run', 'x', '{}');
+SELECT taskex.throttle('run', '0', '{}');
+SELECT taskex.throttle('program', 's_ann/none', '{}');
+SELECT taskex.throttle('environment', 's_none', '{}');
+SELECT taskex.throttle('customer', 's_ann', '{"nice": 20}');
+SELECT taskex.throttle('customer', 's_ann', '{"nice": -1}');
+SELECT taskex.throttle('customer', 's_ann', '{"nice": "1"}');
+SELECT taskex.throttle('customer', 's_ann', '{"speed": 1}');
+SELECT taskex.throttle('customer', 's_ann', '{}', '0');
+SELECT taskex.set_throttle_policy('s_ext', '1 s', 'stop');
+SELECT taskex.set_throttle_policy('s_ext', '-1 s');
+SELECT taskex.set_throttle_policy('s_none', '1 s');
+SELECT taskex.checkpoint('1');
+SELECT taskex.run_state();
+SELECT taskex.should_yield();
+SELECT taskex.yield_run();
+SELECT taskex.complete_run(:m1, pg_temp.token(:m1));
+SELECT taskex.cancel_run(:m2);

@@ -1,0 +1,121 @@
+# What the code of a run has said of it outlives its failure, kill -9 of its
+# executor and the server's restart; it stops where it is asked to, and goes on.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TaskexTest;
+use Test::More;
+
+my $node = new_cluster('main', conf => q{
+taskex.max_executors = 2
+restart_after_crash = on
+});
+sub q1 { return $node->safe_psql('postgres', $_[0]) }
+sub until_true { my ($query, $what) = @_; ok($node->poll_query_until('postgres', $query), $what) }
+
+q1(q{
+	create role runner login in role taskex_user;
+	select taskex.add_partition('p1');
+	select taskex.register_user('ann', '{"db_role": "runner"}');
+	select taskex.create_environment('pl', 'plpgsql', options => '{"limits": {"slice": "1 h"}}');
+	create table public.wrote (run_id bigint, n int);
+	grant select, insert on public.wrote to runner;
+});
+
+# steps through 1 .. data -> 'to' with a checkpoint each; where a file of its number is missing it waits
+q1(q{
+	create table public.allowed (n int primary key);
+	grant select on public.allowed to runner;
+	select taskex.publish_program('ann', 'steps', 'pl', $p$
+		declare
+			done int := coalesce((taskex.run_state() ->> 'done')::int, 0);
+			first int := done;
+		begin
+			while done < (data ->> 'to')::int loop
+				while not exists (select from public.allowed where n = done + 1) loop
+					if taskex.should_yield() and data ? 'polite' then
+						insert into public.wrote values (0, done);
+						perform taskex.yield_run(state => jsonb_build_object('done', done));
+						return null;
+					end if;
+					perform pg_sleep(0.05);
+					continue when data ? 'polite';
+					perform taskex.checkpoint(jsonb_build_object('done', done), to_jsonb(done));
+				end loop;
+				done := done + 1;
+				perform taskex.checkpoint(jsonb_build_object('done', done), to_jsonb(done));
+				if data ->> 'fail_at' = done::text and first < done then
+					raise 'failed on purpose';
+				end if;
+			end loop;
+			return jsonb_build_object('first', first, 'done', done);
+		end $p$);
+});
+
+# a failure
+my $id = q1(q{insert into public.allowed select generate_series(1, 3);
+	select taskex.submit_run('ann', 'steps', '{"to": 3, "fail_at": 2}', options => '{"backoff": {"initial": "0"}}')});
+is(q1("select taskex.wait_for_run($id, '1 minute')"), '{"done": 3, "first": 2}', 'after a failure it goes on from its checkpoint');
+is(q1("select string_agg(outcome, ' ' order by attempt) from taskex.run_attempts where run_id = $id"), 'failed succeeded', '... and the attempts say so');
+cmp_ok(q1("select progress from taskex.run_status($id)"), '>=', 2, 'its progress is at least what was noted when it failed');
+
+# kill -9 of the executor: the server starts again
+$id = q1(q{delete from public.allowed where n > 1; select taskex.submit_run('ann', 'steps', '{"to": 3}', options => '{"backoff": {"initial": "0"}}')});
+until_true("select checkpoint = '{\"done\": 1}' from taskex.runs where run_id = $id", 'the conductor has written the checkpoint of a run whose transaction is open');
+my $pid = q1("select pid from taskex.executors where run_id = $id");
+kill 'KILL', $pid;
+for (1 .. 600)
+{
+	my ($out, $err);
+	last if $node->psql('postgres', "select 1 from pg_stat_activity where backend_type = 'taskex conductor'", stdout => \$out, stderr => \$err) == 0 && $out;
+	select undef, undef, undef, 0.1;
+}
+q1('insert into public.allowed values (2), (3)');
+is(q1("select taskex.wait_for_run($id, '1 minute')"), '{"done": 3, "first": 1}', 'after kill -9 of its executor it goes on from there');
+is(q1("select string_agg(outcome, ' ' order by attempt) from taskex.run_attempts where run_id = $id"), 'crashed succeeded', '... in a second attempt');
+
+# asked to stop: at its next checkpoint; the lost transaction's state is there
+$id = q1(q{delete from public.allowed where n > 1; select taskex.submit_run('ann', 'steps', '{"to": 3}')});
+until_true("select checkpoint = '{\"done\": 1}' from taskex.runs where run_id = $id", 'it runs');
+is(q1("select taskex.suspend_run($id)"), 'running', 'it is asked to stop');
+until_true("select (taskex.run_status($id)).state = 'suspended'", '... and does at its next checkpoint');
+is(q1("select attempts, max_attempts, state_data, asked from _taskex.run where run_id = $id"), '1|4|{"done": 1}|', 'that is no attempt that counts');
+q1("insert into public.allowed values (2), (3); select taskex.resume_run($id)");
+is(q1("select taskex.wait_for_run($id, '1 minute')"), '{"done": 3, "first": 1}', 'resumed it goes on');
+
+# by force: a program that says nothing
+$id = q1(q{select taskex.submit_run('ann', null, null, options => '{"environment": "pl", "code": "begin perform pg_sleep(600); return null; end"}')});
+until_true("select count(*) = 1 from taskex.executors where run_id = $id", 'a run that listens to nobody');
+q1("select taskex.suspend_run($id, '0.3 s')");
+until_true("select (taskex.run_status($id)).state = 'suspended'", '... is stopped by force');
+until_true("select count(*) = 0 from taskex.executors where run_id = $id", '... and its executor does something else');
+is(q1("select taskex.cancel_run($id)"), 't', '... and is cancelled');
+
+# giving way: what it has written is committed with its state
+$id = q1(q{delete from public.allowed where n > 1; select taskex.submit_run('ann', 'steps', '{"to": 3, "polite": true}')});
+until_true("select checkpoint = '{\"done\": 1}' from taskex.runs where run_id = $id", 'a polite one runs');
+q1("select taskex.suspend_customer('ann')");
+until_true("select (taskex.run_status($id)).state = 'waiting'", '... and gives way');
+is(q1('select n from public.wrote'), '1', 'what it had written is there');
+q1("insert into public.allowed values (2), (3); select taskex.resume_runs('ann')");
+is(q1("select taskex.wait_for_run($id, '1 minute')"), '{"done": 3, "first": 1}', '... and goes on');
+
+# nobody else may say anything; too much is refused
+for my $call ('checkpoint(\'1\')', 'progress(\'1\')', 'run_state()', 'should_yield()', 'yield_run()')
+{
+	my ($out, $err);
+	$node->psql('postgres', "\\set VERBOSITY sqlstate\nselect taskex.$call", stdout => \$out, stderr => \$err);
+	like($err, qr/TX662/, "$call is for the code of runs");
+}
+$id = q1(q{select taskex.submit_run('ann', null, null, options => '{"environment": "pl", "max_attempts": 1, "code": "begin perform taskex.checkpoint(to_jsonb(repeat(''x'', 100000))); return null; end"}')});
+until_true("select state = 'dead' from taskex.run_status($id)", 'a checkpoint that is too large fails the run');
+is(q1("select error ->> 'sqlstate' from taskex.run_status($id)"), 'TX111', '... and says why') if q1("select error ? 'sqlstate' from taskex.run_status($id)") eq 't';
+is(q1(q{select string_agg(check_name || ': ' || detail, '; ') from taskex.check_workload() where not ok}), '', 'all checks hold');
+
+$node->stop;
+done_testing();

@@ -1,0 +1,66 @@
+# Runs in parts by executors, while executors and the conductor are killed: each
+# part's result is in the whole's once, and the whole ends once.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TaskexTest;
+use Test::More;
+
+my $node = new_cluster('main', conf => q{
+taskex.max_executors = 2
+restart_after_crash = on
+});
+sub q1 { return $node->safe_psql('postgres', $_[0]) }
+sub patiently
+{
+	my ($query) = @_;
+	for (1 .. 900)
+	{
+		my ($out, $err);
+		return $out if $node->psql('postgres', $query, stdout => \$out, stderr => \$err) == 0;
+		select undef, undef, undef, 0.1;
+	}
+	return 'no answer';
+}
+
+q1(q{
+	create role runner login in role taskex_user;
+	select taskex.add_partition('p1');
+	select taskex.register_user('ann', '{"db_role": "runner"}');
+	select taskex.create_environment('pl', 'plpgsql', options => '{"max_attempts": 20}');
+	select taskex.publish_program('ann', 'squares', 'pl', $p$
+		begin
+			perform pg_sleep(0.05);
+			return (select to_jsonb(sum(i::numeric * i::numeric)) from jsonb_array_elements_text(data -> 'inputs') i);
+		end $p$);
+	select taskex.publish_program('ann', 'total', 'pl', $p$
+		begin
+			return (select to_jsonb(sum(r::numeric)) from jsonb_array_elements_text(data -> 'results') r);
+		end $p$);
+});
+my $id = q1(q{select taskex.submit_split('ann', 'squares', 'select g from generate_series(1, 1000) g', 40, 'total',
+	'{"backoff": {"initial": "0.1 s"}, "speculate": 5}')});
+for my $victim (qw(executor conductor executor))
+{
+	select undef, undef, undef, 0.4;
+	my $pid = patiently("select pid from pg_stat_activity where backend_type = 'taskex $victim' limit 1");
+	kill 'KILL', $pid if $pid =~ /^\d+$/;
+}
+my $result = '';
+for (1 .. 120)
+{
+	last if ($result = patiently("select taskex.wait_for_run($id, '1 s')")) ne '';
+}
+is($result, '333833500', 'the whole has the result of all inputs');
+is(patiently("select state, parts, done, failed, inputs_done from taskex.splits where split_id = $id"), 'succeeded|40|40|0|1000', '... and all parts are done');
+is(patiently("select count(*) from taskex.runs where split_id = $id and part is not null and state not in ('succeeded', 'cancelled')"), '0', '... nothing of it is left over');
+is(patiently(q{select count(*) from _taskex.split_open}), '0', '... nor looked after any more');
+is(patiently(q{select string_agg(check_name || ': ' || detail, '; ') from taskex.check_workload() where not ok}), '', 'all checks hold');
+
+$node->stop;
+done_testing();

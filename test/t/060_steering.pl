@@ -1,0 +1,110 @@
+# What runs is watched and slowed down, and goes as fast as it can again; what
+# holds up others is asked to give way; suspension under kill -9.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use TaskexTest;
+use Test::More;
+
+my $node = new_cluster('main', conf => q{
+taskex.max_executors = 2
+restart_after_crash = on
+});
+sub q1 { return $node->safe_psql('postgres', $_[0]) }
+sub until_true { my ($query, $what) = @_; ok($node->poll_query_until('postgres', $query), $what) }
+sub again
+{
+	for (1 .. 600)
+	{
+		my ($out, $err);
+		return if $node->psql('postgres', "select 1 from pg_stat_activity where backend_type = 'taskex conductor'", stdout => \$out, stderr => \$err) == 0 && $out;
+		select undef, undef, undef, 0.1;
+	}
+}
+sub nice_of
+{
+	my $pid = shift;
+	my $stat = slurp_file("/proc/$pid/stat");
+	return (split ' ', ($stat =~ /\) (.*)$/s)[0])[16];
+}
+
+q1(q{
+	create role runner login in role taskex_user;
+	select taskex.add_partition('p1');
+	select taskex.register_user('ann', '{"db_role": "runner"}');
+	select taskex.create_environment('pl', 'plpgsql', options => '{"max_executors": 1}');
+	create table public.go (n int);
+	create table public.big as select g as n, repeat('x', 500) as t from generate_series(1, 20000) g;
+	grant select on public.go, public.big to runner;
+	grant update on public.go to runner;
+	insert into public.go values (0);
+	select taskex.publish_program('ann', 'spin', 'pl', $p$
+		declare
+			steps int := coalesce((taskex.run_state() #>> '{}')::int, 0);
+		begin
+			loop
+				steps := steps + 1;
+				perform count(*) from public.big where big.n < 100;
+				exit when exists (select from public.go g where g.n > 0);
+				perform pg_sleep(0.01);
+				if taskex.should_yield() then
+					perform taskex.yield_run(state => to_jsonb(steps));
+					return null;
+				end if;
+			end loop;
+			return to_jsonb(steps);
+		end $p$);
+});
+
+# watched
+my $id = q1(q{select taskex.submit_run('ann', 'spin')});
+until_true("select cpu_time > '0' from taskex.run_monitor where run_id = $id", 'what a run uses is seen while it runs');
+until_true("select pid is not null and customer = 'ann' and program = 'spin' from taskex.run_monitor where run_id = $id", 'it is watched');
+is(q1("select running from taskex.run_totals where of_what = 'program' and name = 'spin'"), '1', '... and added up');
+my $pid = q1("select pid from taskex.run_monitor where run_id = $id");
+
+# slowed down, and not any more when the time is over
+SKIP:
+{
+	skip 'there is no /proc', 3 unless -e "/proc/$pid/stat";
+	is(nice_of($pid), 0, 'it has the usual priority');
+	q1("select taskex.throttle('program', 'ann/spin', '{\"nice\": 7, \"io_rate\": 50}', '2 s')");
+	my $slowed;
+	for (1 .. 100) { last if $slowed = nice_of($pid) == 7; select undef, undef, undef, 0.05 }
+	ok($slowed, 'a throttle is obeyed while it runs');
+	until_true("select count(*) = 0 from taskex.throttles", 'it ends by itself');
+	my $restored;
+	for (1 .. 100) { last if $restored = !-e "/proc/$pid/stat" || nice_of($pid) == 0 || q1("select state = 'stopping' from taskex.executors where pid = $pid") eq 't'; select undef, undef, undef, 0.05 }
+	ok($restored, '... and the executor is as before, or gives way to another');
+}
+
+# one that holds up others
+q1("select taskex.set_throttle_policy('pl', '0.5 s', 'yield', '10 s')");
+my $other = q1(q{select taskex.submit_run('ann', null, null, 9, options => '{"environment": "pl", "code": "begin return 1; end"}')});
+is(q1("select taskex.wait_for_run($other, '1 minute')"), '1', 'who holds up others is asked to give way');
+cmp_ok(q1("select count(*) from taskex.run_attempts where run_id = $id and outcome = 'suspended'"), '>=', 1, '... and that is on record');
+q1("select taskex.set_throttle_policy('pl', null)");
+
+# suspended, killed, resumed: nothing is lost
+until_true("select count(*) = 1 from taskex.run_monitor where run_id = $id", 'it goes on');
+q1("select taskex.suspend_run($id)");
+until_true("select (taskex.run_status($id)).state = 'suspended'", 'it is suspended');
+my $before = q1("select checkpoint from taskex.runs where run_id = $id");
+cmp_ok($before, '>', 0, '... with its state');
+my $second = q1("select taskex.submit_run('ann', 'spin')");
+until_true("select count(*) = 1 from taskex.run_monitor where run_id = $second and pid is not null", 'another one runs');
+kill 'KILL', q1("select pid from taskex.run_monitor where run_id = $second");
+again();
+is(q1("select (taskex.run_status($id)).state"), 'suspended', 'after kill -9 what was suspended still is');
+q1("update public.go set n = 1; select taskex.resume_run($id)");
+cmp_ok(q1("select taskex.wait_for_run($id, '1 minute')"), '>', $before, '... and goes on from its state');
+until_true("select state = 'succeeded' from taskex.run_status($second)", 'what was killed is tried again');
+is(q1(q{select string_agg(check_name || ': ' || detail, '; ') from taskex.check_workload() where not ok}), '', 'all checks hold');
+
+$node->stop;
+done_testing();
