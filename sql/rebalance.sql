@@ -203,6 +203,8 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(hashtextextended('taskex.rebalance', 0)) THEN
         RETURN 0;
     END IF;
+    -- before what lies there is read: taskex.drop_partition() locks in this order
+    LOCK TABLE _taskex.partition IN ROW SHARE MODE;
     FOR m IN SELECT * FROM taskex.plan_rebalance(fitness, max_moves) LOOP
         PERFORM _taskex.queue_migration(_taskex.user_id(m.login), _taskex.partition_id(m.target), left('rebalance: ' || m.reason, 200));
         queued := queued + 1;

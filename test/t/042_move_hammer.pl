@@ -1,6 +1,6 @@
 # Users move between storage partitions all the time, back and forth, while everybody
 # works: supplies come and go, partitions are added and drained, and processes are
-# killed. No task gets more performers than it wants, nothing is lost or doubled, the money
+# killed; and one session has users go where they fit better, all the time. No task gets more performers than it wants, nothing is lost or doubled, the money
 # is right, no call fails for a move, and who looks sees all of each user in each moment.
 #
 # TASKEX_HAMMER_SECONDS sets the length, TASKEX_KILL_ROUNDS how often something is
@@ -34,6 +34,10 @@ taskex.conductor_interval = 20ms
 taskex.supply_interval = 50ms
 taskex.supply_lease = 3s
 taskex.max_movers = 4
+taskex.rebalance_cooldown = 0
+taskex.rebalance_start = 0.01
+taskex.rebalance_target = 0
+taskex.rebalance_gain = 0
 });
 my @types = hammer_market($node, 4);
 push @types, everything_market($node);
@@ -100,6 +104,37 @@ $node->safe_psql('postgres', qq{
 				commit;
 				exit when here is null or extract(epoch from clock_timestamp()) > ending + 30;
 			end loop;
+		end loop;
+	end \$\$;
+
+	-- Rebalances all the time. What was measured does not lie still: who is busy changes every time,
+	-- so that there is always somebody to be moved.
+	create table rebalanced (round int, queued int);
+	create procedure rebalance_all(ending float8) language plpgsql as \$\$
+	declare
+		n int;
+		turn int := 0;
+	begin
+		perform taskex.set_fitness('hammer', '{"cpu": 1}');
+		commit;
+		while extract(epoch from clock_timestamp()) < ending loop
+			turn := turn + 1;
+			insert into _taskex.load_mean select 'u', user_id, date_trunc('hour', now()) - interval '10 days', date_trunc('hour', now()) - interval '1 hour',
+					z, z, z, z, z, array_fill((case when random() < 0.2 then 1e10 else 1e9 end)::real, array[24])
+				from _taskex.directory, (select array_fill(0::real, array[24]) as z) z where login ~ '^(req|perf)[0-9]+\$'
+				order by user_id
+				on conflict (kind, id) do update set since = excluded.since, as_of = excluded.as_of, cpu_us = excluded.cpu_us;
+			commit;
+			begin
+				n := taskex.rebalance('hammer', 5);
+				insert into rebalanced values (turn, n);
+			-- somebody else has begun to move one of them, or to empty or drop a partition, since the plan was made
+			exception when sqlstate 'TX501' or sqlstate 'TX502' or sqlstate 'TX003' or sqlstate 'TX004' then
+				insert into rebalanced values (turn, null);
+			end;
+			commit;
+			perform pg_sleep(0.05);
+			commit;
 		end loop;
 	end \$\$;
 
@@ -178,7 +213,7 @@ sub begin_all
 		[ map { hammer_start($node, hammer_script(types => \@types, name => "$name$_", turns => 150 * $seconds, until => $until,
 				more => \&everything_turns, weight => { approve => 2, reject => 2 })) } 1 .. 8 ],
 		[ everything_helpers($node, $until),
-			map { hammer_start($node, "\\set VERBOSITY verbose\nset application_name = 'everything';\ncall $_($until);\n") } 'move_about', 'change_ground' ]);
+			map { hammer_start($node, "\\set VERBOSITY verbose\nset application_name = 'everything';\ncall $_($until);\n") } 'move_about', 'change_ground', 'rebalance_all' ]);
 }
 
 #
@@ -212,6 +247,12 @@ note("moves: $states");
 note('moves took: ' . $node->safe_psql('postgres', q{select format('%s s to the switch, %s s to clean, longest stall %s ms, %s attempts', avg(extract(epoch from switched_at - started_at))::numeric(9, 3),
 	avg(extract(epoch from finished_at - switched_at))::numeric(9, 3), (max(extract(epoch from longest_stall)) * 1000)::numeric(9, 1), sum(attempts)) from taskex.migrations}));
 cmp_ok($node->safe_psql('postgres', q{select count(*) from taskex.migrations where switched_at is not null}), '>', $seconds / 2, 'users have moved');
+my $rebalanced = q{from taskex.migrations where reason like 'rebalance: %'};
+note('rebalancing: ' . $node->safe_psql('postgres', qq{select format('%s rounds, %s without a plan that could be carried out, %s moves queued, of which %s came to the switch',
+	count(*), count(*) filter (where queued is null), sum(queued), (select count(*) $rebalanced and switched_at is not null)) from rebalanced}));
+cmp_ok($node->safe_psql('postgres', q{select count(*) from rebalanced where queued > 0}), '>', 2, 'it was rebalanced again and again');
+cmp_ok($node->safe_psql('postgres', "select count(*) $rebalanced and switched_at is not null"), '>', 2, 'users have moved by it');
+is($node->safe_psql('postgres', q{select is_called from extra}), 't', 'partitions were added and emptied meanwhile');
 is($node->safe_psql('postgres', q{select string_agg(error, ', ') from taskex.migrations where state = 'failed'}), '', 'no move has failed');
 cmp_ok(scalar keys %{ $acts->{submitted} // {} }, '>', 5 * $seconds, 'much was done');
 ok_hammered($node, 'after the hammer');
