@@ -106,6 +106,11 @@ read_rows(const char *query, bool sorted)
 			Datum		value = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
 			MemoryContext spi = MemoryContextSwitchTo(old);
 
+			/* a query may close our parenthesis, and go on */
+			if (isnull)
+				ereport(ERROR,
+						(errcode(ERRCODE_TX_DATA_UNAVAILABLE),
+						 errmsg("the query of data_ref is more than one query")));
 			rows[count] = DatumGetJsonbPCopy(value);
 			MemoryContextSwitchTo(spi);
 			size += VARSIZE(rows[count++]);
@@ -130,7 +135,7 @@ read_query(const char *query)
 
 	for (Size n = strlen(text); n > 0 && (text[n - 1] == ';' || isspace((unsigned char) text[n - 1])); n--)
 		text[n - 1] = '\0';
-	return read_rows(psprintf("SELECT pg_catalog.to_jsonb(q) FROM (%s\n) q", text), false);
+	return read_rows(psprintf("SELECT pg_catalog.to_jsonb(q.*) FROM (%s\n) q", text), false);
 }
 
 static Jsonb *
@@ -140,7 +145,7 @@ read_table(const char *name)
 	RangeVar   *range = makeRangeVarFromNameList(names);
 
 	(void) RangeVarGetRelid(range, NoLock, false);
-	return read_rows(psprintf("SELECT pg_catalog.to_jsonb(q) FROM %s q",
+	return read_rows(psprintf("SELECT pg_catalog.to_jsonb(q.*) FROM %s q",
 							  quote_qualified_identifier(range->schemaname, range->relname)), true);
 }
 

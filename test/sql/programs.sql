@@ -90,6 +90,9 @@ SELECT taskex.data_checksum('{"table": "regress_programs_ann.datum"}') AS sum \g
 SELECT :'sum' = encode(sha256('[{"i": 1, "t": "a"}, {"i": 2, "t": "b"}]'), 'hex') AS sorted,
     taskex.data_checksum('{"query": "SELECT * FROM regress_programs_ann.datum ORDER BY i -- all;"}') = :'sum' AS same,
     taskex.data_checksum('{"query": "SELECT 1 AS x; "}') = encode(sha256('[{"x": 1}]'), 'hex') AS one;
+-- a column of the name that the query has in ours, and a query that goes on after ours
+SELECT taskex.data_checksum('{"query": "SELECT NULL::int AS q"}') = encode(sha256('[{"q": null}]'), 'hex') AS same_name;
+SELECT taskex.data_checksum('{"query": "SELECT 1) q UNION ALL SELECT NULL::jsonb FROM (SELECT 1"}');
 SELECT taskex.data_checksum(jsonb_build_object('table', 'regress_programs_ann.datum', 'checksum', :'sum')) = :'sum' AS pinned;
 UPDATE regress_programs_ann.datum SET i = 3 WHERE i = 1;
 SELECT taskex.data_checksum(jsonb_build_object('table', 'regress_programs_ann.datum', 'checksum', :'sum'));
