@@ -184,30 +184,5 @@ is($node->safe_psql('postgres', q{select taskex.complete_run(run_id, lease_token
 	like($told, qr/notification "told" with payload "\{"run_id": $id, "state": "succeeded"\}"/, 'and who listens is told');
 }
 
-# a transaction that stays open makes nothing slower: pages that a pull and a completion touch
-{
-	my $held = $node->background_psql('postgres');
-	$held->query_safe('begin isolation level repeatable read; select count(*) from _taskex.run');
-	my @touched;
-	for my $round (1 .. 5)
-	{
-		submit(100);
-		$node->safe_psql('postgres', q{
-			do $$ declare r record; begin
-				for i in 1 .. 900 loop
-					for r in select * from taskex.pull_runs('w', 'e') loop perform taskex.complete_run(r.run_id, r.lease_token); end loop;
-				end loop;
-			end $$});
-		my $pages = $node->safe_psql('postgres', q{
-			select 1 from taskex.pull_runs('w', 'e', 2);
-			explain (analyze, buffers, costs off, timing off, summary off) select * from taskex.pull_runs('w', 'e', 50)});
-		push @touched, ($pages =~ /Buffers: shared hit=(\d+)/)[0] // 0;
-		$node->safe_psql('postgres', q{select taskex.complete_runs(array_agg(run_id), array_agg(lease_token)) from _taskex.run where state = 'running'});
-	}
-	note("pages of 50 pulls in rounds with a held transaction: @touched");
-	ok($touched[4] > 0 && $touched[4] <= 1.3 * $touched[1], 'the last round touches what an earlier one did');
-	$held->quit;
-}
-
 $node->stop;
 done_testing();
