@@ -150,17 +150,24 @@ input_of(Jsonb *row)
 	return JsonbPGetDatum(JsonbValueToJsonb(&value));
 }
 
-/* rows of the query; SPI is connected.  limit 0: all */
+/*
+ * Rows of the query; SPI is connected.  limit 0: all.  Text that closes our
+ * parenthesis and goes on is refused: a cursor has one statement, and what it
+ * adds to our rows has another form, or is one that it could have as well.
+ */
 static Datum
 read_inputs(const char *query, long limit)
 {
-	char	   *sql = psprintf("SELECT pg_catalog.to_jsonb(q) FROM (%s) q", query);
+	char	   *sql = psprintf("SELECT pg_catalog.to_jsonb(q.*) FROM (%s) q", query);
+	SPIPlanPtr	plan = SPI_prepare_cursor(sql, 0, NULL, CURSOR_OPT_NO_SCROLL);
+	Portal		portal;
 	Datum	   *inputs;
+	Datum		result;
 
-	if (SPI_execute(sql, false, limit) != SPI_OK_SELECT)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("inputs must be a query")));
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	portal = SPI_cursor_open(NULL, plan, NULL, NULL, false);
+	SPI_cursor_fetch(portal, true, limit > 0 ? limit : LONG_MAX);
 	inputs = palloc(sizeof(Datum) * Max(SPI_processed, 1));
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -168,9 +175,15 @@ read_inputs(const char *query, long limit)
 		Datum		row = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
 
 		CHECK_FOR_INTERRUPTS();
+		if (isnull || SPI_gettypeid(SPI_tuptable->tupdesc, 1) != JSONBOID || !JB_ROOT_IS_OBJECT(DatumGetJsonbP(row)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("inputs must be one query")));
 		inputs[i] = input_of(DatumGetJsonbP(row));
 	}
-	return PointerGetDatum(construct_array(inputs, (int) SPI_processed, JSONBOID, -1, false, TYPALIGN_INT));
+	result = PointerGetDatum(construct_array(inputs, (int) SPI_processed, JSONBOID, -1, false, TYPALIGN_INT));
+	SPI_cursor_close(portal);
+	return result;
 }
 
 static int64

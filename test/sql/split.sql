@@ -169,6 +169,13 @@ SELECT taskex.submit_split('sp_ann', 'square', 'SELECT 1 WHERE false', 2);
 SELECT taskex.submit_split('sp_ann', 'square', 'SELECT 1', 0);
 SELECT taskex.submit_split('sp_ann', 'square', 'SELECT 1', 2, 'none');
 SELECT taskex.submit_split('sp_ann', 'square', 'SELECT nothing', 2);
+SELECT taskex.submit_split('sp_ann', 'square', 'SELECT 1) q UNION ALL SELECT NULL::jsonb FROM (SELECT 1', 2);
+SELECT taskex.submit_split('sp_ann', 'square', 'SELECT 1) q UNION ALL SELECT ''"x"''::jsonb FROM (SELECT 1', 2);
+SELECT taskex.submit_split('sp_ann', 'square', 'SELECT 1) q; SELECT 77::bigint FROM (SELECT 1', 2);
+-- the name of a column is nobody's business
+BEGIN;
+SELECT taskex.submit_split('sp_ann', 'square', 'SELECT NULL::int AS q', 1) IS NOT NULL AS named_q;
+ROLLBACK;
 SELECT taskex.submit_split('sp_ann', 'square', 'SELECT 1', 2, options => '{"speculate": 0}');
 SELECT taskex.submit_split('sp_ann', 'square', 'SELECT 1', 2, options => '{"code": "x"}');
 SELECT taskex.submit_split('sp_ann', 'square', 'SELECT 1', 2, options => '{"priority": 10}');
