@@ -63,6 +63,8 @@ typedef struct Execution
 
 static const TakenRun *current = NULL;
 static MemoryContext run_context = NULL;	/* of one run */
+static int64 spent_token = 0;	/* whose usage the next is */
+static RunUsage spent;			/* of the code that was executed last */
 
 const TakenRun *
 execute_current(void)
@@ -441,6 +443,8 @@ execute_one(const TakenRun *run, bool *wrote)
 	pgstat_report_activity(STATE_RUNNING, activity);
 	execute_code(&execution);
 	note_pace(run, execution.usage.wall_us);
+	spent_token = run->token;
+	spent = execution.usage;
 	store(&execution);
 	*wrote = execution.wrote;
 	MemoryContextReset(run_context);
@@ -477,6 +481,9 @@ fail(const TakenRun *run, ErrorData *error)
 {
 	Execution	execution = {.run = run,.no_result = true,.error = error,.usage = {-1, -1, -1, -1, -1, -1, -1}};
 
+	/* what it used was used, though it is undone */
+	if (spent_token == run->token)
+		execution.usage = spent;
 	begin();
 	store(&execution);
 	commit();

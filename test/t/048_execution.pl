@@ -229,6 +229,8 @@ ok($node->poll_query_until('postgres', "select count(*) = 40 from taskex.runs wh
 is($node->safe_psql('postgres', "select string_agg(concat_ws(' ', n, state, attempts), ', ' order by n) from (select state, attempts, count(*) n from taskex.runs where run_id in ($ids) group by 1, 2) u"),
 	'1 dead 2, 39 succeeded 1', '... only its attempts count');
 like(run(q{begin perform taskex.cancel_run(run_id) from taskex.runs where state = 'running' and code like '%this one%'; return 1; end}), qr/^dead TX108/, 'a run that cancels itself');
+cmp_ok($node->safe_psql('postgres', q{select coalesce((measured ->> 'wall_us')::bigint, -1) from taskex.run_attempts
+	where error ->> 'sqlstate' = 'TX108' order by run_id desc limit 1}), '>', 0, 'what it used is known, though it is undone');
 my $sleeper = submit('begin perform pg_sleep(60); return 1; end');
 $node->poll_query_until('postgres', "select state = 'running' from taskex.run_status($sleeper)");
 is($node->safe_psql('postgres', "select taskex.cancel_run($sleeper)"), 't', 'a run is cancelled');
