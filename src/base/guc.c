@@ -21,7 +21,7 @@ int			guc_dispute_period = 30 * 86400;
 int			guc_epoch = -1;
 int			guc_event_retention = 7 * 86400;
 double		guc_exchange_fee = 0.2;
-int			guc_executor_batch = 20;
+int			guc_executor_batch = 64;
 int			guc_executor_batch_time = 10;
 int			guc_executor_slice = 1000;
 int			guc_feed_size = 4096;
@@ -304,7 +304,7 @@ guc_define(void)
 							"Number of runs that an executor takes at a time, at most.",
 							"Small ones share a commit, and nothing else.",
 							&guc_executor_batch,
-							20, 1, 64,
+							64, 1, 256,
 							PGC_SIGHUP, 0,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.executor_batch_time",

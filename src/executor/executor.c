@@ -484,7 +484,7 @@ give_back(void)
 static void
 order_dedicated(void)
 {
-	TakenRun	ordered[EXECUTOR_RUNS_MAX];
+	TakenRun   *ordered = MemoryContextAlloc(batch.context, sizeof(TakenRun) * Max(batch.count, 1));
 	int64		customer = 0;
 	int			count = 0;
 	Settlement	back = {.current = -1};

@@ -19,7 +19,7 @@
 extern const ShmemPart pool_shmem;
 
 /* most runs that an executor takes at a time */
-#define EXECUTOR_RUNS_MAX 64
+#define EXECUTOR_RUNS_MAX 256
 
 typedef enum ExecutorState
 {
