@@ -346,13 +346,6 @@ sub cost
 	return;
 }
 
-sub bench
-{
-	rates();
-	cost();
-	return;
-}
-
 # ---- where the time goes
 
 # cpu_seconds(): of each kind of the server's processes
