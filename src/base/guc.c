@@ -127,6 +127,13 @@ window_check(char **newval, void **extra, GucSource source)
 static void
 define_postmaster_sizes(void)
 {
+	DefineCustomIntVariable("taskex.checkpoint_size",
+							"How large a checkpoint of a run in an executor may be, with its progress.",
+							"So much shared memory is reserved for each executor (taskex.max_executors).",
+							&guc_checkpoint_size,
+							64, 1, 1024 * 1024,
+							PGC_POSTMASTER, GUC_UNIT_KB,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.directory_cache_size",
 							"Size of the shared cache of the directory of users.",
 							"A user takes about 128 bytes (one entry by login, one by id). The least used entries give way.",
@@ -183,13 +190,6 @@ define_postmaster_sizes(void)
 							1024, 16, 64 * 1024,
 							PGC_POSTMASTER, 0,
 							NULL, NULL, NULL);
-	DefineCustomRealVariable("taskex.program_share",
-							 "The exchange's share of what others pay for a program.",
-							 "It is fixed for a price when the price is set.",
-							 &guc_program_share,
-							 0.2, 0.0, 1.0,
-							 PGC_SUSET, 0,
-							 NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.purse_cache_size",
 							"Number of accounts whose spendable funds are kept in shared memory.",
 							NULL,
@@ -244,13 +244,6 @@ guc_define(void)
 							 true,
 							 PGC_USERSET, 0,
 							 NULL, NULL, NULL);
-	DefineCustomIntVariable("taskex.checkpoint_size",
-							"How large a checkpoint of a run in an executor may be, with its progress.",
-							"So much shared memory is reserved for each executor (taskex.max_executors).",
-							&guc_checkpoint_size,
-							64, 1, 1024 * 1024,
-							PGC_POSTMASTER, GUC_UNIT_KB,
-							NULL, NULL, NULL);
 	DefineCustomStringVariable("taskex.clock",
 							   "Sets the time of the exchange, for tests and replays.",
 							   "A timestamp with time zone; empty means real time.",
@@ -412,6 +405,13 @@ guc_define(void)
 							256, 16, 65536,
 							PGC_USERSET, 0,
 							NULL, NULL, NULL);
+	DefineCustomRealVariable("taskex.program_share",
+							 "The exchange's share of what others pay for a program.",
+							 "It is fixed for a price when the price is set.",
+							 &guc_program_share,
+							 0.2, 0.0, 1.0,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
 	DefineCustomIntVariable("taskex.rebalance_cooldown",
 							"Time after a move in which plans leave a user where he is.",
 							NULL,
