@@ -357,7 +357,7 @@ CREATE FUNCTION taskex.check_billing(OUT check_name text, OUT ok boolean, OUT de
         SELECT a.customer_id, a.run_id, a.attempt FROM _taskex.run_attempt a JOIN _taskex.directory d ON d.user_id = a.customer_id AND d.partition_id = a.partition_id
         UNION ALL
         SELECT r.customer_id, r.run_id, r.attempts FROM _taskex.run r JOIN _taskex.directory d ON d.user_id = r.customer_id AND d.partition_id = r.partition_id
-            WHERE r.state = 'succeeded'
+            WHERE r.state = 'succeeded' AND r.attempts > 0  -- what runs in parts has none itself
     ), checks (check_name, wrong, what) AS (
         SELECT 'every attempt is metered', count(*), 'attempts that ended without a row of run_time' FROM attempt a
             WHERE NOT EXISTS (SELECT FROM usage u WHERE u.customer_id = a.customer_id AND u.source_id = a.run_id AND u.attempt = a.attempt AND u.meter = 1)
@@ -427,7 +427,7 @@ BEGIN
         EXECUTE format('SELECT count(*) AS looked, count(*) FILTER (WHERE NOT EXISTS (SELECT FROM _taskex.usage_%1$s u WHERE u.customer_id = r.customer_id AND u.source_id = r.run_id'
                 ' AND u.attempt = r.attempts AND u.meter = 1 AND u.correction = 0)) AS missing'
                 ' FROM (SELECT * FROM _taskex.run_%1$s ORDER BY run_id DESC LIMIT 20) r JOIN _taskex.directory d ON d.user_id = r.customer_id AND d.partition_id = %1$s'
-                ' WHERE r.state = ''succeeded''', home) INTO r;
+                ' WHERE r.state = ''succeeded'' AND r.attempts > 0', home) INTO r;
         looked := looked + r.looked;
         missing := missing + r.missing;
     END LOOP;

@@ -61,6 +61,8 @@ is(patiently("select state, parts, done, failed, inputs_done from taskex.splits 
 is(patiently("select count(*) from taskex.runs where split_id = $id and part is not null and state not in ('succeeded', 'cancelled')"), '0', '... nothing of it is left over');
 is(patiently(q{select count(*) from _taskex.split_open}), '0', '... nor looked after any more');
 is(patiently(q{select string_agg(check_name || ': ' || detail, '; ') from taskex.check_workload() where not ok}), '', 'all checks hold');
+is(patiently(q{select string_agg(check_name || ': ' || detail, '; ') from (select check_name, ok, detail from taskex.check_billing()
+	union all select check_name, ok, detail from taskex.health where check_name = 'metering') c where not ok}), '', '... those of billing, too');
 
 $node->stop;
 done_testing();
