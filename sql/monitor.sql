@@ -238,24 +238,29 @@ CREATE FUNCTION _taskex.apply_throttles() RETURNS boolean LANGUAGE plpgsql SET s
 DECLARE
     now timestamptz := _taskex.now();
     r record;
+    slow record;
 BEGIN
     DELETE FROM _taskex.throttle t WHERE t.until <= now;
-    FOR r IN SELECT m.run_id, p.action, p.lasting FROM _taskex.throttle_policy p JOIN _taskex.environment e USING (environment_id)
-            JOIN taskex.run_monitor m ON m.environment = e.name AND m.run_time > p.after AND m.pid IS NOT NULL
-            WHERE m.asked IS NULL AND (EXISTS (SELECT FROM taskex.queue q WHERE q.environment = e.name AND q.waiting > 0 AND NOT q.blocked)
-                OR EXISTS (SELECT FROM pg_stat_activity a WHERE a.wait_event_type = 'Lock' AND m.pid = ANY (pg_blocking_pids(a.pid)))) LOOP
-        IF r.action = 'yield' THEN
-            PERFORM _taskex.ask_run(r.run_id, NULL, r.lasting);
-        ELSE
-            INSERT INTO _taskex.throttle VALUES ('run', r.run_id, r.run_id::text, 10, 0, 0, now + r.lasting, 'policy') ON CONFLICT DO NOTHING;
-        END IF;
-    END LOOP;
-    FOR r IN SELECT s.run_id, coalesce(max(t.nice), 0) AS nice, coalesce(max(t.pause_us), 0) AS pause_us, coalesce(min(t.io_rate) FILTER (WHERE t.io_rate > 0), 0) AS io_rate
-            FROM _taskex.executor_slots() s JOIN _taskex.directory d ON d.user_id = s.customer_id
-                JOIN _taskex.run x ON x.partition_id = d.partition_id AND x.run_id = s.run_id
-                LEFT JOIN _taskex.throttle t ON (t.scope, t.scope_id) IN (('run', x.run_id), ('program', x.program_id), ('customer', x.customer_id), ('environment', x.environment_id))
-            GROUP BY 1 LOOP
-        PERFORM _taskex.set_slot(r.run_id, r.nice, r.pause_us, r.io_rate);
+    -- what reads all storage partitions is planned only where there is a policy
+    IF EXISTS (SELECT FROM _taskex.throttle_policy) THEN
+        FOR r IN SELECT m.run_id, p.action, p.lasting FROM _taskex.throttle_policy p JOIN _taskex.environment e USING (environment_id)
+                JOIN taskex.run_monitor m ON m.environment = e.name AND m.run_time > p.after AND m.pid IS NOT NULL
+                WHERE m.asked IS NULL AND (EXISTS (SELECT FROM taskex.queue q WHERE q.environment = e.name AND q.waiting > 0 AND NOT q.blocked)
+                    OR EXISTS (SELECT FROM pg_stat_activity a WHERE a.wait_event_type = 'Lock' AND m.pid = ANY (pg_blocking_pids(a.pid)))) LOOP
+            IF r.action = 'yield' THEN
+                PERFORM _taskex.ask_run(r.run_id, NULL, r.lasting);
+            ELSE
+                INSERT INTO _taskex.throttle VALUES ('run', r.run_id, r.run_id::text, 10, 0, 0, now + r.lasting, 'policy') ON CONFLICT DO NOTHING;
+            END IF;
+        END LOOP;
+    END IF;
+    FOR r IN SELECT s.run_id, d.partition_id FROM _taskex.executor_slots() s JOIN _taskex.directory d ON d.user_id = s.customer_id LOOP
+        EXECUTE format($q$SELECT coalesce(max(t.nice), 0) AS nice, coalesce(max(t.pause_us), 0) AS pause_us,
+                coalesce(min(t.io_rate) FILTER (WHERE t.io_rate > 0), 0) AS io_rate
+            FROM _taskex.run_%s x JOIN _taskex.throttle t
+                ON (t.scope, t.scope_id) IN (('run', x.run_id), ('program', x.program_id), ('customer', x.customer_id), ('environment', x.environment_id))
+            WHERE x.run_id = $1 $q$, r.partition_id) INTO slow USING r.run_id;
+        PERFORM _taskex.set_slot(r.run_id, slow.nice, slow.pause_us, slow.io_rate);
     END LOOP;
     RETURN EXISTS (SELECT FROM _taskex.throttle) OR EXISTS (SELECT FROM _taskex.throttle_policy);
 END $$;
