@@ -344,40 +344,11 @@ fail_runs(void *arg)
 	run_tables_end(&tables);
 }
 
-/* runs work as a transaction; a message if it fails */
-static char *
-try_transaction(const char *activity, void (*work) (void *arg))
-{
-	MemoryContext context = CurrentMemoryContext;
-	char	   *volatile message = NULL;
-
-	PG_TRY();
-	{
-		worker_transaction(activity, work, NULL);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		HOLD_INTERRUPTS();
-		AbortCurrentTransaction();
-		RESUME_INTERRUPTS();
-		MemoryContextSwitchTo(context);
-		message = psprintf("%s: %s", unpack_sql_state(error->sqlerrcode), error->message);
-		pgstat_report_activity(STATE_IDLE, NULL);
-	}
-	PG_END_TRY();
-	return message;
-}
-
 static void
-give_up(const char *what, const char *message)
+give_up(const char *what, const ErrorData *error)
 {
 	PoolGroup  *group;
-	char	   *full = psprintf("%s failed: %s", what, message);
+	char	   *full = psprintf("%s failed: %s: %s", what, unpack_sql_state(error->sqlerrcode), error->message);
 	int			failures;
 
 	LWLockAcquire(pool.lock, LW_EXCLUSIVE);
@@ -400,7 +371,7 @@ give_up(const char *what, const char *message)
 static bool
 make_ready(void)
 {
-	char	   *message;
+	ErrorData  *error;
 	PoolGroup  *group;
 
 	/* what ALTER DATABASE or ALTER ROLE sets for sessions is not meant for the executor's own work */
@@ -409,12 +380,12 @@ make_ready(void)
 	worker_transaction("reading the environment", read_setup, NULL);
 	if (!setup_known)
 		return false;
-	message = try_transaction("loading libraries", prepare);
-	if (message)
-		give_up("loading the environment's libraries", message);
-	else if ((message = try_transaction("running the environment's set-up", set_up)))
-		give_up("the environment's set-up", message);
-	if (message)
+	error = worker_catch_transaction("loading libraries", prepare, NULL);
+	if (error)
+		give_up("loading the environment's libraries", error);
+	else if ((error = worker_catch_transaction("running the environment's set-up", set_up, NULL)))
+		give_up("the environment's set-up", error);
+	if (error)
 		return false;
 
 	LWLockAcquire(pool.lock, LW_EXCLUSIVE);

@@ -76,11 +76,11 @@ worker_transaction(const char *activity, void (*work) (void *arg), void *arg)
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
-bool
-worker_try_transaction(const char *activity, void (*work) (void *arg), void *arg)
+ErrorData *
+worker_catch_transaction(const char *activity, void (*work) (void *arg), void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
-	volatile bool done = true;
+	ErrorData  *volatile error = NULL;
 
 	PG_TRY();
 	{
@@ -88,8 +88,6 @@ worker_try_transaction(const char *activity, void (*work) (void *arg), void *arg
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
@@ -97,17 +95,26 @@ worker_try_transaction(const char *activity, void (*work) (void *arg), void *arg
 		AbortCurrentTransaction();
 		RESUME_INTERRUPTS();
 		MemoryContextSwitchTo(context);
-		ereport(error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
-				error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ? DEBUG1 : LOG,
-				(errcode(error->sqlerrcode),
-				 errmsg("%s failed while %s: %s", MyBgworkerEntry->bgw_name, activity, error->message),
-				 error->detail ? errdetail("%s", error->detail) : 0));
-		FreeErrorData(error);
 		pgstat_report_activity(STATE_IDLE, NULL);
-		done = false;
 	}
 	PG_END_TRY();
-	return done;
+	return error;
+}
+
+bool
+worker_try_transaction(const char *activity, void (*work) (void *arg), void *arg)
+{
+	ErrorData  *error = worker_catch_transaction(activity, work, arg);
+
+	if (error == NULL)
+		return true;
+	ereport(error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+			error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ? DEBUG1 : LOG,
+			(errcode(error->sqlerrcode),
+			 errmsg("%s failed while %s: %s", MyBgworkerEntry->bgw_name, activity, error->message),
+			 error->detail ? errdetail("%s", error->detail) : 0));
+	FreeErrorData(error);
+	return false;
 }
 
 void

@@ -46,8 +46,14 @@ extern void worker_loop(WorkerKind *kind, Datum main_arg, pg_on_exit_callback on
 extern void worker_transaction(const char *activity, void (*work) (void *arg), void *arg);
 
 /*
- * The same, but an error undoes the transaction, is logged (unless it is only
- * that a lock was not to be had in time) and makes the result false.
+ * The same, but an error undoes the transaction and is the result, in the
+ * caller's memory context; NULL if there is none.
+ */
+extern ErrorData *worker_catch_transaction(const char *activity, void (*work) (void *arg), void *arg);
+
+/*
+ * The same, but an error is logged (unless it is only that a lock was not to be
+ * had in time) and makes the result false.
  */
 extern bool worker_try_transaction(const char *activity, void (*work) (void *arg), void *arg);
 

@@ -279,32 +279,6 @@ failed_work(void *arg)
 	attempt->wait = move_failed(attempt->move, attempt->error);
 }
 
-/* a step in a transaction; if it fails, the error */
-static ErrorData *
-try_step(Attempt *attempt)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ErrorData  *volatile error = NULL;
-
-	PG_TRY();
-	{
-		worker_transaction("moving a user", step_work, attempt);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		HOLD_INTERRUPTS();
-		AbortCurrentTransaction();
-		RESUME_INTERRUPTS();
-		MemoryContextSwitchTo(context);
-		pgstat_report_activity(STATE_IDLE, NULL);
-	}
-	PG_END_TRY();
-	return error;
-}
-
 static void
 note_stall(Move *move)
 {
@@ -352,7 +326,7 @@ do_step(int number, Move *move)
 	uint64		wal = pgWalUsage.wal_bytes;
 	uint64		flushed;
 
-	attempt.error = try_step(&attempt);
+	attempt.error = worker_catch_transaction("moving a user", step_work, &attempt);
 	note_stall(move);
 	if (attempt.error)
 		step_failed(&attempt);
