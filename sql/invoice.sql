@@ -439,7 +439,6 @@ COMMENT ON FUNCTION _taskex.metering_health() IS 'How many of the latest runs th
 CREATE FUNCTION taskex.schedule_billing(closing text = '5 0 1 * *', sampling text = '0 * * * *', retention interval = NULL, digits int = 2)
     RETURNS SETOF bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    job bigint;
     t record;
 BEGIN
     IF digits IS NULL OR digits NOT BETWEEN 0 AND 9 THEN
@@ -447,22 +446,15 @@ BEGIN
     ELSIF retention < '0'::interval THEN
         PERFORM _taskex.bad_value('retention must not be negative');
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_cron') THEN
-        PERFORM _taskex.fail('no_scheduler', 'pg_cron is not installed in this database',
-            format('Database "%s" has no extension pg_cron.', current_database()),
-            'Put pg_cron into shared_preload_libraries, set cron.database_name to this database and use CREATE EXTENSION pg_cron; '
-            'or let another scheduler call taskex.close_invoices(), taskex.sample_usage() and taskex.remove_usage().');
-    END IF;
+    PERFORM _taskex.require_cron('call taskex.close_invoices(), taskex.sample_usage() and taskex.remove_usage()');
     FOR t IN SELECT * FROM (VALUES (1, 'taskex closing', closing, format('SELECT taskex.close_invoices(date_trunc(''minute'', now()), %s)', digits)),
             (2, 'taskex sampling', sampling, 'SELECT taskex.sample_usage()'),
             (3, 'taskex usage retention', CASE WHEN retention IS NOT NULL THEN '17 * * * *' END, format('SELECT taskex.remove_usage(%L, 100000)', retention)))
             v (n, name, at, command) ORDER BY n LOOP
         IF t.at IS NULL THEN
-            EXECUTE 'SELECT cron.unschedule(j.jobid) FROM cron.job j WHERE j.jobname = $1' USING t.name;
+            PERFORM _taskex.cron_unschedule(t.name);
         ELSE
-            -- cron.schedule replaces a job of the same name
-            EXECUTE 'SELECT cron.schedule($1::text, $2::text, $3::text)' INTO job USING t.name, t.at, t.command;
-            RETURN NEXT job;
+            RETURN NEXT _taskex.cron_schedule(t.name, t.at, t.command);
         END IF;
     END LOOP;
 END $$;
@@ -473,11 +465,8 @@ Errors: no_scheduler (TX514) where pg_cron is missing, invalid_parameter_value (
 
 CREATE FUNCTION taskex.unschedule_billing()
     RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    found_one boolean;
 BEGIN
     PERFORM _taskex.require_cron();
-    EXECUTE 'SELECT coalesce(bool_or(cron.unschedule(j.jobid)), false) FROM cron.job j WHERE j.jobname IN (''taskex closing'', ''taskex sampling'', ''taskex usage retention'')' INTO found_one;
-    RETURN found_one;
+    RETURN _taskex.cron_unschedule('taskex closing', 'taskex sampling', 'taskex usage retention');
 END $$;
 COMMENT ON FUNCTION taskex.unschedule_billing() IS 'Ends what taskex.schedule_billing() began. Result: whether there was such a schedule. Errors: no_scheduler (TX514). Operators only.';

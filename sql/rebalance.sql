@@ -217,22 +217,8 @@ the same. fitness, max_moves: as there. Errors: as there. Operators only.';
 
 -- pg_cron --------------------------------------------------------------------------------------
 
-CREATE FUNCTION _taskex.require_cron() RETURNS void
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_cron') THEN
-        PERFORM _taskex.fail('no_scheduler', 'pg_cron is not installed in this database',
-            format('Database "%s" has no extension pg_cron.', current_database()),
-            'Put pg_cron into shared_preload_libraries, set cron.database_name to this database and use CREATE EXTENSION pg_cron; '
-            'or let another scheduler do it.');
-    END IF;
-END $$;
-COMMENT ON FUNCTION _taskex.require_cron() IS 'The error no_scheduler unless pg_cron is here.';
-
 CREATE FUNCTION taskex.schedule_rebalance(cron text, fitness text = 'default', max_moves int = 10)
     RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    job bigint;
 BEGIN
     IF cron IS NULL OR max_moves IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'cron and max_moves must not be null';
@@ -240,10 +226,7 @@ BEGIN
     PERFORM _taskex.check_range('max_moves', max_moves, 1, 1000000);
     PERFORM _taskex.fitness_weights(fitness);
     PERFORM _taskex.require_cron();
-    -- cron.schedule replaces a job of the same name
-    EXECUTE 'SELECT cron.schedule($1::text, $2::text, $3::text)' INTO job
-        USING 'taskex rebalance ' || fitness, cron, format('SELECT taskex.rebalance(%L, %s)', fitness, max_moves);
-    RETURN job;
+    RETURN _taskex.cron_schedule('taskex rebalance ' || fitness, cron, format('SELECT taskex.rebalance(%L, %s)', fitness, max_moves));
 END $$;
 COMMENT ON FUNCTION taskex.schedule_rebalance(text, text, int) IS
 'Lets pg_cron call taskex.rebalance() at these times; one schedule for each fitness function, a second one takes the place of the first.
@@ -252,16 +235,12 @@ Errors: no_scheduler (TX514) where pg_cron is missing, unknown_fitness (TX510), 
 
 CREATE FUNCTION taskex.unschedule_rebalance(fitness text = 'default')
     RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    found_one boolean;
 BEGIN
     IF fitness IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'the name of a fitness function must not be null';
     END IF;
     PERFORM _taskex.require_cron();
-    EXECUTE 'SELECT coalesce(bool_or(cron.unschedule(j.jobid)), false) FROM cron.job j WHERE j.jobname = $1' INTO found_one
-        USING 'taskex rebalance ' || fitness;
-    RETURN found_one;
+    RETURN _taskex.cron_unschedule('taskex rebalance ' || fitness);
 END $$;
 COMMENT ON FUNCTION taskex.unschedule_rebalance(text) IS
 'Ends what taskex.schedule_rebalance() began. fitness: the one that it was given. Result: whether there was such a schedule. Errors: no_scheduler (TX514). Operators only.';

@@ -201,9 +201,8 @@ BEGIN
         ON CONFLICT ON CONSTRAINT schedule_customer_id_name_key DO UPDATE SET cron = excluded.cron, program = excluded.program, data = excluded.data, priority = excluded.priority,
             overlap = excluded.overlap, missed = excluded.missed, options = excluded.options, due_at = excluded.due_at, last_error = NULL
         RETURNING s.schedule_id INTO id;
-    -- cron.schedule replaces a job of the same name
-    EXECUTE 'SELECT cron.schedule($1::text, $2::text, $3::text)' USING 'taskex run ' || id, cron, format('SELECT _taskex.fire_schedule(%s)', id);
-    EXECUTE 'SELECT cron.schedule($1::text, $2::text, $3::text)' USING 'taskex missed runs', '@reboot', 'SELECT _taskex.fire_missed()';
+    PERFORM _taskex.cron_schedule('taskex run ' || id, cron, format('SELECT _taskex.fire_schedule(%s)', id));
+    PERFORM _taskex.cron_schedule('taskex missed runs', '@reboot', 'SELECT _taskex.fire_missed()');
     RETURN id;
 END $$;
 COMMENT ON FUNCTION _taskex.schedule_run(bigint, text, text, text, jsonb, int, jsonb) IS 'Body of taskex.schedule_run.';
@@ -223,8 +222,7 @@ BEGIN
         RETURN false;
     END IF;
     IF EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_cron') THEN
-        EXECUTE 'SELECT cron.unschedule(j.jobid) FROM cron.job j WHERE j.jobname = $1 OR (j.jobname = $2 AND NOT EXISTS (SELECT FROM _taskex.schedule))'
-            USING 'taskex run ' || id, 'taskex missed runs';
+        PERFORM _taskex.cron_unschedule('taskex run ' || id, CASE WHEN NOT EXISTS (SELECT FROM _taskex.schedule) THEN 'taskex missed runs' END);
     END IF;
     RETURN true;
 END $$;
