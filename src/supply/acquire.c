@@ -309,17 +309,17 @@ list_requesters(const Acquisition *a, int64 turn, int32 wanted, TakeSource **sou
 static int32
 make_up(const Acquisition *a, int64 requester, int32 share)
 {
-	int32		slots;
+	RefillTurn	ahead = stock_turn(a->group, a->task_type, TURN_AHEAD);
 
-	if (stock_ahead(a->group, a->task_type, &slots) != requester || slots == 0)
+	if (ahead.requester != requester || ahead.slots == 0)
 		return share;
-	stock_set_ahead(a->group, a->task_type, requester, Max(slots - share, 0));
-	return Max(share - slots, 0);
+	stock_set_turn(a->group, a->task_type, TURN_AHEAD, requester, Max(ahead.slots - share, 0));
+	return Max(share - ahead.slots, 0);
 }
 
 /* one turn of each; false: nobody had anything */
 static bool
-take_turns(Acquisition *a, TakeSource *sources, int count, int32 wanted, int32 times, int64 turn, int32 left)
+take_turns(Acquisition *a, TakeSource *sources, int count, int32 wanted, int32 times, RefillTurn turn)
 {
 	bool		any = false;
 
@@ -331,12 +331,12 @@ take_turns(Acquisition *a, TakeSource *sources, int count, int32 wanted, int32 t
 
 		if (source->done)
 			continue;
-		if (left > 0 && source->requester == turn)
-			share = Min(share, left);
+		if (turn.slots > 0 && source->requester == turn.requester)
+			share = Min(share, turn.slots);
 		share = make_up(a, source->requester, share);
 		if (share == 0)
 		{
-			stock_set_turn(a->group, a->task_type, source->requester, 0);
+			stock_set_turn(a->group, a->task_type, TURN_PRESENT, source->requester, 0);
 			continue;
 		}
 		if (!source->begun)
@@ -349,7 +349,7 @@ take_turns(Acquisition *a, TakeSource *sources, int count, int32 wanted, int32 t
 		got = take_on(a, source, Min(share, wanted - a->taken));
 		any |= got > 0;
 		/* who has no more tasks gives up what is left of his turn */
-		stock_set_turn(a->group, a->task_type, source->requester, source->done ? 0 : share - got);
+		stock_set_turn(a->group, a->task_type, TURN_PRESENT, source->requester, source->done ? 0 : share - got);
 	}
 	return any;
 }
@@ -368,9 +368,8 @@ take_by_requesters(Acquisition *a, int32 wanted)
 	while (any && a->taken < wanted && a->room > 0)
 	{
 		TakeSource *sources;
-		int32		left;
-		int64		turn = stock_turn(a->group, a->task_type, &left);
-		int			count = list_requesters(a, left > 0 ? turn : turn + 1, wanted, &sources);
+		RefillTurn	turn = stock_turn(a->group, a->task_type, TURN_PRESENT);
+		int			count = list_requesters(a, turn.slots > 0 ? turn.requester : turn.requester + 1, wanted, &sources);
 		int64		weights = 0;
 		int32		times;
 
@@ -380,8 +379,8 @@ take_by_requesters(Acquisition *a, int32 wanted)
 		any = count > 1;		/* else there is nobody to be fair to */
 		while (any && a->taken < wanted && a->room > 0)
 		{
-			any = take_turns(a, sources, count, wanted, times, turn, left);
-			left = 0;
+			any = take_turns(a, sources, count, wanted, times, turn);
+			turn.slots = 0;
 			if (count == wanted)
 				break;			/* there are more, who come first */
 		}
@@ -447,17 +446,15 @@ taskex_supply_acquire_of(PG_FUNCTION_ARGS)
 	UserHome	home;
 	TakeSource *all;
 	bool		others;
-	int32		ahead;
 
 	acquisition_begin(&a, wanted);
 	others = list_requesters(&a, 0, 2, &all) > 1;
-	(void) stock_ahead(a.group, a.task_type, &ahead);
-	if (others && ahead > 0)
+	if (others && stock_turn(a.group, a.task_type, TURN_AHEAD).slots > 0)
 		PG_RETURN_INT32(0);
 	directory_home_by_id(source.requester, &home);
 	source.partition = home.partition;
 	(void) take_on(&a, &source, wanted);
-	stock_set_ahead(a.group, a.task_type, source.requester, others ? a.taken : 0);
+	stock_set_turn(a.group, a.task_type, TURN_AHEAD, source.requester, others ? a.taken : 0);
 	PG_RETURN_INT32(a.taken);
 }
 

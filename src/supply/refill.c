@@ -13,27 +13,23 @@
 #include "supply/refill.h"
 #include "market/place.h"
 
-int64
-stock_turn(int32 group, int64 task_type, int32 *left)
+RefillTurn
+stock_turn(int32 group, int64 task_type, RefillTurnKind kind)
 {
 	uint32		realm = realm_current()->serial;
 	const Supply *supply;
-	int64		turn = 0;
+	RefillTurn	turn = {0};
 
-	*left = 0;
 	LWLockAcquire(stock.lock, LW_SHARED);
 	supply = stock_find_supply(realm, group, task_type);
 	if (supply)
-	{
-		turn = supply->turn;
-		*left = supply->turn_left;
-	}
+		turn = supply->turns[kind];
 	LWLockRelease(stock.lock);
 	return turn;
 }
 
 void
-stock_set_turn(int32 group, int64 task_type, int64 requester, int32 left)
+stock_set_turn(int32 group, int64 task_type, RefillTurnKind kind, int64 requester, int32 slots)
 {
 	uint32		realm = realm_current()->serial;
 	Supply	   *supply;
@@ -42,43 +38,8 @@ stock_set_turn(int32 group, int64 task_type, int64 requester, int32 left)
 	supply = stock_find_supply(realm, group, task_type);
 	if (supply)
 	{
-		supply->turn = requester;
-		supply->turn_left = left;
-	}
-	LWLockRelease(stock.lock);
-}
-
-int64
-stock_ahead(int32 group, int64 task_type, int32 *slots)
-{
-	uint32		realm = realm_current()->serial;
-	const Supply *supply;
-	int64		requester = 0;
-
-	*slots = 0;
-	LWLockAcquire(stock.lock, LW_SHARED);
-	supply = stock_find_supply(realm, group, task_type);
-	if (supply)
-	{
-		requester = supply->ahead;
-		*slots = supply->ahead_slots;
-	}
-	LWLockRelease(stock.lock);
-	return requester;
-}
-
-void
-stock_set_ahead(int32 group, int64 task_type, int64 requester, int32 slots)
-{
-	uint32		realm = realm_current()->serial;
-	Supply	   *supply;
-
-	LWLockAcquire(stock.lock, LW_EXCLUSIVE);
-	supply = stock_find_supply(realm, group, task_type);
-	if (supply)
-	{
-		supply->ahead = requester;
-		supply->ahead_slots = slots;
+		supply->turns[kind].requester = requester;
+		supply->turns[kind].slots = slots;
 	}
 	LWLockRelease(stock.lock);
 }

@@ -9,13 +9,21 @@
 
 #include "market/source.h"
 
-/* whose turn it is, and how many slots are left of it */
-extern int64 stock_turn(int32 group, int64 task_type, int32 *left);
-extern void stock_set_turn(int32 group, int64 task_type, int64 requester, int32 left);
+typedef enum RefillTurnKind
+{
+	TURN_PRESENT,				/* whose turn it is, or was last, and the slots that are left of it */
+	TURN_AHEAD,					/* who was given slots before his turn, and how many his turns have not made up for */
+	TURN_KINDS
+} RefillTurnKind;
 
-/* who was given slots before his turn, and how many his turns have not made up for */
-extern int64 stock_ahead(int32 group, int64 task_type, int32 *slots);
-extern void stock_set_ahead(int32 group, int64 task_type, int64 requester, int32 slots);
+typedef struct RefillTurn
+{
+	int64		requester;		/* 0: nobody */
+	int32		slots;
+} RefillTurn;
+
+extern RefillTurn stock_turn(int32 group, int64 task_type, RefillTurnKind kind);
+extern void stock_set_turn(int32 group, int64 task_type, RefillTurnKind kind, int64 requester, int32 slots);
 
 /*
  * Where the next refill of the supply begins among the tasks of a requester or

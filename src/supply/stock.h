@@ -10,6 +10,7 @@
 
 #include "base/guc.h"
 #include "infra/realm.h"
+#include "supply/refill.h"
 #include "supply/supply.h"
 
 #include "storage/lwlock.h"
@@ -33,10 +34,7 @@ typedef struct Supply
 	int32		entries;
 	int32		ready;			/* slots that the ring offers */
 	int32		target;			/* slots that it is to have */
-	int64		turn;			/* the requester whose turn it is, or was last */
-	int32		turn_left;		/* slots that are left of his turn */
-	int64		ahead;			/* a requester who was given slots before his turn */
-	int32		ahead_slots;	/* how many of them his turns have not made up for */
+	RefillTurn	turns[TURN_KINDS];
 	uint64		seen;			/* members of late found nothing for them at positions before this one */
 	int32		first_entry;	/* -1: none */
 	int32		first_batch;
