@@ -493,17 +493,25 @@ feed_claimed(int64 task_id, int32 left)
 		claiming->left = left;
 }
 
+/* this transaction's claim on the task is over; NULL: it has none */
+static Shelf *
+end_own_claim(int64 task_id)
+{
+	Claiming   *claiming = xact_find(&claiming_kind);
+
+	if (claiming == NULL || claiming->task_id != task_id)
+		return NULL;
+	claiming->task_id = 0;
+	return claiming->shelf;
+}
+
 void
 feed_unclaim(int64 task_id)
 {
-	Claiming   *claiming = xact_find(&claiming_kind);
-	Shelf	   *shelf;
+	Shelf	   *shelf = end_own_claim(task_id);
 
-	if (claiming == NULL || claiming->task_id != task_id)
+	if (shelf == NULL)
 		return;
-	claiming->task_id = 0;
-	shelf = claiming->shelf;
-
 	SpinLockAcquire(&shelf->mutex);
 	if (remove_claim(shelf, task_id))
 		shelf_add_range(shelf, task_id, task_id);
@@ -514,14 +522,10 @@ feed_unclaim(int64 task_id)
 void
 feed_claim_failed(int64 task_id)
 {
-	Claiming   *claiming = xact_find(&claiming_kind);
-	Shelf	   *shelf;
+	Shelf	   *shelf = end_own_claim(task_id);
 
-	if (claiming == NULL || claiming->task_id != task_id)
+	if (shelf == NULL)
 		return;
-	claiming->task_id = 0;
-	shelf = claiming->shelf;
-
 	SpinLockAcquire(&shelf->mutex);
 	if (remove_claim(shelf, task_id) || shelf->busy_count == SHELF_BUSY)
 		shelf_add_range(shelf, task_id, task_id);
