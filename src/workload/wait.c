@@ -146,24 +146,33 @@ run_wait(int64 run_id, TimestampTz until, bool (*look) (void *arg), void *arg)
 	return wait_for(&waiter, until, look, 60000, arg);
 }
 
-bool
-environment_wait(const QueueName *name, TimestampTz until, bool (*look) (void *arg), void *arg)
+/* for runs of an environment to appear; its index, -1: there are too many */
+static int32
+begin_waiting(const QueueName *name, Waiter *waiter)
 {
-	const Realm *realm;
+	const Realm *realm = realm_current();
 	int32		index;
-	Waiter		waiter = {NULL, NULL};
 
-	queue_require_loaded();
-	realm = realm_current();
 	LWLockAcquire(queue.lock, LW_EXCLUSIVE);
 	index = queue_get_environment(realm, name);
 	if (index >= 0)
 	{
-		waiter.variable = &queue.environments[index].appeared;
-		waiter.waiters = &queue.environments[index].waiters;
-		pg_atomic_fetch_add_u32(waiter.waiters, 1);
+		waiter->variable = &queue.environments[index].appeared;
+		waiter->waiters = &queue.environments[index].waiters;
+		pg_atomic_fetch_add_u32(waiter->waiters, 1);
 	}
 	LWLockRelease(queue.lock);
+	return index;
+}
+
+bool
+environment_wait(const QueueName *name, TimestampTz until, bool (*look) (void *arg), void *arg)
+{
+	int32		index;
+	Waiter		waiter = {NULL, NULL};
+
+	queue_require_loaded();
+	index = begin_waiting(name, &waiter);
 	if (index < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -186,20 +195,11 @@ has_next(const Environment *environment)
 bool
 queue_sleep(const QueueName *name, long milliseconds, bool empty)
 {
-	const Realm *realm = realm_current();
 	Waiter		waiter = {NULL, NULL};
 	volatile bool found = false;
 	int32		index;
 
-	LWLockAcquire(queue.lock, LW_EXCLUSIVE);
-	index = queue_get_environment(realm, name);
-	if (index >= 0)
-	{
-		waiter.variable = &queue.environments[index].appeared;
-		waiter.waiters = &queue.environments[index].waiters;
-		pg_atomic_fetch_add_u32(waiter.waiters, 1);
-	}
-	LWLockRelease(queue.lock);
+	index = begin_waiting(name, &waiter);
 	if (index < 0)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(milliseconds, 100), PG_WAIT_EXTENSION);
