@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "executor/internal.h"
+#include "infra/ids.h"
 #include "workload/run.h"
 
 #include "utils/timestamp.h"
@@ -12,10 +13,7 @@
 static int
 compare_held(const void *a, const void *b)
 {
-	int64		x = ((const HeldRun *) a)->run_id;
-	int64		y = ((const HeldRun *) b)->run_id;
-
-	return x < y ? -1 : x > y;
+	return ids_compare(&((const HeldRun *) a)->run_id, &((const HeldRun *) b)->run_id);
 }
 
 /* the attempt of the locked run, if it is still the one of the token (0: of whoever has no time) */
@@ -85,10 +83,7 @@ compare_lost(const void *a, const void *b)
 static int
 compare_lost_ids(const void *a, const void *b)
 {
-	int64		x = ((const LostRun *) a)->run_id;
-	int64		y = ((const LostRun *) b)->run_id;
-
-	return x < y ? -1 : x > y;
+	return ids_compare(&((const LostRun *) a)->run_id, &((const LostRun *) b)->run_id);
 }
 
 /*

@@ -138,3 +138,12 @@ ids_peek(IdKind kind)
 	SpinLockRelease(&block->mutex);
 	return last;
 }
+
+int
+ids_compare(const void *a, const void *b)
+{
+	int64		x = *(const int64 *) a;
+	int64		y = *(const int64 *) b;
+
+	return x < y ? -1 : x > y;
+}

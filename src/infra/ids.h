@@ -34,4 +34,7 @@ extern int64 ids_next(IdKind kind, int64 count);
 /* no id handed out so far is higher; 0 if none was since the restart */
 extern int64 ids_peek(IdKind kind);
 
+/* for qsort and bsearch: which of two ids is the higher one */
+extern int	ids_compare(const void *a, const void *b);
+
 #endif							/* TASKEX_IDS_H */

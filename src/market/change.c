@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/errcodes.h"
 #include "directory/meter.h"
+#include "infra/ids.h"
 #include "infra/spi.h"
 #include "infra/waitpoint.h"
 #include "journal/journal.h"
@@ -421,15 +422,6 @@ open_tasks(const UserHome *requester, int64 task_type, int *count)
 	return ids;
 }
 
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
-
-	return x < y ? -1 : x > y;
-}
-
 static int64 *
 given_tasks(ArrayType *array, int *count)
 {
@@ -449,7 +441,7 @@ given_tasks(ArrayType *array, int *count)
 		ids[i] = DatumGetInt64(values[i]);
 	}
 	/* rows are locked in the order of their ids, as by everybody else */
-	qsort(ids, *count, sizeof(int64), compare_ids);
+	qsort(ids, *count, sizeof(int64), ids_compare);
 	return ids;
 }
 

@@ -6,6 +6,7 @@
 
 #include "supply/stock.h"
 #include "base/clock.h"
+#include "infra/ids.h"
 #include "infra/xact.h"
 #include "supply/wait.h"
 
@@ -216,15 +217,6 @@ typedef struct LeaseChange
 	int64		lease_ids[FLEXIBLE_ARRAY_MEMBER];
 } LeaseChange;
 
-static int
-compare_leases(const void *a, const void *b)
-{
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
-
-	return x < y ? -1 : x > y;
-}
-
 static void
 lease_change_commit(void *record)
 {
@@ -236,7 +228,7 @@ lease_change_commit(void *record)
 		StockBatch	   *batch = &stock.batches[i];
 
 		if (batch->supply < 0 || stock.supplies[batch->supply].realm != change->realm ||
-			bsearch(&batch->lease_id, change->lease_ids, change->count, sizeof(int64), compare_leases) == NULL)
+			bsearch(&batch->lease_id, change->lease_ids, change->count, sizeof(int64), ids_compare) == NULL)
 			continue;
 		if (!change->forget)
 			batch->lease_until = change->lease_until;
@@ -261,7 +253,7 @@ change_leases(const int64 *lease_ids, int count)
 	change->realm = realm_current()->serial;
 	change->count = count;
 	memcpy(change->lease_ids, lease_ids, sizeof(int64) * count);
-	qsort(change->lease_ids, count, sizeof(int64), compare_leases);
+	qsort(change->lease_ids, count, sizeof(int64), ids_compare);
 	return change;
 }
 

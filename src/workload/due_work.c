@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/errcodes.h"
 #include "base/guc.h"
+#include "infra/ids.h"
 #include "infra/realm.h"
 #include "infra/spi.h"
 #include "infra/waitpoint.h"
@@ -91,15 +92,6 @@ typedef struct Leases
 	int64		ids[BATCH];
 } Leases;
 
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
-
-	return x < y ? -1 : x > y;
-}
-
 static void
 end_leases(void *arg)
 {
@@ -107,7 +99,7 @@ end_leases(void *arg)
 
 	leases->count = queue_expired(clock_now(), leases->ids, BATCH);
 	leases->done = 0;
-	qsort(leases->ids, leases->count, sizeof(int64), compare_ids);
+	qsort(leases->ids, leases->count, sizeof(int64), ids_compare);
 	for (int i = 0; i < leases->count; i++)
 		leases->done += end_lease(leases->ids[i], leases->wait);
 }
@@ -229,7 +221,7 @@ make_due(DueBatch *batch, Child *table, const DueRun *due)
 static int
 compare_due(const void *a, const void *b)
 {
-	return compare_ids(&((const DueRun *) a)->run_id, &((const DueRun *) b)->run_id);
+	return ids_compare(&((const DueRun *) a)->run_id, &((const DueRun *) b)->run_id);
 }
 
 static void

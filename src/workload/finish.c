@@ -8,6 +8,7 @@
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/errcodes.h"
+#include "infra/ids.h"
 #include "infra/spi.h"
 #include "infra/waitpoint.h"
 #include "infra/xact.h"
@@ -229,10 +230,7 @@ taskex_complete_run(PG_FUNCTION_ARGS)
 static int
 compare_finished(const void *a, const void *b)
 {
-	int64		x = ((const Finished *) a)->run_id;
-	int64		y = ((const Finished *) b)->run_id;
-
-	return x < y ? -1 : x > y;
+	return ids_compare(&((const Finished *) a)->run_id, &((const Finished *) b)->run_id);
 }
 
 static Finished *

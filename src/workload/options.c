@@ -7,6 +7,7 @@
 #include "workload/options.h"
 #include "base/args.h"
 #include "base/compat.h"
+#include "infra/ids.h"
 
 #include "catalog/pg_type.h"
 #include "common/pg_prng.h"
@@ -245,15 +246,6 @@ run_options_notify(Jsonb *rest)
 
 /* ---- all of them ---- */
 
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
-
-	return x < y ? -1 : x > y;
-}
-
 static void
 read_after(const JsonbValue *value, RunOptions *result)
 {
@@ -269,7 +261,7 @@ read_after(const JsonbValue *value, RunOptions *result)
 	(void) JsonbIteratorNext(&it, &item, false);
 	while (JsonbIteratorNext(&it, &item, true) == WJB_ELEM)
 		result->after[count++] = integer_of(&item, "after", 1, PG_INT64_MAX);
-	qsort(result->after, count, sizeof(int64), compare_ids);
+	qsort(result->after, count, sizeof(int64), ids_compare);
 	for (int i = 0; i < count; i++)
 		if (i == 0 || result->after[i] != result->after[i - 1])
 			result->after[result->after_count++] = result->after[i];
