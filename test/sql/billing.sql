@@ -43,20 +43,11 @@ BEGIN
     PERFORM pg_temp.later('1 s'), taskex.close_invoices();
     RETURN (SELECT count(*) FROM taskex.invoices WHERE customer LIKE 'b\_%') - before;
 END $$;
-CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    detail text;
-BEGIN
-    BEGIN
-        EXECUTE statement;
-        RAISE 'undo' USING ERRCODE = 'ZZ999';
-    EXCEPTION
-        WHEN SQLSTATE 'ZZ999' THEN RETURN 'accepted';
-        WHEN OTHERS THEN
-            GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-            RETURN regexp_replace(format('%s %s%s', SQLSTATE, SQLERRM, ' | ' || nullif(detail, '')), 'invoice [1-9]\d*', 'invoice N');
-    END;
-END $$;
+\getenv tests PG_ABS_SRCDIR
+\set refused :tests '/sql/include/refused.sql'
+\set ECHO none
+\i :refused
+\set ECHO all
 CREATE TEMP VIEW latest AS SELECT u.meter, u.outcome, u.quantity, u.billed, u.amount FROM taskex.usage u
     WHERE u.run_id = (SELECT max(run_id) FROM taskex.runs WHERE customer LIKE 'b\_%') ORDER BY u.meter;
 

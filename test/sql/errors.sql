@@ -15,10 +15,13 @@ SELECT taskex.register_user('e_req', partition => 'errors_1') > 0 AS req,
 SELECT taskex.deposit('e_req', 100, 'start') > 0 AS deposited;
 SELECT taskex.subscribe('e_req') AS events;
 
+\getenv tests PG_ABS_SRCDIR
+\set refused :tests '/sql/include/refused.sql'
+\set ECHO none
+\i :refused
+\set ECHO all
 -- what the statements below refer to
-CREATE TEMP TABLE thing (name text PRIMARY KEY, id bigint);
 INSERT INTO thing VALUES ('type', taskex.create_task_type('e_req', 'Errors', 1));
-CREATE FUNCTION pg_temp.id(which text) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT id FROM thing WHERE name = which';
 INSERT INTO thing VALUES ('open', taskex.create_task('e_req', pg_temp.id('type'), '"open"', idempotency_key => 'used')),
     ('accepted task', taskex.create_task('e_req', pg_temp.id('type'), '1')),
     ('submitted task', taskex.create_task('e_req', pg_temp.id('type'), '2', 2)),
@@ -72,65 +75,16 @@ BEGIN
     PERFORM taskex.retire_environment('e_retired'), taskex.submit_run('e_req', 'kept');
 END $$;
 SELECT count(taskex.complete_run(run_id, lease_token)) FROM taskex.pull_runs('w', 'e_env');
-DO $$
-BEGIN
-    FOR i IN 1 .. 5 LOOP
-        PERFORM taskex.submit_run('e_req', options => '{"environment": "e_env"}');
-    END LOOP;
-END $$;
-DO $$
-DECLARE
-    r record;
-BEGIN
-    FOR r IN SELECT p.*, n FROM taskex.pull_runs('w', 'e_env', 4, '1 day') WITH ORDINALITY AS p (run_id, lease_token, lease_until, customer, priority, attempt, program, version,
-            code, data, data_ref, timeout, progress, state, n) LOOP
-        INSERT INTO thing VALUES ((ARRAY['running', 'succeeded run', 'dead run', 'cancelled run'])[r.n], r.run_id);
-        IF r.n = 1 THEN
-            INSERT INTO thing VALUES ('run token', r.lease_token);
-        ELSIF r.n = 2 THEN
-            PERFORM taskex.complete_run(r.run_id, r.lease_token, '1');
-        ELSIF r.n = 3 THEN
-            PERFORM taskex.fail_run(r.run_id, r.lease_token, '{"message": "no"}');
-        ELSE
-            PERFORM taskex.cancel_run(r.run_id);
-        END IF;
-    END LOOP;
-    INSERT INTO thing SELECT 'waiting run', run_id FROM _taskex.run WHERE state = 'ready' AND customer_id = (SELECT user_id FROM _taskex.directory WHERE login = 'e_req');
-END $$;
+CALL pg_temp.make_runs('e_req', 'e_env');
 
 INSERT INTO thing SELECT 'split', taskex.submit_parts('e_req', 'kept', ARRAY['1', '2']::jsonb[], 2);
 
--- tries a statement and undoes it: what it says, with numbers of ids left out
-CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    detail text;
-BEGIN
-    BEGIN
-        EXECUTE statement;
-        RAISE 'undo' USING ERRCODE = 'ZZ999';
-    EXCEPTION
-        WHEN SQLSTATE 'ZZ999' THEN RETURN 'accepted';
-        WHEN OTHERS THEN
-            GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-            RETURN regexp_replace(format('%s %s%s', SQLSTATE, SQLERRM, ' | ' || nullif(detail, '')),
-                '(task|assignment|dispute|qualification|[Mm]igration|id|run) \d+', '\1 N', 'g');
-    END;
-END $$;
 -- everything that the exchange has on record, and what shared memory makes of it
-CREATE FUNCTION pg_temp.state() RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    t text;
-    one text;
-    all_of_it text := '';
-BEGIN
-    FOREACH t IN ARRAY ARRAY['directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'review_policy', 'entry', 'partition', 'node',
+CREATE FUNCTION pg_temp.state() RETURNS text LANGUAGE sql AS $$
+    SELECT md5(pg_temp.on_record('directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'review_policy', 'entry', 'partition', 'node',
         'qualification_type', 'qualification', 'qualification_request', 'block', 'environment', 'program', 'program_version', 'run', 'run_attempt', 'run_wait', 'run_link', 'run_key', 'run_limit', 'run_stop', 'run_held', 'split', 'split_part', 'split_open', 'run_alert', 'throttle', 'throttle_policy', 'rate', 'usage', 'usage_correction', 'billing_terms', 'run_budget', 'closing', 'invoice', 'invoice_line',
-        'budget', 'budget_charge', 'budget_layer', 'fee_rule', 'bonus', 'payout', 'payout_item', 'saved_search', 'layout', 'layout_use', 'announcement', 'migration', 'drain'] LOOP
-        EXECUTE format('SELECT md5(string_agg(r::text, chr(10) ORDER BY r::text)) FROM _taskex.%I r', t) INTO one;
-        all_of_it := all_of_it || coalesce(one, '');
-    END LOOP;
-    RETURN md5(all_of_it || (SELECT string_agg(b::text, ',') FROM unnest(ARRAY['e_req', 'e_per', 'e_oth']) l, taskex.balance(l) b));
-END $$;
+        'budget', 'budget_charge', 'budget_layer', 'fee_rule', 'bonus', 'payout', 'payout_item', 'saved_search', 'layout', 'layout_use', 'announcement', 'migration', 'drain')
+        || (SELECT string_agg(b::text, ',') FROM unnest(ARRAY['e_req', 'e_per', 'e_oth']) l, taskex.balance(l) b)) $$;
 SELECT pg_temp.state() AS before \gset
 
 -- NULL for each argument of each function

@@ -16,23 +16,11 @@ SELECT taskex.register_user('q_req', partition => 'qualification_1') > 0 AS req,
 SELECT taskex.deposit('q_req', 1000, 'start') > 0 AS deposited;
 SELECT taskex.subscribe('q_bob', ARRAY(SELECT kind FROM taskex.event_kinds WHERE kind ~ 'qualification|block'));
 
--- an error, its detail and hint, with ids masked; what was done is undone
-CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    detail text;
-    hint text;
-BEGIN
-    EXECUTE statement;
-    RAISE 'undo' USING ERRCODE = 'ZZ999';
-EXCEPTION
-    WHEN SQLSTATE 'ZZ999' THEN RETURN 'accepted';
-    WHEN OTHERS THEN
-        GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-        RETURN regexp_replace(format('%s %s%s', SQLSTATE, SQLERRM, ' | ' || nullif(detail, '')),
-            '(task|qualification|request) \d+', '\1 N', 'g');
-END $$;
-CREATE TEMP TABLE thing (name text PRIMARY KEY, id bigint);
-CREATE FUNCTION pg_temp.id(which text) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT id FROM thing WHERE name = which';
+\getenv tests PG_ABS_SRCDIR
+\set refused :tests '/sql/include/refused.sql'
+\set ECHO none
+\i :refused
+\set ECHO all
 -- a type with these requirements, each time another one
 CREATE FUNCTION pg_temp.type(requirements jsonb) RETURNS bigint LANGUAGE sql AS
     $$ SELECT taskex.create_task_type('q_req', 'Qualification', 0, qualifications => requirements) $$;

@@ -6,8 +6,11 @@ SET datestyle = 'ISO, YMD';
 SET taskex.clock = '2131-01-01 00:00:00+00';
 SELECT taskex.add_partition('run_errors_1') > 0 AS added;
 SELECT taskex.register_user('re_req', partition => 'run_errors_1') > 0 AS req, taskex.register_user('re_per', partition => 'run_errors_1') > 0 AS per;
-CREATE TEMP TABLE thing (name text PRIMARY KEY, id bigint);
-CREATE FUNCTION pg_temp.id(which text) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT id FROM thing WHERE name = which';
+\getenv tests PG_ABS_SRCDIR
+\set refused :tests '/sql/include/refused.sql'
+\set ECHO none
+\i :refused
+\set ECHO all
 CREATE ROLE regress_run_nologin;
 -- runs
 DO $$
@@ -16,59 +19,13 @@ BEGIN
         taskex.publish_program('re_req', 'kept', 'r_env', 'x'), taskex.create_environment('r_inside', 'plpgsql'),
         taskex.register_user('r_nologin', '{"db_role": "regress_run_nologin"}', 'run_errors_1');
     PERFORM taskex.retire_environment('r_retired');
-    FOR i IN 1 .. 5 LOOP
-        PERFORM taskex.submit_run('re_req', options => '{"environment": "r_env"}');
-    END LOOP;
 END $$;
-DO $$
-DECLARE
-    r record;
-BEGIN
-    FOR r IN SELECT p.*, n FROM taskex.pull_runs('w', 'r_env', 4, '1 day') WITH ORDINALITY AS p (run_id, lease_token, lease_until, customer, priority, attempt, program, version,
-            code, data, data_ref, timeout, progress, state, n) LOOP
-        INSERT INTO thing VALUES ((ARRAY['running', 'succeeded run', 'dead run', 'cancelled run'])[r.n], r.run_id);
-        IF r.n = 1 THEN
-            INSERT INTO thing VALUES ('run token', r.lease_token);
-        ELSIF r.n = 2 THEN
-            PERFORM taskex.complete_run(r.run_id, r.lease_token, '1');
-        ELSIF r.n = 3 THEN
-            PERFORM taskex.fail_run(r.run_id, r.lease_token, '{"message": "no"}');
-        ELSE
-            PERFORM taskex.cancel_run(r.run_id);
-        END IF;
-    END LOOP;
-    INSERT INTO thing SELECT 'waiting run', run_id FROM _taskex.run WHERE state = 'ready' AND customer_id = (SELECT user_id FROM _taskex.directory WHERE login = 're_req');
-END $$;
+CALL pg_temp.make_runs('re_req', 'r_env');
 
--- tries a statement and undoes it: what it says, with numbers of ids left out
-CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    detail text;
-BEGIN
-    BEGIN
-        EXECUTE statement;
-        RAISE 'undo' USING ERRCODE = 'ZZ999';
-    EXCEPTION
-        WHEN SQLSTATE 'ZZ999' THEN RETURN 'accepted';
-        WHEN OTHERS THEN
-            GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-            RETURN regexp_replace(format('%s %s%s', SQLSTATE, SQLERRM, ' | ' || nullif(detail, '')),
-                '(task|assignment|dispute|qualification|id|run) \d+', '\1 N', 'g');
-    END;
-END $$;
-CREATE FUNCTION pg_temp.state() RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    t text;
-    one text;
-    all_of_it text := '';
-BEGIN
-    FOREACH t IN ARRAY ARRAY['environment', 'program', 'program_version', 'run', 'run_attempt', 'run_wait', 'run_link', 'run_key', 'run_limit', 'run_stop', 'run_held'] LOOP
-        EXECUTE format('SELECT md5(coalesce(string_agg(x::text, '';'' ORDER BY x::text), '''')) FROM _taskex.%I x', t) INTO one;
-        all_of_it := all_of_it || one;
-    END LOOP;
-    RETURN md5(all_of_it || coalesce((SELECT string_agg(l::text, ';' ORDER BY l::text) FROM (SELECT environment_id, customer_id, priority, waiting, running FROM _taskex.lanes()) l
-        WHERE waiting > 0 OR running > 0), ''));
-END $$;
+CREATE FUNCTION pg_temp.state() RETURNS text LANGUAGE sql AS $$
+    SELECT md5(pg_temp.on_record('environment', 'program', 'program_version', 'run', 'run_attempt', 'run_wait', 'run_link', 'run_key', 'run_limit', 'run_stop', 'run_held')
+        || coalesce((SELECT string_agg(l::text, ';' ORDER BY l::text) FROM (SELECT environment_id, customer_id, priority, waiting, running FROM _taskex.lanes()) l
+            WHERE waiting > 0 OR running > 0), '')) $$;
 CREATE TEMP TABLE before AS SELECT pg_temp.state() AS state;
 \set QUIET
 \pset format unaligned
