@@ -72,35 +72,4 @@ typedef struct BalancePlan
 
 extern void balance_plan(const BalanceProblem *problem, BalancePlan *plan);
 
-/* ---- between balance.c and steps.c ---- */
-
-/* a placement, with the sums that it means */
-typedef struct Placement
-{
-	const BalanceProblem *problem;
-	int		   *place;			/* [users] */
-	int		   *next;			/* [users]: chains of those of a partition; -1 ends */
-	int		   *prev;
-	int		   *first;			/* [partitions] */
-	float	   *sum;			/* [partitions][dims] */
-	double	   *peak;			/* [partitions] */
-	int			moved;			/* users who are not where they live */
-} Placement;
-
-extern Placement *placement_make(const BalanceProblem *problem, const int *place);
-extern void placement_move(Placement *placement, int user, int target);
-extern double placement_highest(const Placement *placement);
-
-/* peak of a partition with the user, or without him */
-extern double placement_with(const Placement *placement, int partition, int user, double limit);
-extern double placement_without(const Placement *placement, int partition, int user);
-extern int	placement_peak_dim(const Placement *placement, int partition);
-extern double peak_gain(const BalanceProblem *problem, double bound, double before, double after);
-extern double spread_scale(const BalanceProblem *problem);
-extern double spread_gain(const Placement *placement, double scale, int user, int back, int target);
-extern double fit_change(const BalanceProblem *problem, int user, int source, int target);
-
-/* the moves from the homes to a placement, in steps each of which improves */
-extern void plan_steps(const BalanceProblem *problem, const int *place, BalancePlan *plan);
-
 #endif							/* TASKEX_BALANCE_H */

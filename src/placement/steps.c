@@ -10,7 +10,7 @@
  */
 #include "postgres.h"
 
-#include "placement/balance.h"
+#include "placement/placed.h"
 
 #include <math.h>
 
