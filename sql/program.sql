@@ -123,16 +123,6 @@ $$;
 COMMENT ON FUNCTION _taskex.program_steps(bigint, int) IS
 'What runs one after the other when a version of a program is run: itself or, of a chain, its pieces.';
 
-CREATE FUNCTION _taskex.program_pieces(program_id bigint, version int)
-    RETURNS TABLE (step int, program_id bigint, version int, owner_id bigint, price bigint) LANGUAGE sql STABLE AS $$
-    SELECT s.step, s.program_id, s.version, s.owner_id, p.price FROM _taskex.program_steps($1, $2) s JOIN _taskex.program p USING (program_id)
-    UNION ALL
-    SELECT 0, p.program_id, $2, p.owner_id, p.price FROM _taskex.program p WHERE p.program_id = $1 AND p.is_chain
-    ORDER BY 1
-$$;
-COMMENT ON FUNCTION _taskex.program_pieces(bigint, int) IS
-'Whose work a use of a version of a program is, with the prices of now (nano): its own and, of a chain (step 0), those of its pieces.';
-
 CREATE FUNCTION taskex.publish_chain(owner text, name text, pieces text[], price numeric = 0, is_public boolean = false)
     RETURNS int LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';
 COMMENT ON FUNCTION taskex.publish_chain(text, text, text[], numeric, boolean) IS

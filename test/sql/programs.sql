@@ -62,10 +62,10 @@ SELECT taskex.publish_program('pr_bob', 'twice', 'pr_sql', 'SELECT to_jsonb((dat
 SELECT taskex.publish_chain('pr_ann', 'both', '{plus,pr_bob/twice,pr_bob/twice@1}', is_public => true);
 SELECT taskex.publish_chain('pr_ann', 'both', '{both,plus@1}', 0.25, true);
 SELECT version, is_newest, price, source FROM taskex.programs WHERE owner = 'pr_ann' AND name = 'both' ORDER BY version;
-SELECT s.step, p.name, s.version, _taskex.login(s.owner_id) AS owner, _taskex.amount(s.price) AS price
-    FROM _taskex.program p2, _taskex.program_pieces(p2.program_id, 2) s JOIN _taskex.program p USING (program_id) WHERE p2.name = 'both' ORDER BY s.step;
-SELECT s.step, p.name, s.version, _taskex.amount(s.price) AS price
-    FROM _taskex.program p2, _taskex.program_pieces(p2.program_id, 1) s JOIN _taskex.program p USING (program_id) WHERE p2.name = 'twice' ORDER BY s.step;
+SELECT s.step, p.name, s.version, _taskex.login(s.owner_id) AS owner
+    FROM _taskex.program p2, _taskex.program_steps(p2.program_id, 2) s JOIN _taskex.program p USING (program_id) WHERE p2.name = 'both' ORDER BY s.step;
+SELECT s.step, p.name, s.version
+    FROM _taskex.program p2, _taskex.program_steps(p2.program_id, 1) s JOIN _taskex.program p USING (program_id) WHERE p2.name = 'twice' ORDER BY s.step;
 SELECT taskex.publish_chain('pr_ann', 'bad', '{plus}');
 SELECT taskex.publish_chain('pr_ann', 'bad', '{plus,NULL}');
 SELECT taskex.publish_chain('pr_ann', 'bad', '{plus,plus@x}');
