@@ -57,7 +57,7 @@ typedef enum HomeView
 	HOME_SEEN,					/* as the active snapshot has it */
 } HomeView;
 
-/* moves.c: makes the home that was looked up what it is in that view */
+/* fence.c: makes the home that was looked up what it is in that view */
 extern void moves_settle(UserHome *home, HomeView view);
 
 /* does nobody move, and has nobody since this transaction looked up homes? */
