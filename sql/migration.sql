@@ -178,10 +178,9 @@ CREATE FUNCTION _taskex.follow_tier(user_id bigint) RETURNS void LANGUAGE plpgsq
     SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     home int := _taskex.home(user_id);
-    wanted text;
+    wanted text := coalesce(_taskex.profile_of(user_id) ->> 'tier', 'standard');
     target int;
 BEGIN
-    SELECT coalesce(f.tier, 'standard') INTO wanted FROM _taskex.profile f WHERE f.partition_id = home AND f.user_id = follow_tier.user_id;
     IF wanted = (SELECT coalesce(p.tier, n.tier) FROM _taskex.partition p JOIN _taskex.node n USING (node_id) WHERE p.partition_id = home)
             OR EXISTS (SELECT FROM _taskex.migration m
                 WHERE m.user_id = follow_tier.user_id AND m.finished_at IS NULL AND m.switched_at IS NULL) THEN
@@ -269,11 +268,11 @@ DECLARE
         WHERE m.source = d.partition_id AND m.finished_at IS NULL AND m.switched_at IS NULL);
     u bigint;
     target int;
-    problem text;
+    problem text := CASE WHEN NOT _taskex.readable(d.partition_id) THEN 'the storage partition cannot be read' END;
 BEGIN
     FOR u IN
         SELECT y.user_id FROM _taskex.directory y
-        WHERE y.partition_id = d.partition_id
+        WHERE y.partition_id = d.partition_id AND problem IS NULL
             AND NOT EXISTS (SELECT FROM _taskex.migration m WHERE m.user_id = y.user_id AND m.switched_at IS NULL
                 AND (m.finished_at IS NULL OR m.state = 'failed' AND m.finished_at > clock_timestamp() - interval '1 minute'))
         LIMIT greatest(room, 0)

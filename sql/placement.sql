@@ -22,7 +22,8 @@ CREATE VIEW _taskex.place AS
         (p.capacity ->> 'users')::float8 AS max_users,
         -- for whom it is: users without a tier are kept off the others, where there is one for them
         coalesce(p.tier, n.tier) <> 'standard' AND bool_or(p.state = 'active' AND n.state = 'active' AND p.node_id = 0
-            AND p.storage_class <> 'temporary' AND coalesce(p.tier, n.tier) = 'standard') OVER () AS reserved
+            AND p.storage_class <> 'temporary' AND coalesce(p.tier, n.tier) = 'standard') OVER () AS reserved,
+        _taskex.readable(p.partition_id) AS can_be_read
     FROM _taskex.partition p JOIN _taskex.node n USING (node_id);
 COMMENT ON VIEW _taskex.place IS 'Storage partitions as placement sees them.';
 
@@ -341,11 +342,24 @@ CREATE VIEW _taskex.doing AS
     WHERE g.task_type_id > 0 AND g.submitted > 0 AND g.last_at > _taskex.now() - interval '28 days';
 COMMENT ON VIEW _taskex.doing IS 'What performers and requesters have done of late, by task type.';
 
+CREATE FUNCTION _taskex.readable_doing() RETURNS SETOF _taskex.doing
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM _taskex.unreadable_partitions()) THEN
+        -- planned for these partitions alone, each time
+        RETURN QUERY EXECUTE 'SELECT * FROM _taskex.doing d WHERE d.partition_id = ANY ($1) AND d.standing_partition_id = ANY ($1)'
+            USING _taskex.readable_partitions();
+    ELSE
+        RETURN QUERY SELECT * FROM _taskex.doing;
+    END IF;
+END $$;
+COMMENT ON FUNCTION _taskex.readable_doing() IS 'The same, of those who live where it can be read.';
+
 -- where his task types are done and supplied by others; 0 to 1
 CREATE FUNCTION _taskex.common_types(user_id bigint) RETURNS TABLE (partition_id int, share float8)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH doing AS MATERIALIZED (
-        SELECT d.* FROM _taskex.doing d
+        SELECT d.* FROM _taskex.readable_doing() d
     ), mine AS (
         SELECT d.task_type_id, sum(d.n) / sum(sum(d.n)) OVER () AS share FROM doing d WHERE d.user_id = $1 GROUP BY 1
     ), place AS (
@@ -435,9 +449,9 @@ DECLARE
     deals jsonb;
     types jsonb;
     wanted jsonb;
-    custom record;
+    here boolean := home IS NULL OR _taskex.readable(home);
 BEGIN
-    IF weights ? 'dealings' AND user_id IS NOT NULL THEN
+    IF weights ? 'dealings' AND user_id IS NOT NULL AND here THEN
         deals := (SELECT jsonb_object_agg(d.partition_id, d.share) FROM _taskex.dealings(user_id) d);
     END IF;
     IF weights ? 'task_types' AND user_id IS NOT NULL THEN
@@ -486,7 +500,8 @@ BEGIN
         FROM (SELECT f.*, sum((weights ->> f.factor)::float8) OVER (PARTITION BY f.partition_id) AS all_weights FROM plain f) f GROUP BY 1
     ), barred AS (
         SELECT p.partition_id, array_remove(ARRAY[
-            CASE WHEN NOT p.active THEN 'state' END,
+            CASE WHEN NOT here THEN 'home' END,
+            CASE WHEN NOT p.can_be_read THEN 'unreadable' WHEN NOT p.active THEN 'state' END,
             CASE WHEN p.node_id <> 0 THEN 'node' END,
             CASE WHEN p.partition_id IS DISTINCT FROM home AND (p.users >= p.max_users
                 OR EXISTS (SELECT FROM generate_series(1, 5) i WHERE p.capacities[i] > 0 AND p.peaks[i] > p.capacities[i]))
@@ -503,11 +518,19 @@ END $$;
 COMMENT ON FUNCTION _taskex.score(text, bigint, int, jsonb, jsonb) IS 'Body of taskex.score_partitions(), also for users who are not registered yet.';
 
 CREATE FUNCTION _taskex.profile_of(user_id bigint) RETURNS jsonb
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT f.profile FROM _taskex.directory d JOIN _taskex.profile f ON f.partition_id = d.partition_id AND f.user_id = d.user_id
-    WHERE d.user_id = $1
-$$;
-COMMENT ON FUNCTION _taskex.profile_of(bigint) IS 'The profile of a user.';
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    home int := (SELECT d.partition_id FROM _taskex.directory d JOIN _taskex.partition p USING (partition_id)
+        WHERE d.user_id = profile_of.user_id AND p.node_id = 0);
+    profile jsonb;
+BEGIN
+    IF _taskex.readable(home) THEN
+        -- the child alone: a plan of the parent looks at the files of all
+        EXECUTE format('SELECT f.profile FROM _taskex.profile_%s f WHERE f.user_id = $1', home) INTO profile USING user_id;
+    END IF;
+    RETURN profile;
+END $$;
+COMMENT ON FUNCTION _taskex.profile_of(bigint) IS 'The profile of a user; NULL while the storage partition where he lives cannot be read, or if it is on another node.';
 
 CREATE FUNCTION taskex.score_partitions(login text, fitness text = 'default')
     RETURNS TABLE (partition text, score float8, factors jsonb)
@@ -524,7 +547,8 @@ END $$;
 COMMENT ON FUNCTION taskex.score_partitions(text, text) IS
 'How well a user would live on each storage partition, the best first. score: 0 to 1, the weighted mean of the factors; NULL
 where he cannot live. factors: of each factor its value (0 to 1) and its weight (they add up to 1); "excluded": why he cannot live there
-(state, node, capacity, tier, location, storage_class). fitness: a fitness function. A factor of which nothing is known for him is left out everywhere.
+(state, node, capacity, tier, location, storage_class; unreadable: its files cannot be read; home: those of his present home cannot, so that
+he cannot be moved, and what is known of him only there does not count). fitness: a fitness function. A factor of which nothing is known for him is left out everywhere.
 Errors: unknown_user (TX001), unknown_fitness (TX510), factor_failed (TX512). Operators only.';
 
 CREATE VIEW taskex.placement_scores AS

@@ -18,7 +18,10 @@ $node->safe_psql('postgres', q{create tablespace lost location ''});
 $node->safe_psql('postgres', q{
 	select taskex.add_partition('there'), taskex.add_partition('new'), taskex.add_partition('lost', 'lost');
 	select taskex.register_user('req', partition => 'there'), taskex.register_user('per', partition => 'there'), taskex.register_user('gone', partition => 'lost'), taskex.register_user('away', partition => 'lost');
-	select taskex.deposit('req', 100, 'a'), taskex.deposit('gone', 100, 'b')});
+	select taskex.deposit('req', 100, 'a'), taskex.deposit('gone', 100, 'b');
+	select taskex.add_partition('gold', tier => 'gold'), taskex.add_partition('leaving');
+	select taskex.register_user('leaver' || n, partition => 'leaving') from generate_series(1, 10) n;
+	select taskex.register_user('climber', '{"location": "here"}', partition => 'there')});
 my $type = $node->safe_psql('postgres', q{select taskex.create_task_type('req', 'Type', 1)});
 my $other = $node->safe_psql('postgres', q{select taskex.create_task_type('gone', 'Other type', 2)});
 # the tasks of him who is gone pay better, so they would be found first
@@ -88,6 +91,17 @@ is($node->safe_psql('postgres', q{select string_agg(run_id::text, ',') from task
 is($node->safe_psql('postgres', q{select taskex.register_user('newcomer' || n) > 0 from generate_series(1, 6) n group by 1}), 't', 'new users find a place elsewhere')
 	or diag(error_of(q{select taskex.register_user('newcomer' || n) from generate_series(1, 6) n}));
 is($node->safe_psql('postgres', q{select users from taskex.partitions where name = 'lost'}), 2, '... all of them');
+# more often than a plan is made anew for the same statement of a session
+my $hinted = qq{select taskex.register_user('hinted' || n, '{"location": "here", "storage_class": "hdd", "expected": {"cpu": 1, "task_types": [$type]}}') > 0 from generate_series(1, 12) n};
+is($node->safe_psql('postgres', "select distinct ok from ($hinted) h (ok)"), 't', 'so do those whose profiles say where they should live') or diag(error_of($hinted));
+is($node->safe_psql('postgres', q{select users from taskex.partitions where name = 'lost'}), 2, '... none of them there');
+my $scored = q{select distinct (select string_agg(partition || ' ' || (factors ->> 'excluded'), ', ' order by partition) from taskex.placement_scores where login = '%1$s' and score is null)
+	from generate_series(1, 12) n};
+is($node->safe_psql('postgres', sprintf($scored, 'per')), 'gold ["tier"], lost ["unreadable"]', 'the scores of others go without it');
+is($node->safe_psql('postgres', q{select bool_and(score > 0) from taskex.placement_scores where login = 'per' and partition not in ('gold', 'lost')}), 't', '... and have all that can be read');
+like($node->safe_psql('postgres', sprintf($scored, 'gone')), qr/there \["home"\]/, 'who lives there cannot be moved');
+is($node->safe_psql('postgres', q{select count(distinct login) = (select count(*) from _taskex.directory) from taskex.placement_scores}), 't',
+	'everybody has scores');
 # twelve times: a plan that is kept for later calls would name all partitions
 for my $fitness (qw(cpu all))
 {
@@ -99,6 +113,22 @@ ok($node->poll_query_until('postgres', "select state <> 'open' from _taskex.task
 $node->safe_psql('postgres', q{select taskex.migrate_user('req', 'new')});
 ok($node->poll_query_until('postgres', q{select partition = 'new' from taskex.route('req')}), 'others can be moved');
 ok($node->poll_query_until('postgres', q{select bool_and(state = 'done') from taskex.migrations}), '... to the end');
+$node->safe_psql('postgres', q{select taskex.update_user('climber', '{"tier": "gold"}')});
+ok($node->poll_query_until('postgres', q{select partition = 'gold' from taskex.route('climber')}), '... also by a change of tier');
+$node->safe_psql('postgres', q{select taskex.drain_partition('lost'), taskex.drain_partition('leaving')});
+ok($node->poll_query_until('postgres', q{select users = 0 from taskex.partitions where name = 'leaving'}), 'a partition can be emptied');
+await($node, 'postgres', q{select users_left = 2 and moving = 0 and failed = 0 and error = 'the storage partition cannot be read' from taskex.drains where partition = 'lost'},
+	'... but the one that cannot be read, which says so');
+$node->safe_psql('postgres', q{select taskex.resume_partition('lost')});
+# those who are together on one partition have much to do
+$node->safe_psql('postgres', q{insert into _taskex.load_mean select 'u', d.user_id, m.since, m.as_of, m.calls, m.blocks_hit, m.blocks_read, m.blocks_written, m.wal_bytes, array_fill(9e9::real, array[24])
+	from _taskex.directory d, _taskex.load_mean m
+	where d.partition_id = (select partition_id from _taskex.directory where login = 'newcomer1') and d.login !~ '^(req|per)$'
+		and m.kind = 'u' and m.id = (select user_id from _taskex.directory where login = 'req')
+	on conflict (kind, id) do update set cpu_us = excluded.cpu_us});
+cmp_ok($node->safe_psql('postgres', q{select taskex.rebalance('cpu')}), '>', 0, 'users are moved to where there is room');
+ok($node->poll_query_until('postgres', q{select bool_and(state = 'done') from taskex.migrations}), '... to the end')
+	or diag($node->safe_psql('postgres', q{select login, source, target, state, error from taskex.migrations where state <> 'done'}));
 is($node->safe_psql('postgres', q{select string_agg(check_name, ',') from taskex.health where not ok}), 'storage', 'nothing else is wrong');
 
 # the workers do not run into it again and again
