@@ -62,6 +62,12 @@ CREATE FUNCTION _taskex.now() RETURNS timestamptz
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_clock_now';
 COMMENT ON FUNCTION _taskex.now() IS 'The time of the exchange: real time, or taskex.clock.';
 
+CREATE FUNCTION _taskex.claim_job(name text, key bigint = 0) RETURNS boolean
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'taskex_claim_job';
+COMMENT ON FUNCTION _taskex.claim_job(text, bigint) IS
+'Is a job (of those of a name, the one with the key) the caller''s, until his transaction ends? False: another does it. Not an advisory lock of
+SQL, which anybody could hold.';
+
 CREATE FUNCTION _taskex.loaded() RETURNS boolean
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'taskex_loaded';
 COMMENT ON FUNCTION _taskex.loaded() IS 'Is taskex in shared_preload_libraries of the running server?';

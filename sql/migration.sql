@@ -307,7 +307,7 @@ COMMENT ON FUNCTION _taskex.tend_drain(_taskex.drain) IS 'Queues moves of users 
 
 CREATE FUNCTION _taskex.tend_migrations() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    IF NOT pg_try_advisory_xact_lock(7412) THEN
+    IF NOT _taskex.claim_job('migrations') THEN
         RETURN;
     END IF;
     PERFORM _taskex.tend_drain(d) FROM _taskex.drain d JOIN _taskex.partition p USING (partition_id) WHERE p.state = 'draining';

@@ -145,7 +145,7 @@ COMMENT ON FUNCTION _taskex.groups_to_ask(bigint, timestamptz) IS
 -- Whoever pushes may be a requester whose transaction goes on for long: nobody waits
 -- for his locks, and what he pushes is left to him.
 CREATE FUNCTION _taskex.begin_push(group_id int, task_type_id bigint) RETURNS boolean LANGUAGE sql VOLATILE AS
-    'SELECT pg_try_advisory_xact_lock(hashtextextended(''taskex.push '' || $1, $2))';
+    $$SELECT _taskex.claim_job('push ' || $1, $2)$$;
 COMMENT ON FUNCTION _taskex.begin_push(int, bigint) IS 'Is the row of push the caller''s, until his transaction ends? False: another pushes the same.';
 
 CREATE FUNCTION _taskex.push_tasks(of_requester bigint = NULL) RETURNS int

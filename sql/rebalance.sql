@@ -200,7 +200,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'read_only_sql_transaction', MESSAGE = 'cannot execute taskex.rebalance() in a read-only transaction';
     END IF;
     -- two at once would make the same plan
-    IF NOT pg_try_advisory_xact_lock(hashtextextended('taskex.rebalance', 0)) THEN
+    IF NOT _taskex.claim_job('rebalance') THEN
         RETURN 0;
     END IF;
     -- before what lies there is read: taskex.drop_partition() locks in this order

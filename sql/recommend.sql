@@ -503,7 +503,7 @@ BEGIN
     FOR u IN SELECT s.user_id FROM _taskex.subscription s LEFT JOIN _taskex.recommended r USING (user_id)
             WHERE s.kinds @> '{recommended}' AND (r.at IS NULL OR r.at <= _taskex.now() - every)
             ORDER BY r.at NULLS FIRST, s.user_id LIMIT max_performers LOOP
-        CONTINUE WHEN NOT pg_try_advisory_xact_lock(hashtextextended('taskex.recommended', u));
+        CONTINUE WHEN NOT _taskex.claim_job('recommendations', u);
         INSERT INTO _taskex.recommended AS r VALUES (u, _taskex.now())
             ON CONFLICT (user_id) DO UPDATE SET at = excluded.at WHERE r.at <= _taskex.now() - every;
         CONTINUE WHEN NOT FOUND;
