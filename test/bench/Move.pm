@@ -1,6 +1,6 @@
 package Move;
 
-# The benchmark "move": a user with many rows is moved to another tablespace while he
+# The benchmark "moving": looking users up while as many move as can. The benchmark "move": a user with many rows is moved to another tablespace while he
 # is written to 1,000 times a second and read; beside it pg_repack moves the table with the same rows.
 
 use strict;
@@ -182,6 +182,57 @@ sub bench
 	repack($type, $first);
 	run_sql_in('postgres', 'drop database taskex_bench_move with (force)');
 	run_sql_in('postgres', "drop tablespace bench_move_$_") for 15, 16;
+	return;
+}
+
+# Keeps all movers busy with users who have little, so that homes change all the time: that
+# is the most that a look-up meets.
+my $keep_moving = <<'END';
+create procedure keep_moving() language plpgsql as $$
+begin
+	loop
+		perform taskex.migrate_user(login, target) from (
+			select d.login, (select name from taskex.partitions p where p.partition_id <> d.partition_id order by random(), d.user_id limit 1) as target
+				from _taskex.directory d where not exists (select from _taskex.migration m where m.user_id = d.user_id and m.finished_at is null)
+				order by random() limit 200) d
+			where (select count(*) from _taskex.migration where finished_at is null) < 200;
+		commit;
+		perform pg_sleep(0.05);
+		commit;
+	end loop;
+end $$;
+END
+
+sub route
+{
+	my $users = $opt{quick} ? 1_000 : 10_000;
+	note('route() while users move');
+	exchange('taskex_bench_moving', $few);
+	add_users(1, $users, $few);
+	run_sql($keep_moving);
+	run_sql("select count(taskex.route(i::text)) from generate_series(1, $users) i");
+	my ($ours, $nothing) = ("\\set n random(1, $users)\nselect * from taskex.route(:n);\n", "\\set n random(1, $users)\nselect 1;\n");
+	# beside a statement that does nothing, since the movers take their part of the processors
+	my @calm = versus(8, $ours, $nothing, undef, 1);
+	result('route, nobody moves', $calm[0], '/s', 'select 1', $calm[1], undef, $calm[2]);
+
+	my $mover = fork // die;
+	if (!$mover)
+	{
+		open STDERR, '>', '/dev/null';
+		exec 'psql', '-XqAt', '-d', $ENV{PGDATABASE}, '-c', 'call keep_moving()' or exit 127;
+	}
+	my $switched = 'select count(*) from _taskex.migration where switched_at is not null';
+	sleep 2;
+	my ($before, $began) = (scalar_of($switched), time);
+	my @moving = versus(8, $ours, $nothing, undef, 1);
+	my $rate = (scalar_of($switched) - $before) / (time - $began);
+	run_sql(q{select pg_terminate_backend(pid) from pg_stat_activity where query like 'call keep_moving%'});
+	waitpid $mover, 0;
+	result(sprintf('route, %.0f users move in a second', $rate), $moving[0], '/s', 'select 1', $moving[1], undef, $moving[2]);
+	result('route, flat: while users move against calm (ratios)', $moving[2], '', 'calm', $calm[2], 0.9, $moving[2] / $calm[2]);
+	die "nobody moves\n" if $rate < 1;
+	drop('taskex_bench_moving');
 	return;
 }
 
