@@ -1,7 +1,7 @@
 # Users move between storage partitions all the time, back and forth, while everybody
 # works: supplies come and go, partitions are added and drained, and processes are
-# killed; and one session has users go where they fit better, all the time. No task gets more performers than it wants, nothing is lost or doubled, the money
-# is right, no call fails for a move, and who looks sees all of each user in each moment.
+# killed, movers, the launcher and the whole server among them; and one session has users go where they fit better, all the
+# time, also while that happens. No task gets more performers than it wants, nothing is lost or doubled, the money is right, no call fails for a move, and who looks sees all of each user in each moment.
 #
 # TASKEX_HAMMER_SECONDS sets the length, TASKEX_KILL_ROUNDS how often something is
 # killed, TASKEX_HAMMER_SEED what the clients do.
@@ -282,15 +282,26 @@ $node->append_conf('postgresql.conf', 'taskex.supply = on');
 $node->reload;
 for my $round (1 .. $rounds)
 {
-	my $victim = (qw(mover session mover conductor supplier))[ ($round - 1) % 5 ];
+	my $victim = (qw(mover postmaster launcher mover session conductor supplier))[ ($round - 1) % 7 ];
+	my $name = "round $round, a $victim";
+	my $moves = $node->safe_psql('postgres', 'select coalesce(max(migration_id), 0) from taskex.migrations');
 	($clients, $helpers) = begin_all("r$round", time + 30);
 	hammer_busy(@$clients);
-	usleep(500_000 + int rand 1_000_000);
-	my $name = "round $round, a $victim";
+	ok($node->poll_query_until('postgres', "select exists (select $rebalanced and migration_id > $moves and started_at is not null and finished_at is null)"),
+		"$name: users are on their way by rebalancing");
+	usleep(int rand 500_000);
 	my $find = $victim eq 'session' ? q{select pid from pg_stat_activity where application_name = 'hammer' order by random() limit 1}
 	  : qq{select pid from pg_stat_activity where backend_type = 'taskex $victim' order by random() limit 1};
-	my $pid = hammer_victim($node, $find);
-	ok($pid ne '' && kill('KILL', $pid), "$name was killed");
+	if ($victim eq 'postmaster')
+	{
+		hammer_kill_server($node);
+		ok(hammer_start_server($node), "$name was killed, and another started");
+	}
+	else
+	{
+		my $pid = hammer_victim($node, $find);
+		ok($pid ne '' && kill('KILL', $pid), "$name was killed");
+	}
 	everything_stop($node, @$helpers);
 	my $acknowledged = hammer_finish(@$clients);
 	for my $act (keys %$acknowledged)
@@ -312,6 +323,8 @@ for my $round (1 .. $rounds)
 	$node->safe_psql('postgres', 'truncate had');	# what was accepted asynchronously may be gone
 	is(seen($look), '', "$name: nothing wrong");
 	await($node, 'postgres', q{select not exists (select from taskex.migrations where finished_at is null)}, "$name: all moves end");
+	cmp_ok($node->safe_psql('postgres', "select count(*) $rebalanced and migration_id > $moves and switched_at is not null"), '>', 0, "$name: users have moved by rebalancing");
+	is($node->safe_psql('postgres', q{select string_agg(error, ', ') from taskex.migrations where state = 'failed'}), '', "$name: no move has failed");
 }
 
 #
