@@ -410,7 +410,7 @@ COMMENT ON COLUMN _taskex.usage.rate_id IS '0: it was free.';
 COMMENT ON COLUMN _taskex.usage.seq IS 'Rises in the order in which transactions write usage; tells what a closing could see.';
 COMMENT ON COLUMN _taskex.usage.correction IS '0, or a correction: odd ones take the row before back, even ones say what it is to be.';
 INSERT INTO _taskex.child_table VALUES ('usage', 650, 100, ARRAY['PRIMARY KEY (customer_id, source_id, attempt, meter, correction)'],
-    ARRAY['USING brin (seq)'], 'customer_id');
+    '{}', 'customer_id');
 
 CREATE TABLE _taskex.usage_correction (
     customer_id bigint NOT NULL,
@@ -741,8 +741,10 @@ BEGIN
             ' WHERE ($2 = 0 OR u.program_id = $2) AND ($3 = 0 OR u.environment_id = $3) LIMIT 5000', _taskex.home(customer))
         USING customer, program_id, environment_id;
     IF NOT FOUND THEN
-        RETURN QUERY SELECT u.source_id, u.attempt, u.meter, u.quantity, u.outcome FROM _taskex.usage u
-            WHERE u.seq > (SELECT max(x.seq) - 20000 FROM _taskex.usage x) AND u.correction = 0 AND u.meter NOT IN (7, 10)
+        RETURN QUERY SELECT u.source_id, u.attempt, u.meter, u.quantity, u.outcome
+            FROM (SELECT r.run_id, r.customer_id, r.partition_id FROM _taskex.run r ORDER BY r.run_id DESC LIMIT 20000) r
+                JOIN _taskex.usage u ON u.partition_id = r.partition_id AND u.customer_id = r.customer_id AND u.source_id = r.run_id
+            WHERE u.correction = 0 AND u.meter NOT IN (7, 10)
                 AND ($2 = 0 OR u.program_id = $2) AND ($3 = 0 OR u.environment_id = $3) LIMIT 5000;
     END IF;
 END $$;

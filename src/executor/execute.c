@@ -26,6 +26,7 @@
 #include "executor/reset.h"
 #include "infra/realm.h"
 #include "workload/run.h"
+#include "workload/usage.h"
 
 #include <sys/resource.h>
 
@@ -323,8 +324,9 @@ lock_ours(RunTables *tables, const TakenRun *run, UserHome *home)
  * gone, and from here to spi.c all is named with its schema.
  */
 static void
-store_as_owner(Execution *execution)
+store_as_owner(void *arg)
 {
+	Execution  *execution = arg;
 	RunTables	tables;
 	UserHome	home;
 	Child	   *row;
@@ -350,7 +352,7 @@ store_as_owner(Execution *execution)
 }
 
 static void
-store(Execution *execution)
+as_owner(void (*work) (void *arg), void *arg)
 {
 	SearchPathScope search_path;
 	Oid			user;
@@ -360,10 +362,23 @@ store(Execution *execution)
 	SetUserIdAndSecContext(realm_owner(), security_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
 	search_path_lock(&search_path);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	store_as_owner(execution);
+	work(arg);
 	PopActiveSnapshot();
 	search_path_unlock(&search_path);
 	SetUserIdAndSecContext(user, security_context);
+}
+
+static void
+store(Execution *execution)
+{
+	as_owner(store_as_owner, execution);
+}
+
+/* what all runs of the transaction have used is written at once */
+static void
+store_usage(void *unused)
+{
+	usage_tell_gathered();
 }
 
 /* ---- transactions ---- */
@@ -378,11 +393,13 @@ begin(void)
 	XactIsoLevel = XACT_READ_COMMITTED;
 	XactReadOnly = XactDeferrable = false;
 	limits_open();
+	usage_gather();
 }
 
 static void
 commit(void)
 {
+	as_owner(store_usage, NULL);
 	limits_close();
 	CommitTransactionCommand();
 	pgstat_report_stat(false);

@@ -14,6 +14,7 @@
 #include "access/nbtree.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/tupmacs.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
@@ -484,6 +485,23 @@ insert_index_entry(Child *child, TupleTableSlot *slot, Relation index, IndexInfo
 				 is_update, info);
 }
 
+/* the same of a new row of these values, into an index that needs no more than them */
+static void
+insert_plain_entry(Child *child, const Datum *row, const bool *row_nulls, ItemPointer tid, Relation index, IndexInfo *info)
+{
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS];
+
+	for (int i = 0; i < info->ii_NumIndexAttrs; i++)
+	{
+		int			column = info->ii_IndexAttrNumbers[i] - 1;
+
+		values[i] = row[column];
+		nulls[i] = row_nulls[column];
+	}
+	index_insert(index, values, nulls, tid, child->rel, info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info);
+}
+
 /* is all that is to be known of the index the same for each row? */
 static bool
 is_plain(Relation index, const IndexInfo *info)
@@ -549,10 +567,15 @@ insert_special_entries(Child *child, TupleTableSlot **slots, int count, Oid reli
 	pfree(info);
 }
 
-/* enters rows into the table's indexes; each slot knows where its row is */
+/*
+ * Enters rows into the table's indexes; each slot knows where its row is.  values,
+ * nulls: the columns of new rows, one row after the other; NULL: they are in the slots only.
+ */
 static void
-insert_index_entries(Child *child, TupleTableSlot **slots, int count, TU_UpdateIndexes which, bool is_update)
+insert_index_entries(Child *child, TupleTableSlot **slots, int count, const Datum *values, const bool *nulls,
+					 TU_UpdateIndexes which)
 {
+	int			natts = RelationGetNumberOfAttributes(child->rel);
 	const struct ChildWrites *writes = find_writes(child);
 	EState	   *estate = NULL;
 	List	   *special = NIL;
@@ -569,7 +592,12 @@ insert_index_entries(Child *child, TupleTableSlot **slots, int count, TU_UpdateI
 		{
 			index = index_open(writes->indexes[i].relid, RowExclusiveLock);
 			for (int n = 0; n < count; n++)
-				insert_index_entry(child, slots[n], index, info, is_update, &estate);
+			{
+				if (values)
+					insert_plain_entry(child, values + n * natts, nulls + n * natts, &slots[n]->tts_tid, index, info);
+				else
+					insert_index_entry(child, slots[n], index, info, true, &estate);
+			}
 			index_insert_cleanup(index, info);
 			index_close(index, NoLock);
 		}
@@ -577,7 +605,7 @@ insert_index_entries(Child *child, TupleTableSlot **slots, int count, TU_UpdateI
 
 	/* last: an expression may run anything, and then "writes" may be no more */
 	foreach(cell, special)
-		insert_special_entries(child, slots, count, lfirst_oid(cell), which, is_update, &estate);
+		insert_special_entries(child, slots, count, lfirst_oid(cell), which, values == NULL, &estate);
 	list_free(special);
 	if (estate)
 		FreeExecutorState(estate);
@@ -585,11 +613,11 @@ insert_index_entries(Child *child, TupleTableSlot **slots, int count, TU_UpdateI
 
 /* the same for one row */
 static void
-insert_tuple_entries(Child *child, HeapTuple tuple, TU_UpdateIndexes which, bool is_update)
+insert_tuple_entries(Child *child, HeapTuple tuple, const Datum *values, const bool *nulls, TU_UpdateIndexes which)
 {
 	ExecForceStoreHeapTuple(tuple, child->slot, false);
 	child->slot->tts_tid = tuple->t_self;
-	insert_index_entries(child, &child->slot, 1, which, is_update);
+	insert_index_entries(child, &child->slot, 1, values, nulls, which);
 }
 
 /* the row in the slot with other values; false: it was not locked, and has changed */
@@ -612,7 +640,7 @@ update(Child *child, bool locked, int ncolumns, const int *columns,
 	tell_changed(child, old, tuple);
 	ExecClearTuple(child->slot);
 	if (which != TU_None)
-		insert_tuple_entries(child, tuple, which, true);
+		insert_tuple_entries(child, tuple, NULL, NULL, which);
 	CommandCounterIncrement();
 	ExecForceStoreHeapTuple(tuple, child->slot, false);
 	if (free_old)
@@ -634,15 +662,57 @@ child_try_update(Child *child, int ncolumns, const int *columns,
 	return update(child, false, ncolumns, columns, values, nulls);
 }
 
+/*
+ * heap_form_tuple(), sooner done where nothing is null and all columns are numbers
+ * and the like, of a known size.
+ */
+static HeapTuple
+form_row(TupleDesc desc, const Datum *values, const bool *nulls)
+{
+	Size		header = MAXALIGN(SizeofHeapTupleHeader);
+	Size		size = 0;
+	HeapTuple	tuple;
+	char	   *data;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (nulls[i] || !att->attbyval)
+			return heap_form_tuple(desc, unconstify(Datum *, values), unconstify(bool *, nulls));
+		size = att_align_nominal(size, att->attalign) + att->attlen;
+	}
+	tuple = palloc0(HEAPTUPLESIZE + header + size);
+	tuple->t_len = header + size;
+	ItemPointerSetInvalid(&tuple->t_self);
+	tuple->t_tableOid = InvalidOid;
+	tuple->t_data = (HeapTupleHeader) ((char *) tuple + HEAPTUPLESIZE);
+	HeapTupleHeaderSetDatumLength(tuple->t_data, tuple->t_len);
+	HeapTupleHeaderSetTypeId(tuple->t_data, desc->tdtypeid);
+	HeapTupleHeaderSetTypMod(tuple->t_data, desc->tdtypmod);
+	ItemPointerSetInvalid(&tuple->t_data->t_ctid);
+	HeapTupleHeaderSetNatts(tuple->t_data, desc->natts);
+	tuple->t_data->t_hoff = header;
+	data = (char *) tuple->t_data + header;
+	size = 0;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		size = att_align_nominal(size, att->attalign);
+		store_att_byval(data + size, values[i], att->attlen);
+		size += att->attlen;
+	}
+	return tuple;
+}
+
 void
 child_insert(Child *child, const Datum *values, const bool *nulls)
 {
-	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(child->rel),
-										unconstify(Datum *, values),
-										unconstify(bool *, nulls));
+	HeapTuple	tuple = form_row(RelationGetDescr(child->rel), values, nulls);
 
 	heap_insert(child->rel, tuple, GetCurrentCommandId(true), 0, NULL);
-	insert_tuple_entries(child, tuple, TU_All, false);
+	insert_tuple_entries(child, tuple, values, nulls, TU_All);
 	ExecClearTuple(child->slot);
 	CommandCounterIncrement();
 	tell(child, tuple);
@@ -657,14 +727,16 @@ child_insert_many(Child *child, int count,
 				  void (*fill) (int row, Datum *values, bool *nulls, void *arg), void *arg)
 {
 	TupleDesc	desc = RelationGetDescr(child->rel);
-	Datum	   *values = palloc0(sizeof(Datum) * desc->natts);
-	bool	   *nulls = palloc(sizeof(bool) * desc->natts);
+	int			natts = desc->natts;
 	int			room = Min(count, INSERT_ROWS);
+	Datum	   *values = palloc0(sizeof(Datum) * natts * room);
+	bool	   *nulls = palloc(sizeof(bool) * natts * room);
+	int			last = 0;
 	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * room);
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "taskex rows", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
 
-	memset(nulls, true, sizeof(bool) * desc->natts);
+	memset(nulls, true, sizeof(bool) * natts);
 	for (int i = 0; i < room; i++)
 		slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
 	for (int first = 0; first < count; first += INSERT_ROWS)
@@ -675,11 +747,20 @@ child_insert_many(Child *child, int count,
 		old = MemoryContextSwitchTo(context);
 		for (int i = 0; i < n; i++)
 		{
-			fill(first + i, values, nulls, arg);
-			ExecStoreHeapTuple(heap_form_tuple(desc, values, nulls), slots[i], false);
+			Datum	   *row = values + i * natts;
+			bool	   *row_nulls = nulls + i * natts;
+
+			if (i != last)
+			{
+				memcpy(row, values + last * natts, sizeof(Datum) * natts);
+				memcpy(row_nulls, nulls + last * natts, sizeof(bool) * natts);
+			}
+			last = i;
+			fill(first + i, row, row_nulls, arg);
+			ExecStoreHeapTuple(form_row(desc, row, row_nulls), slots[i], false);
 		}
 		table_multi_insert(child->rel, slots, n, GetCurrentCommandId(true), 0, NULL);
-		insert_index_entries(child, slots, n, TU_All, false);
+		insert_index_entries(child, slots, n, values, nulls, TU_All);
 		for (int i = 0; i < n; i++)
 		{
 			tell(child, ExecFetchSlotHeapTuple(slots[i], false, NULL));

@@ -5,10 +5,14 @@
 #include "postgres.h"
 
 #include "workload/usage.h"
+#include "base/compat.h"
 #include "workload/rows.h"
 
+#include "access/xact.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
 #include "utils/numeric.h"
 
 const RunObserver *run_observer = NULL;
@@ -28,10 +32,81 @@ usage_submitting(const UserHome *customer, int32 environment_id, int64 program_i
 		run_observer->submitting(customer, environment_id, program_id, priority, count);
 }
 
+static bool
+is_watched(void)
+{
+	return run_observer && run_observer->attempts_ended;
+}
+
+/* ---- ends that are told together ---- */
+
+/* with what the facts point to */
+typedef struct GatheredEnd
+{
+	AttemptFacts facts;
+	UserHome	customer;
+	RunUsage	usage;
+} GatheredEnd;
+
+static LocalTransactionId gathering = InvalidLocalTransactionId;	/* in which transaction */
+static GatheredEnd *gathered = NULL;	/* of that transaction; gone with it */
+static int	gathered_count = 0;
+static int	gathered_room = 0;
+
+void
+usage_gather(void)
+{
+	gathering = MyLocalXid;
+	gathered = NULL;
+	gathered_count = gathered_room = 0;
+}
+
+static void
+gather(const AttemptFacts *facts)
+{
+	GatheredEnd *end;
+
+	if (gathered_count == gathered_room)
+	{
+		gathered_room = Max(16, 2 * gathered_room);
+		gathered = gathered ? repalloc(gathered, sizeof(GatheredEnd) * gathered_room) :
+			MemoryContextAlloc(TopTransactionContext, sizeof(GatheredEnd) * gathered_room);
+	}
+	end = &gathered[gathered_count++];
+	end->facts = *facts;
+	end->customer = *facts->customer;
+	end->usage = *facts->usage;
+}
+
+void
+usage_tell_gathered(void)
+{
+	AttemptFacts *facts;
+
+	Assert(gathering == MyLocalXid);
+	gathering = InvalidLocalTransactionId;
+	if (gathered_count == 0)
+		return;
+	facts = palloc(sizeof(AttemptFacts) * gathered_count);
+	for (int i = 0; i < gathered_count; i++)
+	{
+		facts[i] = gathered[i].facts;
+		facts[i].customer = &gathered[i].customer;
+		facts[i].usage = &gathered[i].usage;
+	}
+	run_observer->attempts_ended(facts, gathered_count);
+	pfree(facts);
+}
+
 void
 usage_ended(const AttemptFacts *facts, int32 count)
 {
-	if (run_observer && run_observer->attempts_ended && count > 0)
+	if (!is_watched() || count == 0)
+		return;
+	if (gathering == MyLocalXid && GetCurrentTransactionNestLevel() == 1)
+		for (int i = 0; i < count; i++)
+			gather(&facts[i]);
+	else
 		run_observer->attempts_ended(facts, count);
 }
 

@@ -83,4 +83,12 @@ extern RunStart usage_starting(const UserHome *customer, int64 program_id, Times
 extern void usage_submitting(const UserHome *customer, int32 environment_id, int64 program_id, int32 priority, int32 count);
 extern void usage_ended(const AttemptFacts *facts, int32 count);
 
+/*
+ * From here to the end of this transaction usage_ended() only notes what it is
+ * given, if it is called outside of subtransactions.  usage_tell_gathered() tells
+ * all of it at once, and who has called usage_gather() must call it before he commits.
+ */
+extern void usage_gather(void);
+extern void usage_tell_gathered(void);
+
 #endif							/* TASKEX_WORKLOAD_USAGE_H */
