@@ -16,7 +16,7 @@ use Time::HiRes qw(time);
 
 our @EXPORT = qw(%opt @result $began $slices $seconds $few $input $accept_submit $claim
 	note result result_rate skipped median pgbench versus exchange drop requesters add_users fill create_plain
-	create_one buffers print_table);
+	create_one buffers library print_table);
 
 our %opt;
 GetOptions(\%opt, 'quick') or exit 2;
@@ -251,6 +251,16 @@ sub buffers
 		elsif ($line =~ /^Execution Time/) { undef $next }
 	}
 	return median(@n[ -20 .. -1 ]);
+}
+
+# library(NAME): NAME.c, compiled; undef: there is no compiler
+sub library
+{
+	my ($name) = @_;
+	my $library = "$ENV{TASKEX_RUN}/$name.so";
+	chomp(my $include = `"$ENV{TASKEX_BINDIR}/pg_config" --includedir-server`);
+	my @command = ($ENV{CC} // 'cc', '-O2', '-fPIC', '-shared', "-I$include", "$FindBin::Bin/$name.c", '-o', $library);
+	return system(@command) == 0 ? $library : undef;
 }
 
 # print_table(HEAD, ROWS, RIGHT): RIGHT matches the numbers of the columns that are numbers

@@ -25,15 +25,6 @@ select array_agg(run_id) as ids, array_agg(lease_token) as tokens from taskex.pu
 select 1 / (taskex.complete_runs(:ids, :tokens, array_fill('{"label": "dog"}'::jsonb, array[100])) = 100)::int;
 END
 
-# the library whose sessions meter nothing; undef: there is no compiler
-sub unmetered
-{
-	my $library = "$ENV{TASKEX_RUN}/unmetered.so";
-	chomp(my $include = `"$ENV{TASKEX_BINDIR}/pg_config" --includedir-server`);
-	my @command = ($ENV{CC} // 'cc', '-O2', '-fPIC', '-shared', "-I$include", "$FindBin::Bin/unmetered.c", '-o', $library);
-	return system(@command) == 0 ? $library : undef;
-}
-
 my $set_rates = q{select taskex.set_rate('run_time', 0.36, '{"unit": "hour", "granularity": "10 ms", "priority": {"9": 2}}')};
 my $set_limits = q{select taskex.set_credit_limit('c' || i, 1000000), taskex.set_run_budget('c' || i, 1000000) from generate_series(1, 8) i};
 
@@ -161,7 +152,7 @@ sub closing
 
 sub bench
 {
-	my $library = unmetered();
+	my $library = library('unmetered');
 	if (defined $library) { rates($library); counts($library) }
 	else { skipped('pull + complete, metered', 'not metered', 'there is no C compiler') }
 	closing();
