@@ -4,9 +4,11 @@
 CREATE FUNCTION _taskex.executor_slots(OUT pid int, OUT environment_id int, OUT role oid, OUT state text, OUT started_at timestamptz,
         OUT since timestamptz, OUT held int, OUT run_id bigint, OUT attempt int, OUT customer_id bigint, OUT run_since timestamptz,
         OUT taken bigint, OUT ended bigint, OUT reserved_for bigint, OUT reserved_until timestamptz,
-        OUT cpu_us bigint, OUT "rows" bigint, OUT blocks_read bigint, OUT wal_bytes bigint, OUT memory bigint)
+        OUT cpu_us bigint, OUT "rows" bigint, OUT blocks_read bigint, OUT wal_bytes bigint, OUT memory bigint,
+        OUT last_run_id bigint, OUT last_customer_id bigint)
     RETURNS SETOF record LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_executor_slots';
-COMMENT ON FUNCTION _taskex.executor_slots() IS 'The executors of this exchange, as they are in shared memory.';
+COMMENT ON FUNCTION _taskex.executor_slots() IS
+'The executors of this exchange, as they are in shared memory. last_run_id: of one that is busy, also between two of its runs.';
 
 CREATE VIEW taskex.executors WITH (security_barrier) AS
     SELECT s.pid, e.name AS environment, s.role::regrole::text AS role, s.state, s.since, s.started_at,

@@ -15,7 +15,8 @@ CREATE VIEW taskex.run_monitor WITH (security_barrier) AS
         r.progress, r.asked, r.split_id, r.part
     FROM _taskex.running_runs() q
         JOIN _taskex.directory d ON d.user_id = q.customer_id
-        JOIN _taskex.run r ON r.partition_id = d.partition_id AND r.run_id = q.run_id
+        -- OFFSET: each is looked up by itself, and where its customer lives only
+        CROSS JOIN LATERAL (SELECT * FROM _taskex.run x WHERE x.partition_id = d.partition_id AND x.run_id = q.run_id OFFSET 0) r
         JOIN _taskex.environment e ON e.environment_id = r.environment_id
         LEFT JOIN _taskex.program p USING (program_id)
         LEFT JOIN _taskex.directory o ON o.user_id = p.owner_id
@@ -180,8 +181,8 @@ BEGIN
         ON CONFLICT ON CONSTRAINT throttle_pkey DO UPDATE SET nice = excluded.nice, pause_us = excluded.pause_us, io_rate = excluded.io_rate, until = excluded.until, reason = excluded.reason;
 END $$;
 COMMENT ON FUNCTION taskex.throttle(text, text, jsonb, interval) IS
-'Slows down what executors run. scope and name: a run (its number), a program ("owner/name"), a customer, or an environment. settings: nice (0 to 19: the executor''s priority for the processor; others go before
-it), pause (milliseconds of rest between transactions, at most 60000), io_rate (pages read or written in a second, held at the end of each statement; 0: any). Of several that apply
+'Slows down what executors run. scope and name: a run (its number), a program ("owner/name"), a customer, or an environment. settings: nice (0 to 19, added to the server''s: the executor''s priority for the processor;
+others go before it), pause (milliseconds of rest between transactions, at most 60000), io_rate (pages read or written in a second, held at the end of each statement; 0: any). Of several that apply
 the strictest counts. It begins within a round of the conductor. lasting: so long (at most 366 days), then it ends by itself; NULL: until unthrottle.
 Errors: unknown_run (TX600), unknown_program (TX622), unknown_user (TX001), unknown_environment (TX620), invalid_parameter_value (22023). Operators only.';
 
@@ -229,9 +230,32 @@ COMMENT ON FUNCTION taskex.set_throttle_policy(text, interval, text, interval) I
 that could begin. action: yield asks them to give way (and stops them by force after lasting); slow gives them nice 10 for lasting (it helps where they take the processor from others).
 Errors: unknown_environment (TX620), invalid_parameter_value (22023). Operators only.';
 
-CREATE FUNCTION _taskex.set_slot(run_id bigint, nice int, pause_us int, io_rate int) RETURNS void
+CREATE FUNCTION _taskex.set_slot(pid int, nice int, pause_us int, io_rate int) RETURNS void
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_set_slot';
-COMMENT ON FUNCTION _taskex.set_slot(bigint, int, int, int) IS 'How fast the executor of a run may be.';
+COMMENT ON FUNCTION _taskex.set_slot(int, int, int, int) IS 'How fast an executor may be.';
+
+-- Runs of executors that hold up others: each is looked up where its customer lives, so that
+-- a storage partition that cannot be read concerns its own users only.
+CREATE FUNCTION _taskex.apply_throttle_policies() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    now timestamptz := _taskex.now();
+    r record;
+    late boolean;
+BEGIN
+    FOR r IN SELECT s.run_id, d.partition_id, p.* FROM _taskex.throttle_policy p JOIN _taskex.environment e USING (environment_id)
+            JOIN _taskex.executor_slots() s USING (environment_id) JOIN _taskex.directory d ON d.user_id = s.customer_id
+            WHERE _taskex.readable(d.partition_id) AND (EXISTS (SELECT FROM taskex.queue q WHERE q.environment = e.name AND q.waiting > 0 AND NOT q.blocked)
+                OR EXISTS (SELECT FROM pg_stat_activity a WHERE a.wait_event_type = 'Lock' AND s.pid = ANY (pg_blocking_pids(a.pid)))) LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM _taskex.run_%s x WHERE x.run_id = $1 AND x.state = ''running'' AND x.asked IS NULL AND x.started_at < $2)', r.partition_id)
+            INTO late USING r.run_id, now - r.after;
+        IF late AND r.action = 'yield' THEN
+            PERFORM _taskex.ask_run(r.run_id, NULL, r.lasting);
+        ELSIF late THEN
+            INSERT INTO _taskex.throttle VALUES ('run', r.run_id, r.run_id::text, 10, 0, 0, now + r.lasting, 'policy') ON CONFLICT DO NOTHING;
+        END IF;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION _taskex.apply_throttle_policies() IS 'Asks runs to give way that hold up others, or slows them down.';
 
 -- What the conductor does while there are throttles or policies, and once after.
 CREATE FUNCTION _taskex.apply_throttles() RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -241,26 +265,21 @@ DECLARE
     slow record;
 BEGIN
     DELETE FROM _taskex.throttle t WHERE t.until <= now;
-    -- what reads all storage partitions is planned only where there is a policy
-    IF EXISTS (SELECT FROM _taskex.throttle_policy) THEN
-        FOR r IN SELECT m.run_id, p.action, p.lasting FROM _taskex.throttle_policy p JOIN _taskex.environment e USING (environment_id)
-                JOIN taskex.run_monitor m ON m.environment = e.name AND m.run_time > p.after AND m.pid IS NOT NULL
-                WHERE m.asked IS NULL AND (EXISTS (SELECT FROM taskex.queue q WHERE q.environment = e.name AND q.waiting > 0 AND NOT q.blocked)
-                    OR EXISTS (SELECT FROM pg_stat_activity a WHERE a.wait_event_type = 'Lock' AND m.pid = ANY (pg_blocking_pids(a.pid)))) LOOP
-            IF r.action = 'yield' THEN
-                PERFORM _taskex.ask_run(r.run_id, NULL, r.lasting);
-            ELSE
-                INSERT INTO _taskex.throttle VALUES ('run', r.run_id, r.run_id::text, 10, 0, 0, now + r.lasting, 'policy') ON CONFLICT DO NOTHING;
-            END IF;
-        END LOOP;
-    END IF;
-    FOR r IN SELECT s.run_id, d.partition_id FROM _taskex.executor_slots() s JOIN _taskex.directory d ON d.user_id = s.customer_id LOOP
+    PERFORM _taskex.apply_throttle_policies();
+
+    -- an executor is slowed down as what it runs now, or has run last, until the next look; one that is idle is not
+    FOR r IN SELECT s.pid, s.last_run_id AS run_id, d.partition_id FROM _taskex.executor_slots() s LEFT JOIN _taskex.directory d ON d.user_id = s.last_customer_id WHERE s.pid IS NOT NULL LOOP
+        IF r.partition_id IS NULL THEN
+            PERFORM _taskex.set_slot(r.pid, 0, 0, 0);
+            CONTINUE;
+        END IF;
+        CONTINUE WHEN NOT _taskex.readable(r.partition_id);
         EXECUTE format($q$SELECT coalesce(max(t.nice), 0) AS nice, coalesce(max(t.pause_us), 0) AS pause_us,
                 coalesce(min(t.io_rate) FILTER (WHERE t.io_rate > 0), 0) AS io_rate
             FROM _taskex.run_%s x JOIN _taskex.throttle t
                 ON (t.scope, t.scope_id) IN (('run', x.run_id), ('program', x.program_id), ('customer', x.customer_id), ('environment', x.environment_id))
             WHERE x.run_id = $1 $q$, r.partition_id) INTO slow USING r.run_id;
-        PERFORM _taskex.set_slot(r.run_id, slow.nice, slow.pause_us, slow.io_rate);
+        PERFORM _taskex.set_slot(r.pid, slow.nice, slow.pause_us, slow.io_rate);
     END LOOP;
     RETURN EXISTS (SELECT FROM _taskex.throttle) OR EXISTS (SELECT FROM _taskex.throttle_policy);
 END $$;

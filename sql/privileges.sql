@@ -407,7 +407,7 @@ GRANT EXECUTE ON FUNCTION
     TO taskex_admin;
 
 -- watching and slowing down what runs
-GRANT EXECUTE ON FUNCTION _taskex.executor_waits(), _taskex.running_runs() TO taskex_user;
+GRANT EXECUTE ON FUNCTION _taskex.executor_waits(), _taskex.running_runs(boolean) TO taskex_user;
 GRANT SELECT ON taskex.run_monitor, taskex.run_totals TO taskex_user;
 GRANT EXECUTE ON FUNCTION
     taskex.drop_alert(text),

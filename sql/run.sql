@@ -426,6 +426,7 @@ CREATE FUNCTION _taskex.resume_runs(customer bigint)
     RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE _taskex.run_limit l SET paused = false WHERE l.customer_id = customer AND l.key_hash = 0;
+    DELETE FROM _taskex.run_sweep x WHERE x.scope = 'customer' AND x.scope_id = customer;
     PERFORM _taskex.limits_changed(customer, NULL);
 END $$;
 COMMENT ON FUNCTION _taskex.resume_runs(bigint) IS 'Body of taskex.resume_runs.';

@@ -230,8 +230,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _taskex.split_steer(bigint, bigint, text, interval) IS 'Suspends, resumes or cancels all parts of a run that have not ended.';
 
--- What the conductor does for a run in parts. true: nothing is left to do.
-CREATE FUNCTION _taskex.split_step(id bigint, customer bigint) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- What the conductor does for a run in parts, reading the storage partition of its customer alone. true: nothing is left to do.
+CREATE FUNCTION _taskex.split_step(id bigint, customer bigint) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     home int := _taskex.home(customer);
     s _taskex.split;
@@ -270,7 +270,7 @@ END $$;
 COMMENT ON FUNCTION _taskex.split_step(bigint, bigint) IS 'Looks after a run in parts: results, failures, stragglers, the end.';
 
 -- retry_run of the whole, when it has failed
-CREATE FUNCTION _taskex.split_again(id bigint, customer bigint, attempts int) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION _taskex.split_again(id bigint, customer bigint, attempts int) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     s _taskex.split := _taskex.split_row(customer, id);
     p record;

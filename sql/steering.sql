@@ -11,8 +11,19 @@ CREATE TABLE _taskex.run_held (
     program_id bigint NOT NULL
 );
 COMMENT ON TABLE _taskex.run_held IS 'Runs that are suspended because their program was when their turn came.';
+
+CREATE TABLE _taskex.run_sweep (
+    scope text NOT NULL,
+    scope_id bigint NOT NULL,
+    force_at timestamptz,
+    suspended_by xid8 NOT NULL,
+    PRIMARY KEY (scope, scope_id)
+);
+COMMENT ON TABLE _taskex.run_sweep IS
+'Programs and customers that were suspended, until their runs that were being taken at that moment have been asked to give way. force_at NULL: never by force.';
 SELECT pg_catalog.pg_extension_config_dump('_taskex.run_stop', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.run_held', '');
+SELECT pg_catalog.pg_extension_config_dump('_taskex.run_sweep', '');
 
 -- runs ------------------------------------------------------------------------
 
@@ -64,14 +75,49 @@ COMMENT ON FUNCTION taskex.run_state() IS
 
 -- programs and customers --------------------------------------------------------
 
-CREATE FUNCTION _taskex.running_runs(OUT run_id bigint, OUT customer_id bigint, OUT environment_id int)
+CREATE FUNCTION _taskex.running_runs(also_taken boolean = false, OUT run_id bigint, OUT customer_id bigint, OUT environment_id int)
     RETURNS SETOF record LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_running_runs';
-COMMENT ON FUNCTION _taskex.running_runs() IS 'What is running, as the queue knows it.';
+COMMENT ON FUNCTION _taskex.running_runs(boolean) IS 'What is running, as the queue knows it. also_taken: with what transactions that have not ended are taking.';
 
-CREATE FUNCTION _taskex.ask_run(run_id bigint, program_id bigint, stop_after interval)
+CREATE FUNCTION _taskex.ask_run(run_id bigint, program_id bigint, stop_after interval, wait boolean = true)
     RETURNS boolean LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_ask_run';
-COMMENT ON FUNCTION _taskex.ask_run(bigint, bigint, interval) IS
-'Asks a run to give way, if it is running, and one of this program (NULL: any).';
+COMMENT ON FUNCTION _taskex.ask_run(bigint, bigint, interval, boolean) IS
+'Asks a run to give way, if it is running, and one of this program (NULL: any). wait false: only if it was not asked before; NULL: it is to be looked at again.';
+
+CREATE FUNCTION _taskex.begin_sweep(scope text, scope_id bigint, stop_after interval) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO _taskex.run_sweep VALUES (scope, scope_id, _taskex.now() + stop_after, pg_current_xact_id())
+        ON CONFLICT ON CONSTRAINT run_sweep_pkey DO UPDATE SET force_at = excluded.force_at, suspended_by = excluded.suspended_by
+$$;
+COMMENT ON FUNCTION _taskex.begin_sweep(text, bigint, interval) IS 'Runs of this program or customer that are being taken now are asked to give way, soon after the transaction has ended.';
+
+-- Who suspends does not see what others are taking, and they do not see yet what he does. Both do afterwards: a run
+-- that was reserved before is found here; one that is reserved later is not started, for who takes it looks at the
+-- program when he has locked the run, and a customer who is paused has no turn in the queue. What is locked, is about to
+-- be taken, or lies where nobody can read it, is looked at again in the next round.
+CREATE FUNCTION _taskex.sweep_runs() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    s _taskex.run_sweep;
+    r record;
+    asked boolean;
+    complete boolean;
+BEGIN
+    FOR s IN SELECT * FROM _taskex.run_sweep ORDER BY 1, 2 FOR UPDATE SKIP LOCKED LOOP
+        -- what a commit does to the queue comes after others see it, and before this lock is gone
+        complete := NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'transactionid' AND l.transactionid = s.suspended_by::xid AND l.granted)
+            AND NOT EXISTS (SELECT FROM _taskex.unreadable_partitions() u
+                WHERE s.scope = 'program' OR u.partition_id = (SELECT d.partition_id FROM _taskex.directory d WHERE d.user_id = s.scope_id));
+        FOR r IN SELECT x.run_id, _taskex.readable(d.partition_id) AS readable FROM _taskex.running_runs(true) x JOIN _taskex.directory d ON d.user_id = x.customer_id
+                WHERE s.scope = 'program' OR x.customer_id = s.scope_id ORDER BY 1 LOOP
+            asked := CASE WHEN r.readable THEN _taskex.ask_run(r.run_id, CASE s.scope WHEN 'program' THEN s.scope_id END,
+                CASE WHEN s.force_at IS NOT NULL THEN greatest(s.force_at - _taskex.now(), '0') END, false) END;
+            complete := complete AND asked IS NOT NULL;
+        END LOOP;
+        IF complete THEN
+            DELETE FROM _taskex.run_sweep x WHERE (x.scope, x.scope_id) = (s.scope, s.scope_id);
+        END IF;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION _taskex.sweep_runs() IS 'Asks runs to give way that were being taken when their program or customer was suspended. The conductor calls it.';
 
 CREATE FUNCTION _taskex.unhold_run(run_id bigint)
     RETURNS boolean LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_unhold_run';
@@ -81,7 +127,7 @@ CREATE FUNCTION taskex.suspend_program(owner text, name text, stop_after interva
     RETURNS int LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';
 COMMENT ON FUNCTION taskex.suspend_program(text, text, interval) IS
 'No run of the program, whoever''s it is, is started until resume_program; one whose turn comes is suspended. Those that run are asked to give way, and stopped
-by force after stop_after (0 to 366 days). Runs are still taken in. Result: how many were asked.
+by force after stop_after (0 to 366 days); those that are being taken at this moment, too, soon after the transaction has ended. Runs are still taken in. Result: how many were asked at once.
 Errors: unknown_program (TX622), invalid_parameter_value (22023).';
 
 CREATE FUNCTION _taskex.lock_program(owner bigint, name text) RETURNS bigint LANGUAGE plpgsql AS $$
@@ -116,6 +162,7 @@ BEGIN
     FOR r IN SELECT x.run_id FROM _taskex.running_runs() x ORDER BY 1 LOOP
         asked := asked + _taskex.ask_run(r, id, stop_after)::int;
     END LOOP;
+    PERFORM _taskex.begin_sweep('program', id, stop_after);
     RETURN asked;
 END $$;
 COMMENT ON FUNCTION _taskex.suspend_program(bigint, text, interval) IS 'Body of taskex.suspend_program.';
@@ -133,6 +180,7 @@ DECLARE
     resumed int := 0;
 BEGIN
     UPDATE _taskex.program x SET suspended = false WHERE x.program_id = id AND suspended;
+    DELETE FROM _taskex.run_sweep x WHERE x.scope = 'program' AND x.scope_id = id;
     FOR r IN SELECT h.run_id FROM _taskex.run_held h WHERE h.program_id = id ORDER BY 1 LOOP
         resumed := resumed + _taskex.unhold_run(r)::int;
     END LOOP;
@@ -145,7 +193,8 @@ CREATE FUNCTION taskex.suspend_customer(customer text, stop_after interval = '1 
     RETURNS int LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';
 COMMENT ON FUNCTION taskex.suspend_customer(text, interval) IS
 'Does what pause_runs does, and asks those of the customer''s runs that are running to give way; they are stopped by force after
-stop_after (0 to 366 days). resume_runs ends it: they go on with their state. Result: how many were asked. Errors: invalid_parameter_value (22023).';
+stop_after (0 to 366 days); those that are being taken at this moment, too, soon after the transaction has ended. resume_runs ends it: they go on
+with their state. Result: how many were asked at once. Errors: invalid_parameter_value (22023).';
 
 CREATE FUNCTION _taskex.suspend_customer(customer bigint, stop_after interval)
     RETURNS int LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -158,6 +207,7 @@ BEGIN
     FOR r IN SELECT x.run_id FROM _taskex.running_runs() x WHERE x.customer_id = customer ORDER BY 1 LOOP
         asked := asked + _taskex.ask_run(r, NULL, stop_after)::int;
     END LOOP;
+    PERFORM _taskex.begin_sweep('customer', customer, stop_after);
     RETURN asked;
 END $$;
 COMMENT ON FUNCTION _taskex.suspend_customer(bigint, interval) IS 'Body of taskex.suspend_customer.';

@@ -24,11 +24,10 @@
 #include "executor/measure.h"
 #include "executor/pool.h"
 #include "executor/reset.h"
+#include "executor/steer.h"
 #include "infra/realm.h"
 #include "workload/run.h"
 #include "workload/usage.h"
-
-#include <sys/resource.h>
 
 #include "access/detoast.h"
 #include "access/xact.h"
@@ -430,11 +429,9 @@ undo(MemoryContext context)
 static void
 throttle(void)
 {
-	static int	applied = 0;
 	const ExecutorSlot *slot = executor_current();
 
-	if (slot->nice != applied && setpriority(PRIO_PROCESS, 0, slot->nice) == 0)
-		applied = slot->nice;
+	steer_obey();
 	if (slot->pause_us > 0)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Max(slot->pause_us / 1000, 1),

@@ -154,6 +154,7 @@ executor_begin_run(const TakenRun *run)
 		mine->held[found].begun = true;
 		mine->attempt = run->attempt;
 		mine->customer_id = run->customer.user_id;
+		mine->last_run = run->run_id;
 		mine->run_since = GetCurrentTimestamp();
 		mine->overdue = false;
 		mine->usage = unknown;

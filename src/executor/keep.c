@@ -522,7 +522,8 @@ decide(Round *round, Start *starts)
 		slot->started_at = slot->idle_since = GetCurrentTimestamp();
 		slot->dedicated_to = slot->dedicated_run = 0;
 		slot->taken = slot->ended = 0;
-		slot->nice = slot->pause_us = 0;
+		slot->last_run = 0;
+		slot->nice = slot->pause_us = slot->io_rate = 0;
 		want->count++;
 		want->starting++;
 		starts[count].slot = slot - pool.slots;

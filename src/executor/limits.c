@@ -15,6 +15,7 @@
 #include "base/guc.h"
 #include "executor/measure.h"
 #include "executor/pool.h"
+#include "executor/steer.h"
 #include "workload/options.h"
 
 #include <fcntl.h>
@@ -101,6 +102,7 @@ on_tick(void)
 
 	/* no lock: who reads it may see that of two moments */
 	measure_live(&slot->usage);
+	steer_obey();
 }
 
 /* ---- the environment's ---- */

@@ -58,10 +58,11 @@ put_slot(ReturnSetInfo *rsinfo, const ExecutorSlot *slot)
 {
 	bool		runs = slot->current >= 0;
 	bool		reserved = slot->dedicated_to != 0;
-	bool		nulls[20] = {
-		[0] = slot->pid == 0,[7] = !runs,[8] = !runs,[9] = !runs,[10] = !runs,[13] = !reserved,[14] = !reserved
+	bool		busy = slot->state == EXECUTOR_BUSY && slot->last_run != 0;
+	bool		nulls[22] = {
+		[0] = slot->pid == 0,[7] = !runs,[8] = !runs,[9] = !runs,[10] = !runs,[13] = !reserved,[14] = !reserved,[20] = !busy,[21] = !busy
 	};
-	Datum		values[20] = {
+	Datum		values[22] = {
 		Int32GetDatum(slot->pid), Int32GetDatum(slot->kind.name.environment_id), ObjectIdGetDatum(slot->kind.name.role),
 		CStringGetTextDatum(state_name(slot)), TimestampTzGetDatum(slot->started_at), TimestampTzGetDatum(slot->idle_since),
 		Int32GetDatum(slot->held_count), Int64GetDatum(runs ? slot->held[slot->current].run_id : 0), Int32GetDatum(slot->attempt),
@@ -74,6 +75,8 @@ put_slot(ReturnSetInfo *rsinfo, const ExecutorSlot *slot)
 	values[17] = shown(runs ? slot->usage.blocks_read : -1, &nulls[17]);
 	values[18] = shown(runs ? slot->usage.wal_bytes : -1, &nulls[18]);
 	values[19] = shown(runs ? slot->usage.memory : -1, &nulls[19]);
+	values[20] = Int64GetDatum(slot->last_run);
+	values[21] = Int64GetDatum(slot->customer_id);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 

@@ -74,6 +74,7 @@ typedef struct ExecutorSlot
 	HeldRun		held[EXECUTOR_RUNS_MAX];
 	int32		attempt;		/* of the current one */
 	int64		customer_id;
+	int64		last_run;		/* the current one, or that which ended last */
 	TimestampTz run_since;
 	bool		overdue;		/* the process ends because the current one goes on after its timeout */
 	RunUsage	usage;			/* of the current one, as last told */

@@ -183,6 +183,29 @@ steer_say(Jsonb *state, Jsonb *progress, RunYield yield)
 		publish();
 }
 
+/* ---- slowed down: its priority for the processor ---- */
+
+void
+steer_obey(void)
+{
+	static int	applied = 0;
+	static int	usual = 0;		/* the server's own */
+	ExecutorSlot *slot = executor_current();
+	int			nice = slot->nice;
+	int			saved = errno;
+
+	if (nice == applied)
+		return;
+	if (applied == 0)
+		usual = getpriority(PRIO_PROCESS, 0);
+
+	/* who may not have his priority back ends, and another one begins */
+	if (setpriority(PRIO_PROCESS, 0, Min(usual + nice, 19)) != 0)
+		slot->leave = true;
+	applied = nice;
+	errno = saved;
+}
+
 /* ---- slowed down: at the end of each statement, also of those inside of functions ---- */
 
 static ExecutorRun_hook_type previous_run = NULL;
@@ -348,26 +371,20 @@ apply_throttles(void *arg)
 
 PG_FUNCTION_INFO_V1(taskex_set_slot);
 
-/* _taskex.set_slot(run_id, nice, pause_us, io_rate) */
+/* _taskex.set_slot(pid, nice, pause_us, io_rate) */
 Datum
 taskex_set_slot(PG_FUNCTION_ARGS)
 {
-	int			nice = PG_GETARG_INT32(1);
-
 	LWLockAcquire(pool.lock, LW_EXCLUSIVE);
 	for (int i = 0; i < guc_max_executors; i++)
 	{
 		ExecutorSlot *slot = &pool.slots[i];
 
-		if (slot->pid == 0 || slot->current < 0 || slot->held[slot->current].run_id != PG_GETARG_INT64(0))
+		if (slot->pid == 0 || slot->pid != PG_GETARG_INT32(0))
 			continue;
+		slot->nice = PG_GETARG_INT32(1);
 		slot->pause_us = PG_GETARG_INT32(2);
 		slot->io_rate = PG_GETARG_INT32(3);
-
-		/* who may not be given back his priority ends, and another one begins */
-		if (nice != slot->nice && setpriority(PRIO_PROCESS, slot->pid, nice) != 0)
-			slot->leave = true;
-		slot->nice = nice;
 	}
 	LWLockRelease(pool.lock);
 	PG_RETURN_VOID();

@@ -16,6 +16,9 @@ extern const ShmemPart steer_shmem;
 extern void steer_install(void);
 extern void steer_begin(const TakenRun *run);
 
+/* takes the priority that it is told to have; may be called by a signal handler */
+extern void steer_obey(void);
+
 /* of RunHolder */
 extern bool steer_holding(int64 *run_id);
 extern void steer_say(Jsonb *state, Jsonb *progress, RunYield yield);

@@ -60,6 +60,8 @@ until_next(void)
 
 	if (next != DT_NOEND)
 		wait = Min(wait, TimestampDifferenceMilliseconds(clock_now(), next));
+	if (splits_next() != DT_NOEND)
+		wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), splits_next()));
 	if (pool_next() != DT_NOEND)
 		wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), pool_next()));
 	return Max(wait, Min(SLEEP_MIN_MS, guc_conductor_interval));

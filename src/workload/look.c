@@ -276,12 +276,13 @@ taskex_in_queue(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(taskex_running_runs);
 
-/* _taskex.running_runs() -> setof (run_id, customer_id, environment_id) */
+/* _taskex.running_runs(also_taken) -> setof (run_id, customer_id, environment_id) */
 Datum
 taskex_running_runs(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Datum		(*found)[3];
+	bool		also_taken = PG_GETARG_BOOL(0);
 	uint32		realm;
 	int64		count = 0;
 	int64		room;
@@ -291,7 +292,7 @@ taskex_running_runs(PG_FUNCTION_ARGS)
 	realm = realm_current()->serial;
 
 	/* those that begin to run meanwhile begin later */
-	room = queue.header->realms[realm_current()->slot].running + 1000;
+	room = also_taken ? guc_ready_runs : queue.header->realms[realm_current()->slot].running + 1000;
 	found = palloc(sizeof(*found) * room);
 	LWLockAcquire(queue.lock, LW_SHARED);
 	for (int32 i = 0; i < guc_ready_runs && count < room; i++)
@@ -299,7 +300,7 @@ taskex_running_runs(PG_FUNCTION_ARGS)
 		const Entry *entry = &queue.entries[i];
 		const Lane *lane = &queue.lanes[entry->lane];
 
-		if (entry->state != ENTRY_RUNNING || entry->realm != realm)
+		if (!(entry->state == ENTRY_RUNNING || (also_taken && entry->state == ENTRY_RESERVED)) || entry->realm != realm)
 			continue;
 		found[count][0] = Int64GetDatum(entry->run_id);
 		found[count][1] = Int64GetDatum(queue.customers[lane->customer].customer_id);

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "workload/split.h"
+#include "workload/workload.h"
 #include "base/args.h"
 #include "base/clock.h"
 #include "infra/spi.h"
@@ -23,6 +24,10 @@
 #include "utils/timestamp.h"
 
 #define SPLITS 100
+
+/* while there are runs in parts the conductor looks at them so often, for this share of its time at most */
+#define LOOK_US (200 * INT64CONST(1000))
+#define LOOK_SHARE 20
 
 static Statement select_open = {
 	"SELECT split_id, customer_id FROM _taskex.split_open WHERE split_id > $1 ORDER BY split_id LIMIT 100",
@@ -293,10 +298,16 @@ work_one(void *arg)
 	call(&step, values, NULL);
 }
 
+/* when the conductor looks at them again, by the real clock; DT_NOEND: there is none */
+static TimestampTz next_look = DT_NOEND;
+
 void
 splits_maintain(void)
 {
 	OpenSplits	open = {0};
+	TimestampTz begun = GetCurrentTimestamp();
+	TimestampTz now;
+	int			count = 0;
 
 	do
 	{
@@ -304,7 +315,18 @@ splits_maintain(void)
 			return;
 		for (int i = 0; i < open.count; i++)
 			(void) worker_try_transaction("looking after a run in parts", work_one, &open.splits[i]);
+		count += open.count;
 	} while (open.count == SPLITS);
+
+	/* nobody is told when the last part has ended; but many parts are not to keep the conductor busy */
+	now = GetCurrentTimestamp();
+	next_look = count == 0 ? DT_NOEND : now + Max(LOOK_US, LOOK_SHARE * (now - begun));
+}
+
+TimestampTz
+splits_next(void)
+{
+	return next_look;
 }
 
 int

@@ -48,6 +48,11 @@ static Statement select_stops = {
 	1, {TIMESTAMPTZOID}
 };
 
+static Statement sweep = {
+	"SELECT count(_taskex.sweep_runs()) FROM (SELECT FROM _taskex.run_sweep LIMIT 1) s",
+	0, {InvalidOid}
+};
+
 static Statement insert_held = {
 	"INSERT INTO _taskex.run_held (run_id, program_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
 	2, {INT8OID, INT8OID}
@@ -499,13 +504,15 @@ taskex_run_state(PG_FUNCTION_ARGS)
 	PG_RETURN_JSONB_P(said.state ? said.state : said.begun_with);
 }
 
-/* ---- programs and customers: _taskex ---- */
+/* ---- programs and customers: _taskex; who was missed is asked by _taskex.sweep_runs() ---- */
 
 PG_FUNCTION_INFO_V1(taskex_ask_run);
 
 /*
- * _taskex.ask_run(run_id, program_id, stop_after) -> boolean: a run that is running
- * is to give way, if it is one of this program (NULL: any).
+ * _taskex.ask_run(run_id, program_id, stop_after, wait) -> boolean: a run that is
+ * running is to give way, if it is one of this program (NULL: any).  Without waiting:
+ * if it was not asked yet; NULL: it is to be looked at again, because its row is
+ * locked, or somebody is about to take it who does not look at its customer any more.
  */
 Datum
 taskex_ask_run(PG_FUNCTION_ARGS)
@@ -513,15 +520,20 @@ taskex_ask_run(PG_FUNCTION_ARGS)
 	RunTables	tables;
 	UserHome	home;
 	Child	   *run;
+	bool		wait = PG_GETARG_BOOL(3);
+	bool		busy = false;
 	bool		asked;
 
 	run_tables_begin(&tables);
-	run = run_lock(&tables, PG_GETARG_INT64(0), true, &home, NULL);
-	asked = run != NULL && child_text_is(run, RUN_STATE, "running") &&
+	run = run_lock(&tables, PG_GETARG_INT64(0), wait, &home, &busy);
+	busy = run == NULL ? busy : !wait && PG_ARGISNULL(1) && child_text_is(run, RUN_STATE, "ready");
+	asked = run != NULL && child_text_is(run, RUN_STATE, "running") && (wait || run_is_null(run, RUN_ASKED)) &&
 		(PG_ARGISNULL(1) || (!run_is_null(run, RUN_PROGRAM_ID) && child_int64(run, RUN_PROGRAM_ID) == PG_GETARG_INT64(1)));
 	if (asked)
 		(void) ask(run, &home, ASK_YIELD, force_after(fcinfo, 2));
 	run_tables_end(&tables);
+	if (busy)
+		PG_RETURN_NULL();
 	PG_RETURN_BOOL(asked);
 }
 
@@ -607,12 +619,20 @@ work_stops(void *arg)
 		stops->done += stop(stops->ids[i], stops->wait);
 }
 
+/* runs that were being taken when their program or customer was suspended */
+static void
+work_sweeps(void *arg)
+{
+	run_statement(&sweep, 0, 0);
+}
+
 int
 stops_work(void)
 {
 	Stops		stops = {.wait = true};
 	int			done = 0;
 
+	work_sweeps(NULL);
 	do
 	{
 		work_stops(&stops);
@@ -626,6 +646,7 @@ stops_maintain(void)
 {
 	Stops		stops = {.wait = false};
 
+	(void) worker_try_transaction("asking runs to give way", work_sweeps, NULL);
 	do
 	{
 		if (!worker_try_transaction("stopping runs", work_stops, &stops))

@@ -54,7 +54,8 @@ find_version(Child *run, TakenRun *result)
 	bool		suspended;
 
 	spi_begin(&scope);
-	if (spi_run(&select_version, 0, arguments, argument_nulls, SPI_VIEW_CURRENT, 1) != 1)
+	/* as of now: who suspends the program counts on it, whatever the isolation level (_taskex.sweep_runs) */
+	if (spi_run(&select_version, 0, arguments, argument_nulls, SPI_VIEW_NOW, 1) != 1)
 		elog(ERROR, "the program of run %lld is missing", (long long) result->run_id);
 	old = MemoryContextSwitchTo(context);
 	result->program = DatumGetTextPCopy(spi_value(0, 1, &isnull));

@@ -177,6 +177,9 @@ extern void workload_maintain(void);
 /* when the next thing becomes due, as the last round saw it */
 extern TimestampTz workload_next(void);
 
+/* when the conductor should look at runs in parts again, by the real clock; DT_NOEND: there are none */
+extern TimestampTz splits_next(void);
+
 /* load.c */
 extern void queue_store_low(void);
 extern void queue_adopt(void);

@@ -94,28 +94,6 @@ sub run_clients
 	return @running;
 }
 
-# Kills the postmaster and starts the server again: as soon as its process is gone,
-# while those that it had started may still be ending.
-sub kill_and_start
-{
-	my ($pid) = split /\n/, slurp_file($node->data_dir . '/postmaster.pid');
-	$node->kill9;
-	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
-	{
-		# a dead process that nobody has asked after looks alive to PostgreSQL
-		my $dead = !kill(0, $pid)
-		  || (-r "/proc/$pid/stat" && slurp_file("/proc/$pid/stat") =~ /\) Z/);
-		if ($dead)
-		{
-			unlink $node->data_dir . '/postmaster.pid' if kill(0, $pid);
-			return 1 if $node->start(fail_ok => 1);
-			$node->{_pid} = undef;
-		}
-		usleep(100_000);
-	}
-	return 0;
-}
-
 my %acknowledged;
 
 sub collect
@@ -171,7 +149,7 @@ for my $round (1 .. $rounds)
 		$hit{$victim}++;
 		if ($victim eq 'postmaster')
 		{
-			ok(kill_and_start(), "round $round: starts after the postmaster was killed");
+			ok(kill_and_start($node), "round $round: starts after the postmaster was killed");
 		}
 		else
 		{

@@ -30,6 +30,10 @@ $node->safe_psql('postgres', q{select taskex.create_environment('box', 'external
 my ($kept, $lost) = map { $node->safe_psql("postgres", qq{select taskex.submit_run('$_', null, '{}', options => '{"environment": "box"}')}) } qw(req gone);
 my $running = $node->safe_psql('postgres', q{select taskex.submit_run('gone', null, '{}', 9, options => '{"environment": "box"}')});
 is($node->safe_psql('postgres', q{select run_id from taskex.pull_runs('worker', 'box')}), $running, 'a run is under way that will be out of reach');
+$node->safe_psql('postgres', q{
+	create role runner login in role taskex_user;
+	select taskex.register_user('carl', '{"db_role": "runner"}', 'there');
+	select taskex.create_environment('inside', 'plpgsql', options => '{"max_executors": 1}'), taskex.set_throttle_policy('inside', '0.1 s', 'yield', '1 hour')});
 await($node, 'postgres', q{select acts = 0 from _taskex.journal_lag()}, 'what was done is known to all');
 
 # loads for which somebody should leave each of the two partitions where users live
@@ -83,6 +87,20 @@ like(error_of('select count(*) from taskex.tasks'), qr/58P01: +could not open fi
 is($node->safe_psql('postgres', qq{select string_agg(requester, ',') from taskex.search_tasks('per', max_rows => 10)}), 'req', 'who searches finds what can be had');
 is($node->safe_psql('postgres', q{select count(*) from taskex.accept_next('per')}), 1, 'who takes what there is, takes that');
 is($node->safe_psql('postgres', q{select count(*) from taskex.accept_next('per', count => 10)}), 2, '... all of it');
+# a run that holds up others is asked to give way, by the policy of its environment: one round after the other
+my $long = $node->safe_psql('postgres', q{select taskex.submit_run('carl', null, null, options => '{"environment": "inside",
+	"code": "begin while not taskex.should_yield() loop perform pg_sleep(0.02); end loop; perform taskex.yield_run(); return null; end"}')});
+for my $n (1 .. 8)
+{
+	ok($node->poll_query_until('postgres', "select count(*) = 1 from taskex.executors where run_id = $long"), "a run is executed, $n");
+	my $urgent = $node->safe_psql('postgres', q{select taskex.submit_run('carl', null, null, 9, options => '{"environment": "inside", "code": "begin return 1; end"}')});
+	is($node->safe_psql('postgres', "select taskex.wait_for_run($urgent, '1 minute')"), 1, '... and gives way to one that waits');
+}
+$node->safe_psql('postgres', "select taskex.cancel_run($long)");
+# a program and a customer are suspended: runs that were being taken are looked for where that can be
+$node->safe_psql('postgres', q{select taskex.suspend_customer('carl'), taskex.suspend_customer('gone')});
+ok($node->poll_query_until('postgres', q{select string_agg(scope, ',') = 'customer' from _taskex.run_sweep}), 'who is suspended has nothing that was missed, but who is out of reach');
+$node->safe_psql('postgres', q{select taskex.resume_runs('carl'), taskex.resume_runs('gone')});
 my $short = $node->safe_psql('postgres', qq{select taskex.create_task('req', $type, '"short"', 1, '1 second')});
 is($node->safe_psql('postgres', qq{select taskex.get_task('req', $short) ->> 'task_id'}), $short, 'new tasks are supplied, and looked at');
 is($node->safe_psql('postgres', qq{select count(*) from taskex.accept_next('per', $other)}), 0, 'of a type of which all is out of reach, nothing is there');

@@ -105,6 +105,78 @@ is(q1('select n from public.wrote'), '1', 'what it had written is there');
 q1("insert into public.allowed values (2), (3); select taskex.resume_runs('ann')");
 is(q1("select taskex.wait_for_run($id, '1 minute')"), '{"done": 3, "first": 1}', '... and goes on');
 
+# its turn is over: it gives way by itself, and goes on from there
+q1(q{select taskex.create_environment('turns', 'plpgsql', options => '{"limits": {"slice": "300 ms"}}');
+	select taskex.publish_program('ann', 'turns', 'turns', $p$
+		declare
+			done int := coalesce((taskex.run_state() ->> 'done')::int, 0);
+			turns jsonb := coalesce(taskex.run_state() -> 'turns', '[]') || to_jsonb(done);
+		begin
+			while done < 10 loop
+				perform pg_sleep(0.1);
+				done := done + 1;
+				if taskex.should_yield() and done < 10 then
+					perform taskex.yield_run(state => jsonb_build_object('done', done, 'turns', turns));
+					return null;
+				end if;
+			end loop;
+			return turns;
+		end $p$)});
+$id = q1(q{select taskex.submit_run('ann', 'turns', options => '{"max_attempts": 1}')});
+my $turns = q1("select taskex.wait_for_run($id, '1 minute')");
+like($turns, qr/^\[0, [1-9]\d*(, \d+)*\]$/, 'after its slice it goes on where it was');
+is($turns, q1("select to_jsonb(array_agg(x order by x)) from jsonb_array_elements('$turns') x"), '... each time further');
+is(q1("select count(*) from taskex.run_attempts where run_id = $id and outcome = 'suspended'"), q1("select jsonb_array_length('$turns') - 1"), '... and no slice counts as an attempt');
+
+# a part of a run in parts has a state of its own
+q1(q{select taskex.publish_program('ann', 'part', 'pl', $p$
+		begin
+			if taskex.run_state() is null then
+				perform taskex.checkpoint(data -> 'inputs');
+				raise 'failed on purpose';
+			end if;
+			return jsonb_build_array(taskex.run_state(), data -> 'inputs');
+		end $p$)});
+$id = q1(q{select taskex.submit_split('ann', 'part', 'select generate_series(1, 4)', 2, options => '{"backoff": {"initial": "0"}}')});
+is(q1("select taskex.wait_for_run($id, '1 minute')"), '[[[1, 2], [1, 2]], [[3, 4], [3, 4]]]', 'parts that are tried again have their own state, and their inputs');
+
+# kill -9 of the postmaster: of a run in an executor, and of one that a worker outside has
+q1(q{select taskex.create_environment('ext', 'external')});
+my $outside = q1(q{select taskex.submit_run('ann', null, options => '{"environment": "ext", "backoff": {"initial": "0"}}')});
+$id = q1(q{delete from public.allowed where n > 1; select taskex.submit_run('ann', 'steps', '{"to": 3}', options => '{"backoff": {"initial": "0"}}')});
+until_true("select checkpoint = '{\"done\": 1}' from taskex.runs where run_id = $id", 'a run has a checkpoint');
+q1(q{select taskex.heartbeat_run(run_id, lease_token, '1 s', state => '{"frame": 7}') from taskex.pull_runs('w', 'ext')});
+ok(kill_and_start($node), 'kill -9 of the server');
+until_true("select state = 'waiting' from taskex.run_status($outside)", 'after kill -9 of the server the lease of a worker ends');
+is(q1(q{select state from taskex.pull_runs('w', 'ext')}), '{"frame": 7}', '... and the next one gets the state');
+q1('insert into public.allowed values (2), (3)');
+is(q1("select taskex.wait_for_run($id, '1 minute')"), '{"done": 3, "first": 1}', '... as the next attempt in an executor does');
+
+# in each language: what an attempt has said is there in the next one, not in this one's failure
+my $sharedir = `pg_config --sharedir`;
+chomp $sharedir;
+my %code = (
+	sql => q{select case when taskex.run_state() is null then to_jsonb(1 / length(taskex.checkpoint('{"n": 7}')::text)) else taskex.run_state() end},
+	plperl => q{my $s = spi_exec_query('select taskex.run_state() as s')->{rows}[0]{s}; return $s if defined $s;
+		spi_exec_query(q(select taskex.checkpoint('{"n": 7}'))); elog(ERROR, 'failed on purpose');},
+	pltcl => q{spi_exec "select coalesce(taskex.run_state()::text, '') as s"; if {$s ne ""} {return $s}
+		spi_exec {select taskex.checkpoint('{"n": 7}')}; elog ERROR "failed on purpose"},
+	plpython3u => qq{s = plpy.execute("select taskex.run_state() as s")[0]["s"]\nif s is not None:\n    return s\n}
+	  . qq{plpy.execute("select taskex.checkpoint('{\\"n\\": 7}')")\nplpy.error("failed on purpose")});
+for my $language (sort keys %code)
+{
+  SKIP:
+	{
+		skip "language $language is not installed", 2 if $language =~ /^pl/ && !-e "$sharedir/extension/$language.control";
+		my $named = $language =~ /u$/ ? '{"customers": ["ann"]}' : '{}';
+		q1("create extension $language") if $language =~ /^pl/;
+		q1("select taskex.create_environment('in_$language', '$language', options => '$named'); select taskex.publish_program('ann', 'in_$language', 'in_$language', \$p\$$code{$language}\$p\$)");
+		$id = q1("select taskex.submit_run('ann', 'in_$language', options => '{\"backoff\": {\"initial\": \"0\"}}')");
+		is(q1("select taskex.wait_for_run($id, '1 minute')"), '{"n": 7}', "$language: the next attempt gets the state");
+		is(q1("select string_agg(outcome, ' ' order by attempt) from taskex.run_attempts where run_id = $id"), 'failed succeeded', '... of the one that failed');
+	}
+}
+
 # nobody else may say anything; too much is refused
 for my $call ('checkpoint(\'1\')', 'progress(\'1\')', 'run_state()', 'should_yield()', 'yield_run()')
 {

@@ -45,9 +45,14 @@ q1(q{
 });
 my $id = q1(q{select taskex.submit_split('ann', 'squares', 'select g from generate_series(1, 1000) g', 40, 'total',
 	'{"backoff": {"initial": "0.1 s"}, "speculate": 5}')});
-for my $victim (qw(executor conductor executor))
+for my $victim (qw(executor conductor postmaster executor))
 {
 	select undef, undef, undef, 0.4;
+	if ($victim eq 'postmaster')
+	{
+		ok(kill_and_start($node), 'kill -9 of the server');
+		next;
+	}
 	my $pid = patiently("select pid from pg_stat_activity where backend_type = 'taskex $victim' limit 1");
 	kill 'KILL', $pid if $pid =~ /^\d+$/;
 }

@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(new_cluster make_partitions make_market round_trip sqlstate_of
-	conductor_pid await await_conductor await_rounds ok_checks);
+	conductor_pid await await_conductor await_rounds ok_checks kill_and_start);
 
 # new_cluster(NAME, conf => TEXT, preload => 0, extension => 0, init => [...]):
 # a running server with taskex preloaded, and created in the database postgres.
@@ -35,6 +35,29 @@ END
 	$node->start;
 	$node->safe_psql('postgres', 'create extension taskex') if $o{extension} // 1;
 	return $node;
+}
+
+# kill_and_start(NODE): kills the postmaster and starts the server again: as soon as its
+# process is gone, while those that it had started may still be ending. False: it does not start.
+sub kill_and_start
+{
+	my ($node) = @_;
+	my ($pid) = split /\n/, slurp_file($node->data_dir . '/postmaster.pid');
+	$node->kill9;
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		# a dead process that nobody has asked after looks alive to PostgreSQL
+		my $dead = !kill(0, $pid)
+		  || (-r "/proc/$pid/stat" && slurp_file("/proc/$pid/stat") =~ /\) Z/);
+		if ($dead)
+		{
+			unlink $node->data_dir . '/postmaster.pid' if kill(0, $pid);
+			return 1 if $node->start(fail_ok => 1);
+			$node->{_pid} = undef;
+		}
+		select undef, undef, undef, 0.1;
+	}
+	return 0;
 }
 
 # make_partitions(NODE, N, db => NAME, in_place => 1): N partitions p1 .. pN, each
