@@ -52,7 +52,7 @@ look(int64 performer)
 	levels = NULL;
 	directory_steady_home_by_id(performer, &home);
 	groups = *groups_of(&home);
-	count = stock_list(&infos);
+	count = stock_list(false, &infos);
 	/* what others have and share */
 	shared = palloc(sizeof(StockOption) * guc_max_supplies);
 	shared_count = stock_options(groups.ids, groups.count, true, 0, shared, guc_max_supplies);

@@ -159,56 +159,76 @@ batch_is_young(const StockBatch *batch, TimestampTz now)
 	return now < batch->added + COMING_SECONDS * USECS_PER_SEC;
 }
 
+/* the lock is held */
+static void
+tell(const Supply *supply, TimestampTz now, SupplyInfo *info)
+{
+	TimestampTz soon = now + guc_supply_lease * USECS_PER_SEC / 2;
+
+	info->group = supply->group;
+	info->task_type = supply->task_type;
+	info->tasks = supply->entries;
+	info->target = supply->target;
+	info->counts = supply->counts;
+	info->flushed = supply->flushed;
+	info->pace = pace_now(supply, now);
+	for (int32 i = supply->first_entry; i >= 0; i = entry_at(i)->next_of_supply)
+	{
+		const StockEntry *entry = entry_at(i);
+
+		info->ending |= stock.batches[entry->batch].lease_until <= soon;
+		info->reserved += entry->reserved;
+		if (!stock.batches[entry->batch].published)
+		{
+			info->pending += entry->ready;
+			if (batch_is_young(&stock.batches[entry->batch], now))
+				info->coming += entry->ready;
+		}
+		else if (entry->barred > 0)
+			info->ended += entry->ready;
+		else if (entry->expires <= now || stock.batches[entry->batch].lease_until <= now)
+			info->stale += entry->ready;
+		else
+		{
+			info->ready += entry->ready;
+			if (entry->in_ring && entry->seq >= supply->seen)
+				info->fresh += entry->ready;
+		}
+	}
+}
+
+bool
+supply_is_low(int32 have, int32 target)
+{
+	return have <= target * 3 / 4;
+}
+
+/* without looking at its tasks: may a refill be due? */
+static bool
+may_be_low(const Supply *supply)
+{
+	return supply->target > 0 && (supply->seen > supply->head || supply_is_low(supply->ready, supply->target));
+}
+
 int
-stock_list(SupplyInfo **list)
+stock_list(bool low, SupplyInfo **list)
 {
 	uint32		realm = realm_current()->serial;
 	TimestampTz now = clock_now();
-	TimestampTz soon = now + guc_supply_lease * USECS_PER_SEC / 2;
-	SupplyInfo *infos = palloc0(sizeof(SupplyInfo) * guc_max_supplies);
+	int			used = stock.header->used_supplies; /* only rises; a later one is seen the next time */
+	SupplyInfo *infos = palloc0(sizeof(SupplyInfo) * Max(used, 1));
 	int			count = 0;
 
-	LWLockAcquire(stock.lock, LW_SHARED);
-	for (int32 n = 0; n < stock.header->used_supplies; n++)
+	for (int n = 0; n < used; n++)
 	{
 		const Supply *supply = &stock.supplies[n];
-		SupplyInfo *info = &infos[count];
 
-		if (supply->realm != realm)
-			continue;
-		info->group = supply->group;
-		info->task_type = supply->task_type;
-		info->tasks = supply->entries;
-		info->target = supply->target;
-		info->counts = supply->counts;
-		info->flushed = supply->flushed;
-		info->pace = pace_now(supply, now);
-		for (int32 i = supply->first_entry; i >= 0; i = entry_at(i)->next_of_supply)
-		{
-			const StockEntry *entry = entry_at(i);
-
-			info->ending |= stock.batches[entry->batch].lease_until <= soon;
-			info->reserved += entry->reserved;
-			if (!stock.batches[entry->batch].published)
-			{
-				info->pending += entry->ready;
-				if (batch_is_young(&stock.batches[entry->batch], now))
-					info->coming += entry->ready;
-			}
-			else if (entry->barred > 0)
-				info->ended += entry->ready;
-			else if (entry->expires <= now || stock.batches[entry->batch].lease_until <= now)
-				info->stale += entry->ready;
-			else
-			{
-				info->ready += entry->ready;
-				if (entry->in_ring && entry->seq >= supply->seen)
-					info->fresh += entry->ready;
-			}
-		}
-		count++;
+		/* one at a time, so that nobody waits for a walk through all that is at hand */
+		LWLockAcquire(stock.lock, LW_SHARED);
+		if (supply->realm == realm && (!low || may_be_low(supply)))
+			tell(supply, now, &infos[count++]);
+		LWLockRelease(stock.lock);
 	}
-	LWLockRelease(stock.lock);
 	*list = infos;
 	return count;
 }

@@ -4,7 +4,8 @@
  *
  * PURPOSE	Rounds: count, remove used up leases, then each supply in a
  *			transaction of its own, so that what one holds up does not hold up
- *			the others.
+ *			the others. Who is woken before the next round is due only fills up
+ *			what is low.
  * LAYOUT	By realm slot its latch, and when its last round was.
  * WRITES	The supplier itself; read by those who wake it.
  * CRASH	The conductor starts another one.
@@ -51,6 +52,7 @@ typedef struct SupplierSlot
 
 static SupplierSlot *slots = NULL;
 static bool begun = false;
+static TimestampTz counted_at = 0;
 static TimestampTz pushed_at = 0;
 
 static Size
@@ -134,6 +136,7 @@ forget_work(void *arg)
 typedef struct Listing
 {
 	MemoryContext context;
+	bool		low;			/* only those that may be low */
 	SupplyInfo *infos;
 	int			count;
 } Listing;
@@ -144,7 +147,7 @@ list_work(void *arg)
 	Listing    *listing = arg;
 	MemoryContext old = MemoryContextSwitchTo(listing->context);
 
-	listing->count = stock_list(&listing->infos);
+	listing->count = stock_list(listing->low, &listing->infos);
 	MemoryContextSwitchTo(old);
 }
 
@@ -167,7 +170,7 @@ static bool
 needs_work(const SupplyInfo *info)
 {
 	return info->ended > 0 || info->stale > 0 || info->ready > 2 * info->target ||
-		(info->target > 0 && (info->ending || info->fresh + info->coming <= info->target * 3 / 4));
+		(info->target > 0 && (info->ending || supply_is_low(info->fresh + info->coming, info->target)));
 }
 
 static bool no_exchange = false;
@@ -193,7 +196,8 @@ look_for_exchange(void *arg)
 static long
 supplier_round(void)
 {
-	Listing		listing = {CurrentMemoryContext, NULL, 0};
+	TimestampTz now = GetCurrentTimestamp();
+	Listing		listing = {CurrentMemoryContext};
 	bool		kept = false;
 
 	if (!begun)
@@ -201,20 +205,31 @@ supplier_round(void)
 		SetConfigOption("lock_timeout", "100ms", PGC_SUSET, PGC_S_OVERRIDE);
 		SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
 		SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
+
+		/*
+		 * Nobody is told of a lease.  If its commit is lost so are the accepts from
+		 * it: WAL has them later.
+		 */
+		SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 		begun = true;
 	}
 	worker_transaction("looking for the exchange", look_for_exchange, NULL);
 	if (no_exchange || guc_supply_interval == 0)
 		return -1;
 
-	if (guc_supply)
-		(void) worker_try_transaction("computing targets", target_work, NULL);
-	(void) worker_try_transaction("counting accepts", count_work, NULL);
-	(void) worker_try_transaction("looking through leases", forget_work, NULL);
-	if (guc_supply && TimestampDifferenceExceeds(pushed_at, GetCurrentTimestamp(), PUSH_MS))
+	listing.low = !TimestampDifferenceExceeds(counted_at, now, guc_supply_interval);
+	if (!listing.low)
+	{
+		if (guc_supply)
+			(void) worker_try_transaction("computing targets", target_work, NULL);
+		(void) worker_try_transaction("counting accepts", count_work, NULL);
+		(void) worker_try_transaction("looking through leases", forget_work, NULL);
+		counted_at = now;
+	}
+	if (guc_supply && TimestampDifferenceExceeds(pushed_at, now, PUSH_MS))
 	{
 		(void) worker_try_transaction("pushing tasks", push_work, NULL);
-		pushed_at = GetCurrentTimestamp();
+		pushed_at = now;
 	}
 	worker_transaction("listing supplies", list_work, &listing);
 	for (int i = 0; i < listing.count; i++)
@@ -224,14 +239,14 @@ supplier_round(void)
 		if (needs_work(&listing.infos[i]))
 			(void) worker_try_transaction("tending a supply", tend_work, &listing.infos[i]);
 	}
-	if (!guc_supply && !kept)
+	if (!guc_supply && !kept && !listing.low)
 		return -1;
 
 	/* who wakes us does not wear us out: the latch is not listened to for a moment */
 	(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(ROUND_MIN_MS, guc_supply_interval),
 					 PG_WAIT_EXTENSION);
 	CHECK_FOR_INTERRUPTS();
-	return guc_supply_interval;
+	return Max(guc_supply_interval - (long) TimestampDifferenceMilliseconds(counted_at, GetCurrentTimestamp()), 0);
 }
 
 static void
@@ -354,7 +369,7 @@ taskex_supply_count(PG_FUNCTION_ARGS)
 	for (int i = 0; i < count; i++)
 		(void) stock_room(spi_int32(i, 1), spi_int64(i, 2), 0);
 	spi_end(&scope);
-	count = stock_list(&infos);
+	count = stock_list(false, &infos);
 	for (int i = 0; i < count; i++)
 	{
 		SupplyInfo *info = &infos[i];
@@ -399,7 +414,7 @@ taskex_supply_list(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	supply_require_loaded();
-	count = stock_list(&infos);
+	count = stock_list(false, &infos);
 	for (int i = 0; i < count; i++)
 	{
 		const SupplyInfo *info = &infos[i];

@@ -108,7 +108,12 @@ extern int	stock_room(int32 group, int64 task_type, int wanted);
  * once.  False: there is no room (any more).
  */
 extern bool stock_add(const NewBatch *batch, bool committed);
-extern int	stock_list(SupplyInfo **list);
+
+/* in so far as a supply has no more than this it is to be filled up: batches should not be too small */
+extern bool supply_is_low(int32 have, int32 target);
+
+/* all supplies of the exchange, or only those that may be low */
+extern int	stock_list(bool low, SupplyInfo **list);
 
 /* slots of the task that are at hand, or about to be */
 extern int32 stock_held(int64 task_id);
