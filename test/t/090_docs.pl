@@ -35,6 +35,18 @@ is(undocumented(q{select sqlstate from taskex.errors order by 1}), '', 'every SQ
 is(undocumented(q{select name from taskex.errors order by 1}), '', 'and its name is');
 is(undocumented(q{select rolname from pg_roles where rolname like 'taskex\_%' order by 1}), '', 'every role is');
 
+# each view's part names its columns, or says of which other view they are
+my %section = $reference =~ /^### taskex\.(\w+)\n(.*?)(?=^###? |\z)/msg;
+my %of = (audit => 'transfers', node_load => 'user_load', partition_load => 'user_load', supply_history => 'supplies');
+my @columns;
+for (split /\n/, $node->safe_psql('postgres', q{select c.relname || ' ' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid
+	where c.relnamespace = 'taskex'::regnamespace and c.relkind in ('v', 'c') and a.attnum > 0 order by 1}))
+{
+	my ($view, $column) = split / /;
+	push @columns, "$view.$column" if !grep { ($section{$_} // '') =~ /`$column`/ } $view, $of{$view} // ();
+}
+is(join(' ', @columns), '', 'with all its columns');
+
 # and nothing that is not there
 my %exists = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', q{
 	select proname from pg_proc where pronamespace = 'taskex'::regnamespace
