@@ -24,7 +24,7 @@ OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 ALL_HEADERS = $(sort $(wildcard src/*.h src/*/*.h))
 
 # The install script is the modules' scripts, lower layers first.
-SQL_MODULES = header errors cron directory journal summaries events ledger truth qualification request block market find tasks template review policy supply forecast recommend hotspots push migration load placement rebalance layout environment program run executor schedule steering monitor split billing invoice finance anonymous retention report launcher privileges
+SQL_MODULES = header errors cron directory journal summaries events ledger truth qualification request block market find saved_search tasks template review policy policy_work group supply forecast recommend hotspots push migration load placement rebalance layout environment program run executor schedule steering monitor split billing invoice finance anonymous retention report launcher privileges
 SQL_PARTS = $(SQL_MODULES:%=sql/%.sql)
 
 # DATA means the recorded work on the command line ("make replay DATA=folder")

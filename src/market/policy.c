@@ -3,7 +3,7 @@
  *	  Carries out what review policies have decided.
  *
  * The dispatch of the journal queues actions in the order of their ids
- * (sql/policy.sql); dispatches follow each other, so what is committed later
+ * (sql/policy_work.sql); dispatches follow each other, so what is committed later
  * has higher ids.  The conductor goes along them with a cursor of its own and
  * does each in a small transaction.  One that meets a lock is put off, and
  * tried again by its id; the cursor goes on.  Now and then the cursor is
