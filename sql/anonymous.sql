@@ -113,6 +113,7 @@ INSERT INTO _taskex.user_column VALUES
     ('usage', 'customer_id', 'special', 'kept', 'an anonymous user has none', NULL),
     ('usage_correction', 'customer_id', 'kept', 'kept', 'an anonymous user has none', NULL),
     ('usage_removed', 'customer_id', 'kept', 'kept', 'an anonymous user has none', NULL),
+    ('unclosed', 'customer_id', 'kept', 'kept', 'an anonymous user has none', NULL),
     ('rate', 'owner_id', 'kept', 'kept', 'an anonymous user has none', NULL),
     ('billing_terms', 'customer_id', 'kept', 'kept', 'an anonymous user has none', NULL),
     ('run_budget', 'customer_id', 'kept', 'kept', 'an anonymous user has none', NULL),

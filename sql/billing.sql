@@ -112,9 +112,9 @@ COMMENT ON FUNCTION _taskex.usage_charge(bigint, int, bigint) IS 'What a billed 
 CREATE FUNCTION _taskex.customer_tier(customer_id bigint) RETURNS text
     LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'taskex_customer_tier';
 COMMENT ON FUNCTION _taskex.customer_tier(bigint) IS 'The tier by which a customer pays; empty: none.';
-CREATE FUNCTION _taskex.usage_seq(partition_id int) RETURNS bigint
-    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'taskex_usage_seq';
-COMMENT ON FUNCTION _taskex.usage_seq(int) IS 'Locks a child of usage against closings, and takes a number for rows that are inserted there.';
+CREATE FUNCTION _taskex.usage_seq() RETURNS bigint
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_usage_seq';
+COMMENT ON FUNCTION _taskex.usage_seq() IS 'The number of all usage that this transaction writes: until it ends closings know that it is late.';
 
 CREATE FUNCTION _taskex.check_price(price numeric, what text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -335,7 +335,7 @@ CREATE FUNCTION taskex.set_program_price(owner text, program text, price numeric
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';
 COMMENT ON FUNCTION taskex.set_program_price(text, text, numeric, text) IS
 'Sets what others pay from now on for a program of the owner''s. price: 0 to 1000000000, for a use that succeeds (unit use; at most 9 decimals, and as publish_program sets it)
-or for its time (unit second, minute or hour; at most 12 decimals); 0: nothing. Both kinds can be set. The owner gets it with the customers'' invoices, without the share of the exchange
+or for its time (unit second, minute or hour; at most 12 decimals); 0: nothing. Both kinds can be set. Runs that were submitted before pay the price of then. The owner gets it with the customers'' invoices, without the share of the exchange
 (taskex.program_share, when the price is set). He does not pay for his own. Errors: unknown_program (TX622), amount_out_of_range (TX202), invalid_parameter_value (22023).';
 
 CREATE FUNCTION _taskex.set_program_price(owner bigint, program text, price numeric, unit text)
@@ -404,10 +404,10 @@ CREATE TABLE _taskex.usage (
 COMMENT ON TABLE _taskex.usage IS 'What customers have used, on their partitions, one row for each source, attempt and meter, for ever. Only inserted.';
 COMMENT ON COLUMN _taskex.usage.source_id IS 'The run; of storage: the time of the sample (s since 1970); of task_fees: the transfer.';
 COMMENT ON COLUMN _taskex.usage.at IS 'When it was over. It is on an invoice that goes further than that.';
-COMMENT ON COLUMN _taskex.usage.started_at IS 'Its rate is that of then.';
+COMMENT ON COLUMN _taskex.usage.started_at IS 'Its rate is that of then; of a program''s price, that of when the run was submitted.';
 COMMENT ON COLUMN _taskex.usage.accrued IS 'Nano-units that were set aside for it in the ledger, to come back with the invoice.';
 COMMENT ON COLUMN _taskex.usage.rate_id IS '0: it was free.';
-COMMENT ON COLUMN _taskex.usage.seq IS 'Rises in the order in which transactions write usage; tells what a closing could see.';
+COMMENT ON COLUMN _taskex.usage.seq IS 'Of the transaction that wrote it, from _taskex.usage_seq(); tells what a closing could see.';
 COMMENT ON COLUMN _taskex.usage.correction IS '0, or a correction: odd ones take the row before back, even ones say what it is to be.';
 INSERT INTO _taskex.child_table VALUES ('usage', 650, 100, ARRAY['PRIMARY KEY (customer_id, source_id, attempt, meter, correction)'],
     '{}', 'customer_id');
@@ -464,16 +464,40 @@ CREATE TABLE _taskex.closing (
     bound bigint NOT NULL,
     closed_at timestamptz NOT NULL,
     digits int NOT NULL,
-    invoices int NOT NULL
+    invoices int NOT NULL,
+    late bigint[] NOT NULL
 );
-COMMENT ON TABLE _taskex.closing IS 'Each call of close_invoices: usage that was over before until, and has a seq up to bound, is on its invoices or earlier ones.';
+COMMENT ON TABLE _taskex.closing IS
+'Each call of close_invoices: usage that was over before until, and has a seq up to bound that is not one of the late, is on its invoices or earlier ones. Rows are only inserted.';
+COMMENT ON COLUMN _taskex.closing.late IS 'Of transactions that had written usage and not ended.';
 SELECT pg_catalog.pg_extension_config_dump('_taskex.closing', '');
 SELECT pg_catalog.pg_extension_config_dump('_taskex.closing_closing_id_seq', '');
 
-CREATE FUNCTION _taskex.last_closing(OUT until timestamptz, OUT bound bigint) RETURNS record LANGUAGE sql STABLE AS $$
-    SELECT coalesce(max(c.until), '-infinity'), coalesce(max(c.bound), 0) FROM _taskex.closing c
+-- Customers whose last invoice could not be made; each closing tries again.
+CREATE TABLE _taskex.unclosed (
+    customer_id bigint PRIMARY KEY,
+    closing_id bigint NOT NULL,
+    failed_id bigint NOT NULL,
+    since timestamptz NOT NULL,
+    failed_at timestamptz NOT NULL,
+    sqlstate text NOT NULL,
+    error text NOT NULL
+);
+COMMENT ON TABLE _taskex.unclosed IS 'Customers of whom the last closing has made no invoice, because of an error: their usage waits for the next.';
+COMMENT ON COLUMN _taskex.unclosed.closing_id IS 'The last closing that holds for them; 0: none does.';
+COMMENT ON COLUMN _taskex.unclosed.failed_id IS 'The closing that failed last.';
+SELECT pg_catalog.pg_extension_config_dump('_taskex.unclosed', '');
+
+CREATE FUNCTION _taskex.closed_by(number bigint, OUT closing_id bigint, OUT until timestamptz, OUT bound bigint, OUT late bigint[])
+    RETURNS record LANGUAGE sql STABLE AS $$
+    SELECT coalesce(c.closing_id, 0), coalesce(c.until, '-infinity'), coalesce(c.bound, 0), coalesce(c.late, '{}')
+    FROM (VALUES (1)) one LEFT JOIN (SELECT * FROM _taskex.closing x WHERE number IS NULL OR x.closing_id = number ORDER BY x.bound DESC LIMIT 1) c ON true
 $$;
-COMMENT ON FUNCTION _taskex.last_closing() IS 'How far invoices are closed. Both rise with each closing.';
+COMMENT ON FUNCTION _taskex.closed_by(bigint) IS 'How far a closing went (NULL: the last one), nowhere if there is none: usage was over before until, with a seq up to bound and not late.';
+CREATE FUNCTION _taskex.closed_for(customer_id bigint, OUT until timestamptz, OUT bound bigint, OUT late bigint[]) RETURNS record LANGUAGE sql STABLE AS $$
+    SELECT c.until, c.bound, c.late FROM _taskex.closed_by((SELECT u.closing_id FROM _taskex.unclosed u WHERE u.customer_id = closed_for.customer_id)) c
+$$;
+COMMENT ON FUNCTION _taskex.closed_for(bigint) IS 'How far invoices of a customer are closed.';
 
 CREATE VIEW taskex.usage WITH (security_barrier) AS
     SELECT _taskex.usage_key(u.customer_id, u.source_id, u.attempt, u.meter, u.correction) AS usage_id, d.login AS customer, m.name AS meter,
@@ -482,7 +506,7 @@ CREATE VIEW taskex.usage WITH (security_barrier) AS
         e.name AS environment, o.login || '/' || p.name AS program, u.priority, u.started_at, u.at,
         u.quantity, u.billed, m.base_unit AS unit, nullif(u.rate_id, 0) AS rate_id,
         CASE WHEN u.rate_id = 0 THEN 0 ELSE trim_scale(_taskex.usage_charge(u.rate_id, u.priority, u.billed) / r.per) END AS amount,
-        nullif(u.correction, 0) AS correction, u.at < c.until AND u.seq <= c.bound AS closed
+        nullif(u.correction, 0) AS correction, coalesce(u.at < c.until AND u.seq <= c.bound AND u.seq <> ALL (c.late), false) AS closed
     FROM _taskex.directory d
         JOIN _taskex.usage u ON u.partition_id = d.partition_id AND u.customer_id = d.user_id
         JOIN _taskex.meter m USING (meter)
@@ -490,7 +514,9 @@ CREATE VIEW taskex.usage WITH (security_barrier) AS
         LEFT JOIN _taskex.environment e ON e.environment_id = u.environment_id
         LEFT JOIN _taskex.program p ON p.program_id = u.program_id
         LEFT JOIN _taskex.directory o ON o.user_id = p.owner_id
-        CROSS JOIN (SELECT coalesce(max(x.until), '-infinity') AS until, coalesce(max(x.bound), 0) AS bound FROM _taskex.closing x) c
+        -- as closed_for has it
+        LEFT JOIN _taskex.unclosed x ON x.customer_id = d.user_id
+        LEFT JOIN LATERAL (SELECT k.until, k.bound, k.late FROM _taskex.closing k WHERE x.customer_id IS NULL OR k.closing_id = x.closing_id ORDER BY k.bound DESC LIMIT 1) c ON true
     WHERE _taskex.visible(d.user_id) AND _taskex.visible(u.customer_id)
         AND _taskex.narrow(u.partition_id, u.customer_id, d.login, NULL);
 COMMENT ON VIEW taskex.usage IS
@@ -525,7 +551,8 @@ BEGIN
         value := format('at %s', u.started_at); RETURN NEXT;
         RETURN;
     END IF;
-    step := step + 1; what := 'rate'; value := format('number %s, valid from %s, for the time %s', r.rate_id, r.valid_from, u.started_at); RETURN NEXT;
+    step := step + 1; what := 'rate'; value := format('number %s, valid from %s, for %s', r.rate_id, r.valid_from,
+        CASE WHEN r.program_id <> 0 THEN 'the time when the run was submitted' ELSE 'the time ' || u.started_at END); RETURN NEXT;
     IF r.outcomes & u.outcome = 0 THEN
         step := step + 1; what := 'not charged'; value := format('the attempt is %s', (_taskex.outcome_names())[log(2, u.outcome)::int + 1]); RETURN NEXT;
     END IF;
@@ -585,7 +612,7 @@ BEGIN
         USING u.customer_id, u.source_id, u.attempt, u.meter;
     EXECUTE format('SELECT * FROM _taskex.usage_%s u WHERE (u.customer_id, u.source_id, u.attempt, u.meter) = ($1, $2, $3, $4) ORDER BY correction DESC LIMIT 1', home)
         INTO last USING u.customer_id, u.source_id, u.attempt, u.meter;
-    new_seq := _taskex.usage_seq(home);
+    new_seq := _taskex.usage_seq();
     new_billed := CASE WHEN u.rate_id = 0 THEN 0 ELSE _taskex.usage_billed(u.rate_id, quantity, u.outcome) END;
     EXECUTE format('INSERT INTO _taskex.usage_%s (customer_id, source_id, at, started_at, quantity, billed, accrued, rate_id, program_id, seq, attempt, meter,'
             ' correction, environment_id, partition_id, priority, outcome)'
@@ -814,7 +841,7 @@ BEGIN
                     ' coalesce(q.rate_id, 0), 0, $4, 0, 7, 0, 0, %1$s, 0, 1 FROM (SELECT d.user_id, ceil(b.bytes / 1024 * $5)::bigint AS quantity,'
                     ' _taskex.rate_for(7, 0, 0, _taskex.customer_tier(d.user_id), $3) AS rate_id FROM _taskex.stored_bytes b JOIN _taskex.directory d USING (user_id)'
                     ' WHERE d.partition_id = %1$s AND b.bytes >= 1 AND d.login NOT LIKE ''anonymous:%%'') q ORDER BY q.user_id ON CONFLICT DO NOTHING', home)
-                USING extract(epoch FROM now)::bigint, now, s.sampled_at, _taskex.usage_seq(home), extract(epoch FROM now - s.sampled_at)::float8;
+                USING extract(epoch FROM now)::bigint, now, s.sampled_at, _taskex.usage_seq(), extract(epoch FROM now - s.sampled_at)::float8;
             GET DIAGNOSTICS n = ROW_COUNT;
             written := written + n;
         END IF;
@@ -826,7 +853,7 @@ BEGIN
                 ' SELECT d.user_id, f.transfer_id, $2, f.at, f.available, 0, 0, 0, 0, $3, 0, 10, 0, 0, %1$s, 0, 1 FROM fee f JOIN _taskex.directory d ON d.user_id = f.counterparty'
                 ' WHERE d.partition_id = %1$s AND f.available > 0 AND d.login NOT LIKE ''anonymous:%%'' ON CONFLICT DO NOTHING RETURNING 1)'
                 ' SELECT (SELECT count(*) FROM noted), (SELECT max(transfer_id) FROM fee)', home)
-            INTO n, last USING last, now, _taskex.usage_seq(home), now;
+            INTO n, last USING last, now, _taskex.usage_seq(), now;
         written := written + n;
         IF last IS NOT NULL THEN
             s.fees_to := s.fees_to || jsonb_build_object(home, last);
@@ -863,13 +890,14 @@ BEGIN
     ELSIF max_rows NOT BETWEEN 1 AND 1000000 THEN
         PERFORM _taskex.bad_value('max_rows must be between 1 and 1000000');
     END IF;
-    SELECT * INTO c FROM _taskex.last_closing();
+    SELECT * INTO c FROM _taskex.closed_by(NULL);
     FOR home IN SELECT p.partition_id FROM _taskex.partition p WHERE p.node_id = 0 ORDER BY 1 LOOP
         -- what a run has used stays as long as the run, so that nothing can be metered again
-        EXECUTE format('WITH gone AS (DELETE FROM _taskex.usage_%1$s u WHERE u.ctid = ANY (ARRAY(SELECT o.ctid FROM _taskex.usage_%1$s o WHERE o.at < $1 AND o.at < $2 AND o.seq <= $3'
+        EXECUTE format('WITH gone AS (DELETE FROM _taskex.usage_%1$s u WHERE u.ctid = ANY (ARRAY(SELECT o.ctid FROM _taskex.usage_%1$s o WHERE o.at < $1 AND o.at < $2 AND o.seq <= $3 AND o.seq <> ALL ($5)'
+                ' AND NOT EXISTS (SELECT FROM _taskex.unclosed x WHERE x.customer_id = o.customer_id)'
                 ' AND _taskex.lives(o.customer_id, o.partition_id) AND (o.meter IN (7, 10) OR NOT EXISTS (SELECT FROM _taskex.run_%1$s r WHERE r.run_id = o.source_id)) LIMIT $4)) RETURNING u.customer_id),'
                 ' noted AS (INSERT INTO _taskex.usage_removed SELECT DISTINCT g.customer_id FROM gone g ON CONFLICT DO NOTHING) SELECT count(*) FROM gone', home)
-            INTO removed USING before, c.until, c.bound, rest;
+            INTO removed USING before, c.until, c.bound, rest, c.late;
         rest := rest - removed;
         EXIT WHEN rest <= 0;
     END LOOP;

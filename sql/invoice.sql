@@ -60,9 +60,10 @@ CREATE FUNCTION _taskex.floor_div(a numeric, b numeric) RETURNS numeric LANGUAGE
 $$ SELECT div(a, b) - CASE WHEN a < 0 AND mod(a, b) <> 0 THEN 1 ELSE 0 END $$;
 COMMENT ON FUNCTION _taskex.floor_div(numeric, numeric) IS 'a / b, rounded down, exactly; b > 0.';
 
-CREATE FUNCTION _taskex.usage_bound() RETURNS bigint
+CREATE FUNCTION _taskex.usage_bound(OUT bound bigint, OUT late bigint[]) RETURNS record
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_usage_bound';
-COMMENT ON FUNCTION _taskex.usage_bound() IS 'A number above the seq of all usage that is committed or rolled back now, and below that of all other. Waits for those who write.';
+COMMENT ON FUNCTION _taskex.usage_bound() IS
+'A number above the seq of all usage that is committed or rolled back now; late: those below it whose transactions have not ended. The next statement sees the others.';
 
 CREATE FUNCTION _taskex.charge_invoice(customer_id bigint, invoice_id bigint, accrued bigint, total bigint, owners bigint[], amounts bigint[]) RETURNS void
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'taskex_charge_invoice';
@@ -72,7 +73,7 @@ COMMENT ON FUNCTION _taskex.charge_invoice(bigint, bigint, bigint, bigint, bigin
 -- What is on no invoice yet, of one partition's customers or of one of them, as the lines
 -- of the invoices that it makes. Amounts are in units of 10^-digits, rounded down each and
 -- then the largest remainders up, so that they add up to the total, which is rounded down.
-CREATE FUNCTION _taskex.open_lines(home int, customer bigint, until timestamptz, bound bigint, digits int)
+CREATE FUNCTION _taskex.open_lines(home int, customer bigint, until timestamptz, bound bigint, late bigint[], digits int)
     RETURNS TABLE (customer_id bigint, line int, meter int, rate_id bigint, environment_id int, program_id bigint, priority int, owner_id bigint, owner_share int,
         usages bigint, quantity numeric, billed numeric, charge numeric, per numeric, units numeric, total_units numeric, carried numeric, denominator numeric, accrued numeric, since timestamptz)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
@@ -80,7 +81,7 @@ CREATE FUNCTION _taskex.open_lines(home int, customer bigint, until timestamptz,
 DECLARE
     before record;
 BEGIN
-    SELECT * INTO before FROM _taskex.last_closing();
+    SELECT * INTO before FROM _taskex.closed_by(NULL);
     RETURN QUERY EXECUTE format($q$
         WITH used AS MATERIALIZED (
             SELECT u.customer_id, u.meter, u.rate_id, u.environment_id, u.program_id, u.priority, count(*) AS usages, sum(u.quantity) AS quantity, sum(u.billed) AS billed,
@@ -88,9 +89,9 @@ BEGIN
                 -- what sizes cost by brackets does not add up by itself
                 sum(CASE WHEN cardinality(r.upto) > 1 THEN _taskex.usage_charge(u.rate_id, u.priority, u.billed) END) AS by_size
             FROM _taskex.usage_%1$s u LEFT JOIN _taskex.rate r ON r.rate_id = u.rate_id
-            WHERE u.at < $2 AND u.seq <= $3 AND ($1 IS NULL OR u.customer_id = $1) AND (u.seq > $6 OR u.at >= $5)
-                -- all that an earlier closing could see was over by then: for the index
-                AND u.seq > $7
+                LEFT JOIN (SELECT f.customer_id, c.* FROM _taskex.unclosed f CROSS JOIN LATERAL _taskex.closed_by(f.closing_id) c) x ON x.customer_id = u.customer_id
+            WHERE u.at < $2 AND u.seq <= $3 AND u.seq <> ALL ($8) AND ($1 IS NULL OR u.customer_id = $1)
+                AND CASE WHEN x.customer_id IS NULL THEN u.seq > $6 OR u.at >= $5 OR u.seq = ANY ($7) ELSE u.seq > x.bound OR u.at >= x.until OR u.seq = ANY (x.late) END
             GROUP BY 1, 2, 3, 4, 5, 6
         ), line AS (
             SELECT u.customer_id, u.meter, u.rate_id, u.environment_id, u.program_id, u.priority, coalesce(r.owner_id, 0) AS owner_id, coalesce(r.owner_share, 0) AS owner_share,
@@ -122,66 +123,117 @@ BEGIN
             trim_scale(r.charge), r.per, r.units + (r.rank <= r.missing)::int, r.total_units,
             trim_scale((r.total_exact - r.total_units * r.denominator) * ('1e-' || $4)::numeric), r.denominator, r.all_accrued, r.all_since
         FROM ranked r ORDER BY r.customer_id, r.line $q$, home)
-        USING customer, until, bound, digits, before.until, before.bound,
-            (SELECT coalesce(max(c.bound), 0) FROM _taskex.closing c WHERE c.closed_at < before.until - interval '1 day');
+        USING customer, until, bound, digits, before.until, before.bound, before.late, late;
 END $$;
-COMMENT ON FUNCTION _taskex.open_lines(int, bigint, timestamptz, bigint, int) IS
-'The lines of the next invoices of a partition''s customers (or of one), of usage over before until, with a seq up to bound, and on no invoice yet.
+COMMENT ON FUNCTION _taskex.open_lines(int, bigint, timestamptz, bigint, bigint[], int) IS
+'The lines of the next invoices of a partition''s customers (or of one), of usage over before until, with a seq up to bound and not late, and on no invoice yet.
 units and total_units: of 10^-digits; carried / denominator is left for the one after.';
 
 -- closing ---------------------------------------------------------------------
 
-CREATE FUNCTION _taskex.invoice_total(customer_id bigint, nano numeric) RETURNS bigint LANGUAGE plpgsql AS $$
+CREATE FUNCTION _taskex.note_unclosed(customer bigint, number bigint, sqlstate text, error text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    IF abs(nano) >= 9000000000000000000 THEN
-        PERFORM _taskex.fail('amount_out_of_range', format('the invoice of user "%s" is out of range', _taskex.login(customer_id)),
-            format('Its total is %s.', trim_scale(nano * 0.000000001)), 'Look into taskex.usage, and use taskex.correct_usage().');
-    END IF;
-    RETURN nano;
+    INSERT INTO _taskex.unclosed AS u (customer_id, closing_id, failed_id, since, failed_at, sqlstate, error)
+        SELECT customer, c.closing_id, number, _taskex.now(), _taskex.now(), note_unclosed.sqlstate, note_unclosed.error FROM _taskex.closed_by(NULL) c
+        ON CONFLICT (customer_id) DO UPDATE SET failed_id = excluded.failed_id, failed_at = excluded.failed_at, sqlstate = excluded.sqlstate, error = excluded.error;
+    RAISE WARNING USING MESSAGE = format('the invoice of user "%s" cannot be closed', _taskex.login(customer)), DETAIL = format('%s: %s', sqlstate, error),
+        HINT = 'His usage waits for the next closing. If an amount is wrong, taskex.correct_usage() mends it.';
 END $$;
-COMMENT ON FUNCTION _taskex.invoice_total(bigint, numeric) IS 'The total of an invoice, or the error amount_out_of_range.';
+COMMENT ON FUNCTION _taskex.note_unclosed(bigint, bigint, text, text) IS 'A closing has made no invoice of a customer: it is shown in taskex.health, and his usage is for the next.';
 
-CREATE FUNCTION _taskex.close_partition(home int, closing_id bigint, until timestamptz, bound bigint, digits int) RETURNS int LANGUAGE plpgsql AS $$
+-- Who fails is undone alone; nearly always nobody does, so all are tried together first.
+CREATE FUNCTION _taskex.pay_invoices(home int, customer bigint, number bigint, one_by_one boolean) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
-    scale bigint := 10::numeric ^ (9 - digits);
-    made int := 0;
+    paid int := 0;
     i record;
 BEGIN
-    EXECUTE format($q$
-        WITH line AS MATERIALIZED (
-            SELECT l.*, f.amount, CASE WHEN l.owner_id <> 0 THEN div(f.amount * l.owner_share, 1000000) ELSE 0 END AS owner_amount
-            FROM _taskex.open_lines(%1$s, NULL, $2, $3, $4) l CROSS JOIN LATERAL (SELECT l.units * $5 AS amount) f
-        ), number AS MATERIALIZED (
-            SELECT c.customer_id, nextval('_taskex.invoice_id_seq') AS invoice_id FROM (SELECT DISTINCT l.customer_id FROM line l ORDER BY 1) c
-        ), invoices AS (
-            INSERT INTO _taskex.invoice_%1$s (partition_id, invoice_id, customer_id, closing_id, since, until, closed_at, total, accrued, digits, kind, carried, denominator)
-            SELECT %1$s, n.invoice_id, l.customer_id, $1, l.since, $2, _taskex.now(), _taskex.invoice_total(l.customer_id, l.total_units * $5), l.accrued::bigint, $4, 'invoice', l.carried, l.denominator
-            FROM line l JOIN number n USING (customer_id) WHERE l.line = 1
-        )
-        INSERT INTO _taskex.invoice_line_%1$s (partition_id, invoice_id, customer_id, line, meter, rate_id, environment_id, program_id, priority, owner_id, usages, quantity, billed,
-            charge, per, amount, owner_amount)
-        SELECT %1$s, n.invoice_id, l.customer_id, l.line, l.meter, l.rate_id, l.environment_id, l.program_id, l.priority, l.owner_id, l.usages, l.quantity, l.billed,
-            l.charge, l.per, l.amount::bigint, l.owner_amount::bigint
-        FROM line l JOIN number n USING (customer_id) $q$, home)
-        USING closing_id, until, bound, digits, scale;
     FOR i IN EXECUTE format('SELECT i.customer_id, i.invoice_id, i.accrued, i.total, coalesce(o.owners, ''{}'') AS owners, coalesce(o.amounts, ''{}'') AS amounts'
             ' FROM _taskex.invoice_%1$s i CROSS JOIN LATERAL (SELECT array_agg(s.owner_id ORDER BY s.owner_id) AS owners, array_agg(s.amount ORDER BY s.owner_id) AS amounts FROM ('
             ' SELECT l.owner_id, sum(l.owner_amount)::bigint AS amount FROM _taskex.invoice_line_%1$s l WHERE l.invoice_id = i.invoice_id AND l.owner_id <> 0 GROUP BY 1) s) o'
-            ' WHERE i.closing_id = $1 ORDER BY i.customer_id', home) USING closing_id LOOP
-        PERFORM _taskex.charge_invoice(i.customer_id, i.invoice_id, i.accrued, i.total, i.owners, i.amounts);
-        made := made + 1;
+            ' WHERE i.closing_id = $1 AND ($2 IS NULL OR i.customer_id = $2) ORDER BY i.customer_id', home) USING number, customer LOOP
+        IF NOT one_by_one THEN
+            PERFORM _taskex.charge_invoice(i.customer_id, i.invoice_id, i.accrued, i.total, i.owners, i.amounts);
+            paid := paid + 1;
+            CONTINUE;
+        END IF;
+        BEGIN
+            PERFORM _taskex.charge_invoice(i.customer_id, i.invoice_id, i.accrued, i.total, i.owners, i.amounts);
+            paid := paid + 1;
+        EXCEPTION WHEN OTHERS THEN
+            EXECUTE format('DELETE FROM _taskex.invoice_line_%1$s l WHERE l.invoice_id = $1', home) USING i.invoice_id;
+            EXECUTE format('DELETE FROM _taskex.invoice_%1$s x WHERE x.invoice_id = $1', home) USING i.invoice_id;
+            PERFORM _taskex.note_unclosed(i.customer_id, number, SQLSTATE, SQLERRM);
+        END;
     END LOOP;
-    RETURN made;
+    RETURN paid;
 END $$;
-COMMENT ON FUNCTION _taskex.close_partition(int, bigint, timestamptz, bigint, int) IS 'Closes the invoices of a partition''s customers, and pays them; how many.';
+COMMENT ON FUNCTION _taskex.pay_invoices(int, bigint, bigint, boolean) IS
+'Pays the invoices that a closing has just made on a partition (or that of one customer); how many. one_by_one: who cannot pay gets none, and stops nobody; else the first error is raised.';
+
+CREATE FUNCTION _taskex.close_partition(home int, customer bigint, number bigint, until timestamptz, bound bigint, late bigint[], digits int) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+    unit bigint := 10::numeric ^ (9 - digits);
+    failed record;
+BEGIN
+    FOR failed IN EXECUTE format($q$
+        WITH line AS MATERIALIZED (
+            SELECT l.*, f.amount, CASE WHEN l.owner_id <> 0 THEN div(f.amount * l.owner_share, 1000000) ELSE 0 END AS owner_amount,
+                greatest(max(abs(f.amount)) OVER (PARTITION BY l.customer_id), max(abs(l.total_units * $5)) OVER (PARTITION BY l.customer_id),
+                    max(l.accrued) OVER (PARTITION BY l.customer_id)) AS largest
+            FROM _taskex.open_lines(%1$s, $6, $2, $3, $7, $4) l CROSS JOIN LATERAL (SELECT l.units * $5 AS amount) f
+        ), fitting AS MATERIALIZED (
+            SELECT l.* FROM line l WHERE l.largest < 9000000000000000000
+        ), number AS MATERIALIZED (
+            SELECT c.customer_id, nextval('_taskex.invoice_id_seq') AS invoice_id FROM (SELECT DISTINCT l.customer_id FROM fitting l ORDER BY 1) c
+        ), invoices AS (
+            INSERT INTO _taskex.invoice_%1$s (partition_id, invoice_id, customer_id, closing_id, since, until, closed_at, total, accrued, digits, kind, carried, denominator)
+            SELECT %1$s, n.invoice_id, l.customer_id, $1, l.since, $2, _taskex.now(), (l.total_units * $5)::bigint, l.accrued::bigint, $4, 'invoice', l.carried, l.denominator
+            FROM fitting l JOIN number n USING (customer_id) WHERE l.line = 1
+        ), lines AS (
+            INSERT INTO _taskex.invoice_line_%1$s (partition_id, invoice_id, customer_id, line, meter, rate_id, environment_id, program_id, priority, owner_id, usages, quantity, billed,
+                charge, per, amount, owner_amount)
+            SELECT %1$s, n.invoice_id, l.customer_id, l.line, l.meter, l.rate_id, l.environment_id, l.program_id, l.priority, l.owner_id, l.usages, l.quantity, l.billed,
+                l.charge, l.per, l.amount::bigint, l.owner_amount::bigint
+            FROM fitting l JOIN number n USING (customer_id)
+        )
+        SELECT DISTINCT l.customer_id, l.total_units * $5 AS total FROM line l WHERE l.largest >= 9000000000000000000 $q$, home)
+        USING number, until, bound, digits, unit, customer, late LOOP
+        PERFORM _taskex.note_unclosed(failed.customer_id, number, 'TX202', format('the invoice is out of range: its total is %s', trim_scale(failed.total * 0.000000001)));
+    END LOOP;
+    BEGIN
+        RETURN _taskex.pay_invoices(home, customer, number, false);
+    EXCEPTION WHEN OTHERS THEN
+        RETURN _taskex.pay_invoices(home, customer, number, true);
+    END;
+END $$;
+COMMENT ON FUNCTION _taskex.close_partition(int, bigint, bigint, timestamptz, bigint, bigint[], int) IS
+'Closes the invoices of a partition''s customers (or of one of them), and pays them; how many. Whose invoice cannot be made stays for the next closing.';
+
+-- A customer who is switched to another partition just now makes it fail; then it is done again.
+CREATE FUNCTION _taskex.close_patiently(home int, customer bigint, number bigint, until timestamptz, bound bigint, late bigint[], digits int) RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1 .. 20 LOOP
+        BEGIN
+            RETURN _taskex.close_partition(home, customer, number, until, bound, late, digits);
+        EXCEPTION WHEN serialization_failure THEN
+            IF i = 20 THEN
+                RAISE;
+            END IF;
+        END;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION _taskex.close_patiently(int, bigint, bigint, timestamptz, bigint, bigint[], int) IS '_taskex.close_partition, again if a customer moves meanwhile.';
 
 CREATE FUNCTION taskex.close_invoices(until timestamptz = NULL, digits int = 2)
     RETURNS int LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     before record;
-    number bigint := nextval('_taskex.closing_closing_id_seq');
-    bound bigint;
+    number bigint;
+    seen record;
     home int;
+    mover record;
+    began timestamptz;
+    followed bigint[] := '{}';
     made int := 0;
 BEGIN
     until := coalesce(until, _taskex.now());
@@ -192,21 +244,36 @@ BEGIN
     END IF;
     -- one after the other: the second one finds what the first one left
     LOCK TABLE _taskex.closing IN SHARE ROW EXCLUSIVE MODE;
-    SELECT * INTO before FROM _taskex.last_closing();
+    number := nextval('_taskex.closing_closing_id_seq');
+    SELECT * INTO before FROM _taskex.closed_by(NULL);
     IF until < before.until THEN
         PERFORM _taskex.fail('invoices_closed', format('invoices are closed up to %s', before.until), NULL,
             'Usage that came late is on the next invoice.');
     END IF;
-    bound := _taskex.usage_bound();
+    began := clock_timestamp();
+    SELECT * INTO seen FROM _taskex.usage_bound();
     FOR home IN SELECT p.partition_id FROM _taskex.partition p WHERE p.node_id = 0 ORDER BY 1 LOOP
-        made := made + _taskex.close_partition(home, number, until, bound, digits);
+        made := made + _taskex.close_patiently(home, NULL, number, until, seen.bound, seen.late, digits);
     END LOOP;
-    INSERT INTO _taskex.closing VALUES (number, until, bound, _taskex.now(), digits, made);
+    -- who was switched meanwhile, from a partition that was still to come to one that was done, was at home in neither;
+    -- who has an invoice of this closing is not switched before it commits
+    LOOP
+        SELECT m.migration_id, d.user_id, d.partition_id INTO mover FROM _taskex.migration m JOIN _taskex.directory d USING (user_id)
+            WHERE m.switched_at >= began AND m.migration_id <> ALL (followed) ORDER BY 1 LIMIT 1;
+        EXIT WHEN NOT FOUND;
+        followed := followed || mover.migration_id;
+        IF NOT EXISTS (SELECT FROM _taskex.invoice i WHERE i.customer_id = mover.user_id AND i.closing_id = number) THEN
+            made := made + _taskex.close_patiently(mover.partition_id, mover.user_id, number, until, seen.bound, seen.late, digits);
+        END IF;
+    END LOOP;
+    DELETE FROM _taskex.unclosed u WHERE u.failed_id <> number;
+    INSERT INTO _taskex.closing VALUES (number, until, seen.bound, _taskex.now(), digits, made, seen.late);
     RETURN made;
 END $$;
 COMMENT ON FUNCTION taskex.close_invoices(timestamptz, int) IS
 'Makes invoices of all usage that was over before a time (until: now or earlier; NULL: now) and is on none yet, also what came late, and pays them from the customers'' accounts. digits:
-totals are rounded down to so many decimals (0 to 9), what is left is carried to the next one, and lines add up. Waits for transactions that write usage. Result: how many invoices.
+totals are rounded down to so many decimals (0 to 9), what is left is carried to the next one, and lines add up. Waits for another closing, and for nobody else: usage of transactions that have
+not ended is for the next. A customer whose invoice cannot be made (a total out of range, ...) is passed by with a warning, and taskex.health shows it until a closing succeeds. Result: how many invoices.
 Errors: invoices_closed (TX646): up to a later time, invalid_parameter_value (22023), feature_not_supported (0A000) beyond READ COMMITTED. Operators only.';
 
 CREATE FUNCTION taskex.credit_invoice(invoice_id bigint, amount numeric, reason text, reference text = NULL)
@@ -302,7 +369,7 @@ BEGIN
     END IF;
     RETURN QUERY SELECT l.line, coalesce(m.name, 'carried'), e.name, o.login || '/' || p.name, CASE WHEN l.meter NOT IN (0, 7, 10) THEN l.priority END, l.usages, l.quantity, l.billed,
             m.base_unit, nullif(l.rate_id, 0), trim_scale(l.charge / l.per), trim_scale(l.units * ('1e-' || digits)::numeric), trim_scale(l.total_units * ('1e-' || digits)::numeric)
-        FROM _taskex.open_lines(_taskex.home(customer), customer, coalesce(until, 'infinity'), 9223372036854775807, digits) l
+        FROM _taskex.open_lines(_taskex.home(customer), customer, coalesce(until, 'infinity'), 9223372036854775807, '{}', digits) l
             LEFT JOIN _taskex.meter m USING (meter)
             LEFT JOIN _taskex.environment e ON e.environment_id = l.environment_id
             LEFT JOIN _taskex.program p ON p.program_id = l.program_id
@@ -346,13 +413,16 @@ COMMENT ON FUNCTION _taskex.usage_statement(bigint, timestamptz, timestamptz, te
 -- checks ------------------------------------------------------------------------
 
 CREATE FUNCTION taskex.check_billing(OUT check_name text, OUT ok boolean, OUT detail text)
-    RETURNS SETOF record LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+    -- (nothing is known of how many rows the parts of this have: nested loops would be the planner's worst mistake)
+    RETURNS SETOF record LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_nestloop = off AS $$
     WITH usage AS MATERIALIZED (
         SELECT u.* FROM _taskex.usage u JOIN _taskex.directory d ON d.user_id = u.customer_id AND d.partition_id = u.partition_id
     ), invoice AS MATERIALIZED (
         SELECT i.* FROM _taskex.invoice i JOIN _taskex.directory d ON d.user_id = i.customer_id AND d.partition_id = i.partition_id
     ), line AS MATERIALIZED (
         SELECT l.* FROM _taskex.invoice_line l JOIN invoice i USING (invoice_id, partition_id)
+    ), closed AS MATERIALIZED (
+        SELECT u.customer_id, c.* FROM (SELECT DISTINCT x.customer_id FROM usage x) u CROSS JOIN LATERAL _taskex.closed_for(u.customer_id) c
     ), attempt AS (
         SELECT a.customer_id, a.run_id, a.attempt FROM _taskex.run_attempt a JOIN _taskex.directory d ON d.user_id = a.customer_id AND d.partition_id = a.partition_id
         UNION ALL
@@ -387,8 +457,8 @@ CREATE FUNCTION taskex.check_billing(OUT check_name text, OUT ok boolean, OUT de
                 <> i.total * 0.000000001 * i.denominator + i.carried
         UNION ALL
         SELECT 'invoices hold what was used', count(*), 'customers whose closed usage differs from the lines of their invoices' FROM (
-            SELECT u.customer_id, u.rate_id, u.priority, sum(u.billed) AS billed, sum(u.accrued) AS accrued FROM usage u CROSS JOIN _taskex.last_closing() c
-                WHERE u.at < c.until AND u.seq <= c.bound AND u.rate_id <> 0 GROUP BY 1, 2, 3) u
+            SELECT u.customer_id, u.rate_id, u.priority, sum(u.billed) AS billed, sum(u.accrued) AS accrued FROM usage u JOIN closed c USING (customer_id)
+                WHERE u.at < c.until AND u.seq <= c.bound AND u.seq <> ALL (c.late) AND u.rate_id <> 0 GROUP BY 1, 2, 3) u
             FULL JOIN (SELECT l.customer_id, l.rate_id, l.priority, sum(l.billed) AS billed FROM line l WHERE l.rate_id <> 0 GROUP BY 1, 2, 3) l USING (customer_id, rate_id, priority)
             WHERE coalesce(u.billed, 0) <> coalesce(l.billed, 0)
                 -- what was removed since is on the lines only
@@ -404,7 +474,8 @@ CREATE FUNCTION taskex.check_billing(OUT check_name text, OUT ok boolean, OUT de
         UNION ALL
         SELECT 'what is set aside is for usage', count(*), 'customers for whom another amount is set aside than for what they used' FROM (
             SELECT e.account_id AS customer_id, sum(e.held) AS held FROM _taskex.entry_at_home e WHERE e.kind IN ('usage', 'usage_return') GROUP BY 1) e
-            FULL JOIN (SELECT u.customer_id, sum(u.accrued) AS held FROM usage u CROSS JOIN _taskex.last_closing() c WHERE NOT (u.at < c.until AND u.seq <= c.bound) GROUP BY 1) u
+            FULL JOIN (SELECT u.customer_id, sum(u.accrued) AS held FROM usage u JOIN closed c USING (customer_id)
+                    WHERE NOT (u.at < c.until AND u.seq <= c.bound AND u.seq <> ALL (c.late)) GROUP BY 1) u
                 USING (customer_id)
             WHERE coalesce(e.held, 0) <> coalesce(u.held, 0)
     )

@@ -254,6 +254,12 @@ CREATE VIEW taskex.health AS
             WHEN m.looked = 0 THEN 'no run has succeeded lately' ELSE 'the latest runs have usage' END
     FROM _taskex.metering_health() m
     UNION ALL
+    SELECT 'invoices', count(x.customer_id) = 0,
+        CASE WHEN count(x.customer_id) = 0 THEN 'the last closing has passed nobody by'
+            ELSE format('%s customers wait for an invoice, "%s" since %s: %s', count(*), (array_agg(d.login ORDER BY x.since, d.login))[1], min(x.since),
+                (array_agg(x.error ORDER BY x.since, d.login))[1]) END
+    FROM _taskex.unclosed x LEFT JOIN _taskex.directory d ON d.user_id = x.customer_id
+    UNION ALL
     SELECT 'alert ' || a.name, a.ok, a.detail FROM _taskex.alert_health() a
     UNION ALL
     SELECT 'complete', c.relispopulated, CASE WHEN c.relispopulated THEN 'no restore of a dump is under way'

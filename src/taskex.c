@@ -6,6 +6,7 @@
 
 #include "base/guc.h"
 #include "billing/billing.h"
+#include "billing/writers.h"
 #include "directory/directory.h"
 #include "directory/meter.h"
 #include "directory/moves.h"
@@ -62,6 +63,7 @@ static const ShmemPart *const shmem_parts[] = {
 	&run_wait_shmem,
 	&pool_shmem,
 	&steer_shmem,
+	&writers_shmem,
 	&launcher_shmem,
 	NULL
 };

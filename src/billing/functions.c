@@ -6,20 +6,18 @@
 
 #include "billing/rate.h"
 #include "billing/terms.h"
+#include "billing/writers.h"
 #include "base/args.h"
 #include "base/errcodes.h"
-#include "infra/ids.h"
 #include "infra/spi.h"
 #include "ledger/ledger.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
-#include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -89,40 +87,30 @@ taskex_customer_tier(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(taskex_usage_bound);
 
-/*
- * _taskex.usage_bound() -> bigint: no row of usage that is not committed or
- * rolled back now will have a number up to this one.
- */
+/* _taskex.usage_bound() -> (bound, late): see writers_bound() */
 Datum
 taskex_usage_bound(PG_FUNCTION_ARGS)
 {
-	Oid			namespace = get_namespace_oid("_taskex", false);
-	List	   *tags = NIL;
-	int64		bound;
-	int32	   *partitions;
+	TupleDesc	desc;
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+	int64	   *late;
+	Datum	   *numbers;
 	int			count;
 
 	if (IsolationUsesXactSnapshot())
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("invoices are closed in the isolation level READ COMMITTED only"),
-				 errdetail("What is committed while this waits must be seen.")));
-	count = directory_partitions(&partitions);
-	bound = ids_next(ID_USAGE, 1);
+				 errdetail("What is committed while they are closed must be seen.")));
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "usage_bound() must return a row");
+	values[0] = Int64GetDatum(writers_bound(&late, &count));
+	numbers = palloc(sizeof(Datum) * Max(count, 1));
 	for (int i = 0; i < count; i++)
-	{
-		Oid			child = get_relname_relid(psprintf("usage_%d", partitions[i]), namespace);
-		LOCKTAG    *tag = palloc(sizeof(LOCKTAG));
-
-		if (!OidIsValid(child))
-			continue;
-		SET_LOCKTAG_RELATION(*tag, MyDatabaseId, child);
-		tags = lappend(tags, tag);
-	}
-
-	/* writers lock the table before they take numbers */
-	WaitForLockersMultiple(tags, ShareLock, false);
-	PG_RETURN_INT64(bound);
+		numbers[i] = Int64GetDatum(late[i]);
+	values[1] = PointerGetDatum(construct_array(numbers, count, INT8OID, 8, true, TYPALIGN_DOUBLE));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
 PG_FUNCTION_INFO_V1(taskex_charge_invoice);
@@ -155,18 +143,11 @@ taskex_charge_invoice(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(taskex_usage_seq);
 
-/* _taskex.usage_seq(partition_id) -> bigint: for rows that are inserted there in this transaction */
+/* _taskex.usage_seq() -> bigint: for rows that are inserted in this transaction */
 Datum
 taskex_usage_seq(PG_FUNCTION_ARGS)
 {
-	Oid			child = get_relname_relid(psprintf("usage_%d", PG_GETARG_INT32(0)), get_namespace_oid("_taskex", false));
-
-	if (!OidIsValid(child))
-		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),
-				 errmsg("storage partition %d does not exist", PG_GETARG_INT32(0))));
-	LockRelationOid(child, RowExclusiveLock);
-	PG_RETURN_INT64(ids_next(ID_USAGE, 1));
+	PG_RETURN_INT64(writers_seq());
 }
 
 /* may the caller act for the customer, whose number is what a usage_id begins with? */

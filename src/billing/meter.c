@@ -12,10 +12,10 @@
 #include "billing/rate.h"
 #include "billing/terms.h"
 #include "billing/usage_row.h"
+#include "billing/writers.h"
 #include "base/clock.h"
 #include "base/errcodes.h"
 #include "infra/child.h"
-#include "infra/ids.h"
 #include "ledger/ledger.h"
 
 #include "fmgr.h"
@@ -99,7 +99,6 @@ fill_row(int row, Datum *values, bool *nulls, void *arg)
 	memset(nulls, false, sizeof(bool) * USAGE_COLUMNS);
 }
 
-/* all tables are locked before the number is taken: see README.md, "Which invoice" */
 static void
 open_tables(UsageTables *tables, const AttemptFacts *facts, int32 count)
 {
@@ -120,7 +119,7 @@ open_tables(UsageTables *tables, const AttemptFacts *facts, int32 count)
 		child_open(&tables->tables[tables->count].child, &usage_table, partition);
 		tables->count++;
 	}
-	tables->seq = ids_next(ID_USAGE, 1);
+	tables->seq = writers_seq();
 }
 
 /* writes the rows */
@@ -146,10 +145,13 @@ close_tables(UsageTables *tables)
 static int64
 write_row(UsageTables *tables, const AttemptFacts *facts, const Terms *terms, int meter, int64 quantity)
 {
-	RateKey		key = {meter, facts->environment_id, facts->program_id, terms->tier, facts->started_at};
+	bool		for_program = meter == METER_PROGRAM_USE || meter == METER_PROGRAM_TIME;
+
+	/* its owner must not make a program dearer for runs that wait already */
+	RateKey		key = {meter, facts->environment_id, facts->program_id, terms->tier,
+	for_program ? facts->submitted_at : facts->started_at};
 	const Rate *rate = rate_find(&key);
 	int			bit = outcome_bit(facts->outcome);
-	bool		for_program = meter == METER_PROGRAM_USE || meter == METER_PROGRAM_TIME;
 	int64		billed = 0;
 	int64		accrued = 0;
 	Datum	   *row;

@@ -121,6 +121,7 @@ usage_facts(AttemptFacts *facts, RunUsage *own, Child *run, const UserHome *cust
 	facts->priority = child_int32(run, RUN_PRIORITY);
 	facts->program_id = run_is_null(run, RUN_PROGRAM_ID) ? 0 : child_int64(run, RUN_PROGRAM_ID);
 	facts->version = run_is_null(run, RUN_VERSION) ? 0 : child_int32(run, RUN_VERSION);
+	facts->submitted_at = child_int64(run, RUN_SUBMITTED_AT);
 	facts->started_at = child_int64(run, RUN_STARTED_AT);
 	facts->finished_at = finished_at;
 	facts->outcome = outcome;

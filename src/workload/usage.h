@@ -40,6 +40,7 @@ typedef struct AttemptFacts
 	int32		priority;
 	int64		program_id;		/* 0: none */
 	int32		version;		/* of the program; 0: none */
+	TimestampTz submitted_at;
 	TimestampTz started_at;
 	TimestampTz finished_at;
 	const char *outcome;

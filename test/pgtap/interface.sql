@@ -281,7 +281,7 @@ select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace 
         and prolang = (select oid from pg_language where lanname = 'c') and prosecdef $$,
     'functions in C change the user themselves and are not SECURITY DEFINER');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace in ('taskex'::regnamespace, '_taskex'::regnamespace)
-        and prosecdef and array_to_string(proconfig, ',') not in ('search_path=pg_catalog, pg_temp', 'search_path=pg_catalog, pg_temp,jit=off',
+        and prosecdef and array_to_string(proconfig, ',') not in ('search_path=pg_catalog, pg_temp', 'search_path=pg_catalog, pg_temp,jit=off', 'search_path=pg_catalog, pg_temp,jit=off,enable_nestloop=off',
             'search_path=pg_catalog, pg_temp,plan_cache_mode=force_custom_plan') $$,
     'each SECURITY DEFINER function has this search_path and no other setting, but those of plans');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace = '_taskex'::regnamespace

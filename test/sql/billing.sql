@@ -229,6 +229,40 @@ SELECT pg_temp.close() > 0 AS closed;
 SELECT meter, usages, amount FROM taskex.invoice_lines WHERE customer = 'b_dan' AND meter IN ('storage', 'task_fees') ORDER BY 1;
 SELECT * FROM broken;
 
+-- whoever's invoice cannot be made stops nobody, and gets it when it can be made
+SELECT taskex.set_billing_tier('b_ben', 'absurd'), taskex.set_rate('run_time', 1e9, '{"unit": "microsecond", "granularity": "3 h", "tier": "absurd", "environment": "b_env"}') > 0 AS set;
+SELECT pg_temp.later('1 s');
+CALL pg_temp.run('b_ann', '1 s');
+CALL pg_temp.run('b_ben', '1 s');
+SET client_min_messages = error;
+SELECT pg_temp.close() AS closed;
+SELECT pg_temp.close() AS closed;
+SET client_min_messages = warning;
+SELECT ok, regexp_replace(detail, 'since .*: the', 'since ...: the') AS detail FROM taskex.health WHERE check_name = 'invoices';
+SELECT customer, count(*) AS open FROM taskex.usage WHERE NOT closed AND customer IN ('b_ann', 'b_ben') GROUP BY 1;
+SELECT taskex.remove_usage('0 s') >= 0 AS removed;
+SELECT * FROM broken;
+SELECT count(taskex.correct_usage(usage_id, 0, 'absurd')) AS corrected FROM taskex.usage WHERE NOT closed AND customer = 'b_ben';
+SELECT pg_temp.close() AS closed;
+SELECT ok FROM taskex.health WHERE check_name = 'invoices';
+SELECT count(*) AS open FROM taskex.usage WHERE NOT closed AND customer IN ('b_ann', 'b_ben');
+SELECT * FROM broken;
+SELECT taskex.set_billing_tier('b_ben', NULL), taskex.set_rate('run_time', NULL, '{"tier": "absurd", "environment": "b_env"}') > 0 AS ended;
+
+-- a program's price is that of when a run was submitted
+SELECT taskex.publish_program('b_dan', 'dear', 'b_env', 'x', 0.5, true) AS version;
+SELECT pg_temp.later('1 s');
+SELECT taskex.submit_run('b_ann', 'b_dan/dear') > 0 AS submitted;
+SELECT pg_temp.later('1 s');
+SELECT taskex.set_program_price('b_dan', 'dear', 99), taskex.set_program_price('b_dan', 'dear', 99, 'second');
+SELECT pg_temp.later('1 s');
+SELECT taskex.submit_run('b_ann', 'b_dan/dear') > 0 AS submitted;
+SELECT count(taskex.complete_run(run_id, lease_token)) AS completed FROM taskex.pull_runs('w', 'b_env', 2);
+SELECT meter, amount FROM taskex.usage WHERE program = 'b_dan/dear' AND meter LIKE 'program%' ORDER BY run_id, meter;
+SELECT x.value LIKE '%when the run was submitted' AS told FROM taskex.usage u, taskex.explain_charge(u.usage_id) x WHERE u.program = 'b_dan/dear' AND u.meter = 'program_use' AND x.what = 'rate';
+SELECT pg_temp.close() AS closed;
+SELECT * FROM broken;
+
 -- retention: only what is closed, and whose run is gone
 SELECT count(*) AS runs_before FROM taskex.usage WHERE customer LIKE 'b\_%' AND meter = 'run_time' \gset
 SELECT pg_temp.later('2 days');

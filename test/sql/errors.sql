@@ -82,7 +82,7 @@ INSERT INTO thing SELECT 'split', taskex.submit_parts('e_req', 'kept', ARRAY['1'
 -- everything that the exchange has on record, and what shared memory makes of it
 CREATE FUNCTION pg_temp.state() RETURNS text LANGUAGE sql AS $$
     SELECT md5(pg_temp.on_record('directory', 'profile', 'task_type', 'task', 'supply', 'assignment', 'result', 'dispute', 'rating', 'message', 'review_policy', 'entry', 'partition', 'node',
-        'qualification_type', 'qualification', 'qualification_request', 'block', 'environment', 'program', 'program_version', 'run', 'run_attempt', 'run_wait', 'run_link', 'run_key', 'run_limit', 'run_stop', 'run_held', 'split', 'split_part', 'split_open', 'run_alert', 'throttle', 'throttle_policy', 'rate', 'usage', 'usage_correction', 'billing_terms', 'run_budget', 'closing', 'invoice', 'invoice_line',
+        'qualification_type', 'qualification', 'qualification_request', 'block', 'environment', 'program', 'program_version', 'run', 'run_attempt', 'run_wait', 'run_link', 'run_key', 'run_limit', 'run_stop', 'run_held', 'split', 'split_part', 'split_open', 'run_alert', 'throttle', 'throttle_policy', 'rate', 'usage', 'usage_correction', 'billing_terms', 'run_budget', 'closing', 'unclosed', 'invoice', 'invoice_line',
         'budget', 'budget_charge', 'budget_layer', 'fee_rule', 'bonus', 'payout', 'payout_item', 'saved_search', 'layout', 'layout_use', 'announcement', 'migration', 'drain')
         || (SELECT string_agg(b::text, ',') FROM unnest(ARRAY['e_req', 'e_per', 'e_oth']) l, taskex.balance(l) b)) $$;
 SELECT pg_temp.state() AS before \gset
