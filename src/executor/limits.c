@@ -7,7 +7,7 @@
  * pg_terminate_backend() would have it, and the run's attempt with it.  Code
  * that looks at no interrupts (a loop in Perl or Python) is left from the
  * signal handler after the same time again, if the process is nowhere where
- * it must not be left.
+ * it must not be left (interrupted.c).
  */
 #include "postgres.h"
 
@@ -76,7 +76,7 @@ insist(void)
 		SetLatch(MyLatch);
 	}
 	/* the one is of the handler of all timeouts, who has called us */
-	else if (InterruptHoldoffCount == 1 && CritSectionCount == 0)
+	else if (InterruptHoldoffCount == 1 && CritSectionCount == 0 && interrupted_may_leave())
 		proc_exit(1);
 }
 
@@ -154,6 +154,7 @@ limits_start(const Jsonb *object)
 		limits.result_size = guc_max_input_size * INT64CONST(1024);
 	run_timeout = RegisterTimeout(USER_TIMEOUT, on_run_timeout);
 	tick_timeout = RegisterTimeout(USER_TIMEOUT, on_tick);
+	interrupted_install();
 
 	/* the role cannot change it: only superusers can */
 	if (limits.temp_files > 0)
@@ -229,6 +230,7 @@ limits_begin(const TakenRun *run)
 
 	/* who asked to cancel meant another run */
 	QueryCancelPending = false;
+	interrupted_begin();
 	executing = true;
 	if (limits.memory > 0)
 		limit_memory();

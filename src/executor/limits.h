@@ -43,4 +43,12 @@ extern StopCause limits_end(void);
 /* what the run may take, or might; 0: any time */
 extern int64 limits_timeout(void);
 
+/*
+ * interrupted.c: may the process end where the signal of the timers found it?
+ * Asked at each tick, from their handlers.
+ */
+extern void interrupted_install(void);
+extern void interrupted_begin(void);	/* with each run */
+extern bool interrupted_may_leave(void);
+
 #endif							/* TASKEX_EXECUTOR_LIMITS_H */
