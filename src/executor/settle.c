@@ -61,9 +61,8 @@ settle(void *arg)
 typedef struct LostRun
 {
 	int64		run_id;
-	TimestampTz started_at;
 	char	   *worker;
-	bool		together;		/* with others in one take */
+	bool		together;		/* with others: an executor holds the runs of one take */
 } LostRun;
 
 static int
@@ -75,8 +74,6 @@ compare_lost(const void *a, const void *b)
 
 	if (order != 0)
 		return order;
-	if (x->started_at != y->started_at)
-		return x->started_at < y->started_at ? -1 : 1;
 	return x->run_id < y->run_id ? -1 : x->run_id > y->run_id;
 }
 
@@ -109,13 +106,12 @@ settle_server(void *unused)
 		if (run == NULL || !child_text_is(run, RUN_STATE, "running"))
 			continue;
 		lost[found].run_id = ids[i];
-		lost[found].started_at = child_int64(run, RUN_STARTED_AT);
 		lost[found].worker = run_text(run, RUN_WORKER);
 		lost[found++].together = false;
 	}
 	qsort(lost, found, sizeof(LostRun), compare_lost);
 	for (int i = 1; i < found; i++)
-		if (strcmp(lost[i].worker, lost[i - 1].worker) == 0 && lost[i].started_at == lost[i - 1].started_at)
+		if (strcmp(lost[i].worker, lost[i - 1].worker) == 0)
 			lost[i].together = lost[i - 1].together = true;
 	qsort(lost, found, sizeof(LostRun), compare_lost_ids);
 	for (int i = 0; i < found; i++)

@@ -164,8 +164,7 @@ pull(void *arg)
 {
 	Puller	   *puller = arg;
 
-	puller->taker.now = clock_now();
-	puller->taker.lease_until = puller->taker.now + puller->lease_us;
+	puller->taker.lease_until = clock_now() + puller->lease_us;
 	return run_take(&puller->taker, put, puller) > 0;
 }
 

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "workload/lane.h"
+#include "base/clock.h"
 #include "infra/xact.h"
 
 #include "miscadmin.h"
@@ -273,7 +274,7 @@ typedef enum Found
 } Found;
 
 static Found
-try_reserve(Reservation *reservation, const QueueName *name, int64 customer_id, TimestampTz now, Taken *taken)
+try_reserve(Reservation *reservation, const QueueName *name, int64 customer_id, Taken *taken)
 {
 	int32		index = queue_find_environment(reservation->realm, name);
 	Environment *environment;
@@ -283,9 +284,9 @@ try_reserve(Reservation *reservation, const QueueName *name, int64 customer_id, 
 	if (index < 0)
 		return FOUND_NONE;
 	environment = &queue.environments[index];
-	wake_customers(&queue.header->realms[reservation->slot], now);
-	entry = customer_id == 0 ? find_next(environment, now, &refill) :
-		find_next_of(index, queue_find_customer(reservation->realm, customer_id), now, &refill);
+	wake_customers(&queue.header->realms[reservation->slot], taken->at);
+	entry = customer_id == 0 ? find_next(environment, taken->at, &refill) :
+		find_next_of(index, queue_find_customer(reservation->realm, customer_id), taken->at, &refill);
 	if (entry >= 0)
 	{
 		Lane	   *lane = &queue.lanes[queue.entries[entry].lane];
@@ -296,7 +297,7 @@ try_reserve(Reservation *reservation, const QueueName *name, int64 customer_id, 
 		taken->place = reservation->count;
 		taken->cost = lane->mean_cost;
 		refill = queue.entries[entry].lane;
-		take(reservation, entry, now);
+		take(reservation, entry, taken->at);
 		if (lane_has_window(lane) && !lane->refilling && lane->listed <= LANE_REFILL)
 			begin_refill(reservation, refill);
 		return FOUND_ENTRY;
@@ -329,7 +330,7 @@ wait_for_refill(Reservation *reservation, const QueueName *name)
 }
 
 bool
-queue_reserve(Reservation *reservation, const QueueName *name, int64 customer_id, TimestampTz now, Taken *taken)
+queue_reserve(Reservation *reservation, const QueueName *name, int64 customer_id, Taken *taken)
 {
 	Assert(reservation->count < reservation->capacity);
 	for (;;)
@@ -339,7 +340,8 @@ queue_reserve(Reservation *reservation, const QueueName *name, int64 customer_id
 
 		CHECK_FOR_INTERRUPTS();
 		LWLockAcquire(queue.lock, LW_EXCLUSIVE);
-		found = try_reserve(reservation, name, customer_id, now, taken);
+		taken->at = clock_now();
+		found = try_reserve(reservation, name, customer_id, taken);
 		LWLockRelease(queue.lock);
 		if (reservation->refill.lane >= 0)
 			progress = queue_refill(&reservation->refill);

@@ -103,7 +103,7 @@ describe(Child *run, const UserHome *home, TakenRun *result)
 
 /* the locked run is the worker's; false: it is held, because its program is */
 static bool
-take(Take *call, Child *run, const UserHome *home)
+take(Take *call, Child *run, const UserHome *home, TimestampTz at)
 {
 	static const int columns[7] = {RUN_STATE, RUN_ATTEMPTS, RUN_STARTED_AT, RUN_LEASE_UNTIL, RUN_LEASE_TOKEN, RUN_WORKER,
 	RUN_VERSION};
@@ -118,7 +118,7 @@ take(Take *call, Child *run, const UserHome *home)
 		return false;
 	}
 	taken.token = ids_next(ID_LEASE, 1);
-	taken.started_at = taker->now;
+	taken.started_at = at;
 	taken.lease_until = taker->lease_until;
 
 	/* what it was described by is in the slot that the update changes */
@@ -152,7 +152,7 @@ may_start(Take *call, const Taken *reserved, Child *run, const UserHome *home)
 {
 	TimestampTz until;
 
-	switch (usage_starting(home, run_is_null(run, RUN_PROGRAM_ID) ? 0 : child_int64(run, RUN_PROGRAM_ID), call->taker->now, &until))
+	switch (usage_starting(home, run_is_null(run, RUN_PROGRAM_ID) ? 0 : child_int64(run, RUN_PROGRAM_ID), reserved->at, &until))
 	{
 		case RUN_STARTS:
 			return true;
@@ -161,7 +161,7 @@ may_start(Take *call, const Taken *reserved, Child *run, const UserHome *home)
 			queue_refuse(call->reservation, reserved, true);
 			return false;
 		case RUN_CUSTOMER_WAITS:
-			queue_rest(home->user_id, call->taker->now, until);
+			queue_rest(home->user_id, reserved->at, until);
 			queue_refuse(call->reservation, reserved, false);
 			return false;
 	}
@@ -200,7 +200,7 @@ try_take(Take *call, const Taken *reserved)
 	}
 	if (!may_start(call, reserved, run, &home))
 		return false;
-	if (!take(call, run, &home))
+	if (!take(call, run, &home, reserved->at))
 	{
 		queue_refuse(call->reservation, reserved, true);
 		return false;
@@ -232,7 +232,7 @@ run_take(const RunTaker *taker, void (*taken) (const TakenRun *run, void *arg), 
 	call.reservation = queue_reserve_begin(taker->count + REFUSED_MAX, taker->lease_until);
 	run_tables_begin(&call.tables);
 	while (count < taker->count && refused < REFUSED_MAX && (taker->cost_us == 0 || cost * USECS_PER_SEC < taker->cost_us) &&
-		   queue_reserve(call.reservation, &taker->name, taker->customer_id, taker->now, &reserved))
+		   queue_reserve(call.reservation, &taker->name, taker->customer_id, &reserved))
 	{
 		CHECK_FOR_INTERRUPTS();
 		old = MemoryContextSwitchTo(context);

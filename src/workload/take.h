@@ -47,7 +47,6 @@ typedef struct RunTaker
 	const char *worker;
 	int32		count;			/* so many at most */
 	int64		cost_us;		/* fewer, if they take longer together; 0: whatever they take */
-	TimestampTz now;
 	TimestampTz lease_until;
 } RunTaker;
 

@@ -130,6 +130,7 @@ typedef struct Taken
 	int64		customer_id;
 	int32		priority;
 	int32		place;			/* in the reservation */
+	TimestampTz at;				/* when: not before all that has made it ready */
 	float		cost;			/* seconds that runs of its lane take on average */
 } Taken;
 
@@ -139,8 +140,7 @@ typedef struct Reservation Reservation;
 extern Reservation *queue_reserve_begin(int32 count, TimestampTz lease_until);
 
 /* the next run, of one customer (0: anybody's), reserved; false: there is none */
-extern bool queue_reserve(Reservation *reservation, const QueueName *name, int64 customer_id, TimestampTz now,
-						  Taken *taken);
+extern bool queue_reserve(Reservation *reservation, const QueueName *name, int64 customer_id, Taken *taken);
 
 /* what became of it: at commit it is running, goes, or is put back */
 extern void queue_took(Reservation *reservation, const Taken *taken);
