@@ -7,7 +7,6 @@
 #include "executor/execute.h"
 #include "executor/internal.h"
 #include "executor/steer.h"
-#include "base/clock.h"
 #include "base/errcodes.h"
 #include "base/guc.h"
 #include "infra/spi.h"
@@ -23,6 +22,7 @@
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -34,7 +34,6 @@
 
 /* longest sleep of an idle executor: limits by time wake nobody */
 #define SLEEP_MS 1000
-#define RESERVED_MS 50
 #define ERROR_MS 1000
 
 /* runs that take so many times what was expected are others' to take */
@@ -80,7 +79,6 @@ claim(uint32 slot, uint32 nonce)
 		mine = &pool.slots[slot];
 		my_nonce = nonce;
 		mine->pid = MyProcPid;
-		mine->latch = MyLatch;
 		kind = mine->kind;
 		claimed = true;
 	}
@@ -109,7 +107,6 @@ leave_slot(int code, Datum arg)
 		if (mine->state == EXECUTOR_STARTING && !mine->leave && !mine->failed)
 			pool_failed(mine, "the process ended before it was ready; the server's log has the reason");
 		mine->pid = 0;
-		mine->latch = NULL;
 		mine->state = mine->held_count > 0 ? EXECUTOR_DEAD : EXECUTOR_FREE;
 	}
 	LWLockRelease(pool.lock);
@@ -313,7 +310,7 @@ take(int count, int64 customer_id)
 {
 	RunTaker	taker = {
 		.name = kind.name,.customer_id = customer_id,.worker = worker_name,.count = count,
-		.cost_us = (int64) guc_executor_batch_time * 1000,.now = clock_now(),.lease_until = LEASE_OF_EXECUTOR
+		.cost_us = (int64) guc_executor_batch_time * 1000,.lease_until = LEASE_OF_EXECUTOR
 	};
 
 	MemoryContextReset(batch.context);
@@ -551,17 +548,26 @@ to_leave(int64 *customer)
 	return leave;
 }
 
+/* whose runs it waits for */
+static int64 resting_for;
+
+static bool
+to_do_otherwise(void)
+{
+	int64		reserved;
+
+	return to_leave(&reserved) || reserved != resting_for;
+}
+
 static void
 rest(int64 reserved, bool empty)
 {
-	if (reserved == 0)
-	{
-		(void) queue_sleep(&kind.name, SLEEP_MS, empty);
-		return;
-	}
-	/* who waits for the queue's signal must be one who takes any run */
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, RESERVED_MS, PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
+	QueueSleep	sleep = {&kind.name, reserved, SLEEP_MS, empty, to_do_otherwise};
+
+	if (reserved != 0)
+		sleep.milliseconds = Min(SLEEP_MS, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), mine->dedicated_until) + 1);
+	resting_for = reserved;
+	queue_sleep(&sleep);
 }
 
 static void
@@ -609,7 +615,7 @@ work(void)
 	}
 
 	/* it may have been woken for a run that somebody else must take now */
-	queue_poke(&kind.name);
+	queue_poke(kind.realm, &kind.name);
 }
 
 PGDLLEXPORT void taskex_executor_main(Datum main_arg);

@@ -72,11 +72,8 @@ extern PoolRealm *pool_realm(const Realm *realm);
 /* it could not be made ready; the next try is later each time */
 extern void pool_failed(ExecutorSlot *slot, const char *message);
 
-/* it is to end as soon as it does nothing; who holds the lock calls pool_tell for it afterwards */
+/* it is to end as soon as it does nothing; who holds the lock pokes its queue afterwards */
 extern void pool_let_go(ExecutorSlot *slot);
-
-/* and without it: idle executors of the queue look whether they are to end */
-extern void pool_tell(const QueueName *name);
 
 static inline bool
 kind_equal(const ExecutorKind *a, const ExecutorKind *b)

@@ -517,7 +517,6 @@ decide(Round *round, Start *starts)
 		slot->kind = want->kind;
 		slot->generation = 0;
 		slot->pid = 0;
-		slot->latch = NULL;
 		slot->leave = slot->failed = false;
 		slot->started_at = slot->idle_since = GetCurrentTimestamp();
 		slot->dedicated_to = slot->dedicated_run = 0;
@@ -579,7 +578,7 @@ tell_idle(const Round *round)
 			leaves |= pool.slots[j].leave && lives(&pool.slots[j]) && kind_equal(&pool.slots[j].kind, &round->wants[i].kind);
 		LWLockRelease(pool.lock);
 		if (leaves)
-			pool_tell(&round->wants[i].kind.name);
+			queue_poke(round->realm->serial, &round->wants[i].kind.name);
 	}
 }
 

@@ -16,6 +16,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/latch.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -232,6 +233,8 @@ static void
 acknowledgement_commit(void *record)
 {
 	const Acknowledgement *given = record;
+	QueueName	name;
+	bool		found = false;
 
 	LWLockAcquire(pool.lock, LW_EXCLUSIVE);
 	for (int i = 0; i < guc_max_executors; i++)
@@ -241,11 +244,13 @@ acknowledgement_commit(void *record)
 		if (slot->kind.realm == given->realm && slot->dedicated_run == given->run_id)
 		{
 			slot->dedicated_to = slot->dedicated_run = 0;
-			if (slot->latch)
-				SetLatch(slot->latch);
+			name = slot->kind.name;
+			found = true;
 		}
 	}
 	LWLockRelease(pool.lock);
+	if (found)
+		queue_poke(given->realm, &name);
 }
 
 static void

@@ -144,14 +144,6 @@ void
 pool_let_go(ExecutorSlot *slot)
 {
 	slot->leave = true;
-	if (slot->state == EXECUTOR_RESERVED && slot->latch)
-		SetLatch(slot->latch);
-}
-
-void
-pool_tell(const QueueName *name)
-{
-	queue_poke(name);
 }
 
 int

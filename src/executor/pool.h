@@ -13,7 +13,6 @@
 #include "workload/take.h"
 #include "workload/usage.h"
 
-#include "storage/latch.h"
 #include "storage/spin.h"
 
 extern const ShmemPart pool_shmem;
@@ -56,7 +55,6 @@ typedef struct ExecutorSlot
 	ExecutorKind kind;
 	int32		generation;		/* of the environment, at its start */
 	int			pid;			/* 0: no process */
-	Latch	   *latch;
 	bool		leave;			/* it is to end when it has done what it does */
 	bool		failed;			/* it could not be made ready */
 	TimestampTz started_at;

@@ -10,13 +10,25 @@
 #include "workload/workload.h"
 
 /*
- * Waits for the next run, or so many milliseconds, outside any transaction; true:
- * there is one.  empty: there was one that could not be taken.
+ * Waits, outside any transaction, for a run that may begin: of the queue, or of
+ * one customer.
  */
-extern bool queue_sleep(const QueueName *name, long milliseconds, bool empty);
+typedef struct QueueSleep
+{
+	const QueueName *name;
+	int64		customer_id;	/* 0: any */
+	long		milliseconds;	/* at most */
+	bool		empty;			/* there was one that could not be taken */
+	bool		(*over) (void); /* is there something else to do?  Asked again after each poke */
+} QueueSleep;
 
-/* those who sleep so look again; who has been woken for a run that he does not take says so */
-extern void queue_poke(const QueueName *name);
+extern void queue_sleep(const QueueSleep *sleep);
+
+/*
+ * Those who sleep so look again; who has been woken for a run that he does not
+ * take says so.  Takes the queue lock.
+ */
+extern void queue_poke(uint32 realm, const QueueName *name);
 extern void queue_poke_all(void);
 
 /* ---- for who starts executors ---- */

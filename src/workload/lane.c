@@ -393,7 +393,8 @@ free_environment(int32 index)
 
 	if (environment->realm == 0)
 		return true;
-	if (environment->lanes > 0 || environment->refilling > 0 || pg_atomic_read_u32(&environment->waiters) > 0)
+	if (environment->lanes > 0 || environment->refilling > 0 || pg_atomic_read_u32(&environment->waiters) > 0 ||
+		pg_atomic_read_u32(&environment->reserved) > 0)
 		return false;
 	UNLINK(queue_environment_chain(environment->realm, &environment->name), queue.environments, index);
 	environment->realm = 0;

@@ -14,6 +14,7 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -27,6 +28,7 @@
 #define REFILL_ROWS 512
 #define LOW_MS 60000
 #define QUEUE_LOCK 0x74787175
+#define STANDBY_MS 1000
 
 /* what lives elsewhere is no part of it */
 #define RUN_ROW \
@@ -264,6 +266,18 @@ load(const Realm *realm)
 	}
 }
 
+/* nobody tells a standby what changes: what it has read is good for a moment, and not after its promotion */
+static bool
+is_loaded(const Realm *realm)
+{
+	const QueueRealm *known = &queue.header->realms[realm->slot];
+
+	if (known->serial != realm->serial || !known->loaded)
+		return false;
+	return likely(known->standby == 0) ||
+		(RecoveryInProgress() && !TimestampDifferenceExceeds(known->standby, GetCurrentTimestamp(), STANDBY_MS));
+}
+
 /* is all of it here?  If not, what there is of an earlier try goes */
 static bool
 begin_load(const Realm *realm)
@@ -272,11 +286,12 @@ begin_load(const Realm *realm)
 	bool		loaded;
 
 	LWLockAcquire(queue.lock, LW_EXCLUSIVE);
-	loaded = known->serial == realm->serial && known->loaded;
+	loaded = is_loaded(realm);
 	if (!loaded)
 	{
 		queue_clear(realm->slot, known->serial);
 		known->serial = realm->serial;
+		known->standby = RecoveryInProgress() ? GetCurrentTimestamp() : 0;
 	}
 	LWLockRelease(queue.lock);
 	return loaded;
@@ -289,7 +304,7 @@ queue_require_loaded(void)
 	QueueRealm *known = &queue.header->realms[realm->slot];
 	LOCKTAG		tag;
 
-	if (likely(known->serial == realm->serial && known->loaded))
+	if (likely(is_loaded(realm)))
 		return;
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, QUEUE_LOCK, realm->serial, 3);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
@@ -325,6 +340,10 @@ queue_refill_end(Refill *refill)
 		lane_settle(refill->lane);
 		environment->refilling--;
 		ConditionVariableBroadcast(&environment->refilled);
+
+		/* who looked meanwhile saw none */
+		if (lane->in_turn)
+			queue_signal(environment, 2);
 	}
 	refill->lane = -1;
 }

@@ -124,7 +124,9 @@ queue_attach(void *block, LWLockPadded *locks, bool found)
 		for (int32 i = 0; i < guc_max_lanes; i++)
 		{
 			pg_atomic_init_u32(&queue.environments[i].waiters, 0);
+			pg_atomic_init_u32(&queue.environments[i].reserved, 0);
 			ConditionVariableInit(&queue.environments[i].appeared);
+			ConditionVariableInit(&queue.environments[i].appeared_reserved);
 			ConditionVariableInit(&queue.environments[i].refilled);
 		}
 		for (int slot = 0; slot < guc_max_databases; slot++)

@@ -99,10 +99,12 @@ typedef struct Environment
 	int32		refilling;		/* lanes that are being refilled */
 	bool		called;			/* the keeper of executors has been told that runs wait */
 	pg_atomic_uint32 waiters;	/* for runs */
+	pg_atomic_uint32 reserved;	/* executors that wait for runs of one customer each */
 	int32		turns[PRIORITIES];	/* roots of lanes */
 	int32		urgent;			/* root of lanes */
 	double		time[PRIORITIES];
 	ConditionVariable appeared;
+	ConditionVariable appeared_reserved;
 	ConditionVariable refilled;
 } Environment;
 
@@ -142,6 +144,7 @@ typedef struct QueueRealm
 {
 	uint32		serial;			/* of whom anything is here */
 	bool		loaded;			/* all of it */
+	TimestampTz standby;		/* when it was loaded, on a standby; else 0 */
 	bool		crowded;		/* a run found no lane */
 	TimestampTz next_lease;		/* none ends before */
 	int32		sleeping;		/* root of customers */

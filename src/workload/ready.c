@@ -19,6 +19,8 @@
 void
 queue_signal(Environment *environment, int32 runs)
 {
+	if (unlikely(pg_atomic_read_u32(&environment->reserved) > 0))
+		ConditionVariableBroadcast(&environment->appeared_reserved);
 	if (likely(pg_atomic_read_u32(&environment->waiters) == 0))
 	{
 		QueueRealm *realm = &queue.header->realms[environment->slot];

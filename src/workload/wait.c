@@ -24,6 +24,9 @@
 
 #define WAIT_SLOTS 128
 
+/* a run that could not be taken is tried again after */
+#define AGAIN_MS 10
+
 typedef struct WaitSlot
 {
 	ConditionVariable ended;
@@ -146,9 +149,12 @@ run_wait(int64 run_id, TimestampTz until, bool (*look) (void *arg), void *arg)
 	return wait_for(&waiter, until, look, 60000, arg);
 }
 
-/* for runs of an environment to appear; its index, -1: there are too many */
+/*
+ * For runs of an environment to appear, or of one customer in it; its index, -1:
+ * there are too many.  Who is signalled that one has appeared must take any.
+ */
 static int32
-begin_waiting(const QueueName *name, Waiter *waiter)
+begin_waiting(const QueueName *name, int64 customer_id, Waiter *waiter)
 {
 	const Realm *realm = realm_current();
 	int32		index;
@@ -157,8 +163,10 @@ begin_waiting(const QueueName *name, Waiter *waiter)
 	index = queue_get_environment(realm, name);
 	if (index >= 0)
 	{
-		waiter->variable = &queue.environments[index].appeared;
-		waiter->waiters = &queue.environments[index].waiters;
+		Environment *environment = &queue.environments[index];
+
+		waiter->variable = customer_id == 0 ? &environment->appeared : &environment->appeared_reserved;
+		waiter->waiters = customer_id == 0 ? &environment->waiters : &environment->reserved;
 		pg_atomic_fetch_add_u32(waiter->waiters, 1);
 	}
 	LWLockRelease(queue.lock);
@@ -172,7 +180,7 @@ environment_wait(const QueueName *name, TimestampTz until, bool (*look) (void *a
 	Waiter		waiter = {NULL, NULL};
 
 	queue_require_loaded();
-	index = begin_waiting(name, &waiter);
+	index = begin_waiting(name, 0, &waiter);
 	if (index < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -181,61 +189,91 @@ environment_wait(const QueueName *name, TimestampTz until, bool (*look) (void *a
 	return wait_for(&waiter, until, look, 1000, arg);
 }
 
+/* may the next run of the queue begin, one customer's if customer_id is not 0? */
 static bool
-has_next(const Environment *environment)
+has_next(int32 index, int64 customer_id)
 {
-	if (environment->urgent >= 0)
-		return true;
-	for (int i = 0; i < PRIORITIES; i++)
-		if (environment->turns[i] >= 0)
+	const Environment *environment = &queue.environments[index];
+	int32		customer;
+
+	if (customer_id == 0)
+	{
+		if (environment->urgent >= 0)
+			return true;
+		for (int i = 0; i < PRIORITIES; i++)
+			if (environment->turns[i] >= 0)
+				return true;
+		return false;
+	}
+	customer = queue_find_customer(environment->realm, customer_id);
+	for (int32 i = customer >= 0 ? queue.customers[customer].first_lane : -1; i >= 0; i = queue.lanes[i].next_of_customer)
+		if (queue.lanes[i].environment == index && (queue.lanes[i].in_turn || queue.lanes[i].in_urgent))
 			return true;
 	return false;
 }
 
-bool
-queue_sleep(const QueueName *name, long milliseconds, bool empty)
+static void
+sleep_for(const QueueSleep *sleep, int32 index, ConditionVariable *variable)
 {
-	Waiter		waiter = {NULL, NULL};
-	volatile bool found = false;
-	int32		index;
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), sleep->milliseconds);
+	bool		empty = sleep->empty;
 
-	index = begin_waiting(name, &waiter);
-	if (index < 0)
+	for (;;)
 	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(milliseconds, 100), PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		return true;
-	}
-	PG_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(&waiter));
-	{
-		ConditionVariablePrepareToSleep(waiter.variable);
+		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+		bool		found;
+
+		ConditionVariablePrepareToSleep(variable);
 		LWLockAcquire(queue.lock, LW_SHARED);
-		found = has_next(&queue.environments[index]);
+		found = has_next(index, sleep->customer_id);
 		LWLockRelease(queue.lock);
+		if ((found && !empty) || left <= 0 || sleep->over())
+			return;
 
 		/* what is there and could not be taken is tried again in a moment */
-		if (!found)
-			(void) ConditionVariableTimedSleep(waiter.variable, milliseconds, PG_WAIT_EXTENSION);
-		else if (empty)
-			(void) ConditionVariableTimedSleep(waiter.variable, Min(milliseconds, 10), PG_WAIT_EXTENSION);
-		LWLockAcquire(queue.lock, LW_SHARED);
-		found = has_next(&queue.environments[index]);
-		LWLockRelease(queue.lock);
+		if (ConditionVariableTimedSleep(variable, found ? Min(left, AGAIN_MS) : left, PG_WAIT_EXTENSION))
+			return;
+		empty = false;
 	}
-	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(&waiter));
-	stop_waiting(0, PointerGetDatum(&waiter));
-	return found;
 }
 
 void
-queue_poke(const QueueName *name)
+queue_sleep(const QueueSleep *sleep)
+{
+	Waiter		waiter = {NULL, NULL};
+	int32		index;
+
+	index = begin_waiting(sleep->name, sleep->customer_id, &waiter);
+	if (index < 0)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(sleep->milliseconds, 100), PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		return;
+	}
+	PG_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(&waiter));
+	{
+		sleep_for(sleep, index, waiter.variable);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, PointerGetDatum(&waiter));
+	stop_waiting(0, PointerGetDatum(&waiter));
+}
+
+static void
+poke(Environment *environment)
+{
+	ConditionVariableBroadcast(&environment->appeared);
+	ConditionVariableBroadcast(&environment->appeared_reserved);
+}
+
+void
+queue_poke(uint32 realm, const QueueName *name)
 {
 	int32		index;
 
 	LWLockAcquire(queue.lock, LW_SHARED);
-	index = queue_find_environment(realm_current()->serial, name);
+	index = queue_find_environment(realm, name);
 	if (index >= 0)
-		ConditionVariableBroadcast(&queue.environments[index].appeared);
+		poke(&queue.environments[index]);
 	LWLockRelease(queue.lock);
 }
 
@@ -247,6 +285,6 @@ queue_poke_all(void)
 	LWLockAcquire(queue.lock, LW_SHARED);
 	for (int32 i = 0; i < guc_max_lanes; i++)
 		if (queue.environments[i].realm == realm)
-			ConditionVariableBroadcast(&queue.environments[i].appeared);
+			poke(&queue.environments[i]);
 	LWLockRelease(queue.lock);
 }
