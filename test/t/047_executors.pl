@@ -154,6 +154,10 @@ my $mine = nap('ann', 0, 'pl', '{"dedicated": "1 hour"}');
 my $place = result($mine);
 await($node, $db, "select state = 'reserved' and reserved_for = 'ann' from taskex.executors where pid = $place", 'it is reserved');
 my $waits = nap('bob', 0);
+my (%takes, $began);
+$began = time;
+while (time - $began < 1.5) { $takes{ sql("select state_change from pg_stat_activity where pid = $place") }++; usleep(20_000) }
+cmp_ok(scalar(keys %takes), '<', 3 + time - $began, 'it sleeps meanwhile');
 is(result(nap('ann', 0)), $place, 'for the customer it works');
 sql('select pg_sleep(1)');
 is(state($waits), 'waiting', 'for others it does not');
