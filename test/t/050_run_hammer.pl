@@ -139,22 +139,16 @@ sub finish
 
 sub left { return hammer_patiently($node, q{select count(*) from _taskex.run where not _taskex.run_ended(state)}) }
 
-# what is wrong: while executors do nothing, and again if a lease ended just then
+# what is wrong, while executors do nothing
 sub checked
 {
-	my $wrong;
 	hammer_patiently($node, q{select taskex.pause_environment('inside')});
 	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 	{
 		last if hammer_patiently($node, q{select count(*) from queued where state = 'running' and queue <> 'outside'}) == 0;
 		usleep(100_000);
 	}
-	for (1 .. 5)
-	{
-		$wrong = hammer_patiently($node, q{select string_agg(check_name || ': ' || detail, '; ') from taskex.check_workload() where not ok});
-		last if $wrong eq '';
-		usleep(300_000);
-	}
+	my $wrong = hammer_queue_wrong($node);
 	hammer_patiently($node, q{select taskex.resume_environment('inside')});
 	return $wrong;
 }

@@ -17,7 +17,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(hammer_here hammer_market hammer_holding hammer_script hammer_start hammer_finish
-	hammer_drain hammer_errors hammer_busy hammer_victim hammer_kill_server hammer_start_server hammer_patiently ok_hammered);
+	hammer_drain hammer_errors hammer_busy hammer_victim hammer_kill_server hammer_start_server hammer_patiently hammer_queue_wrong ok_hammered);
 
 my $requesters = 8;
 my $performers = 64;	# three times as many as the highest plurality can use up
@@ -282,6 +282,21 @@ sub hammer_patiently
 		usleep(100_000);
 	}
 	die "no answer: $query";
+}
+
+# hammer_queue_wrong(NODE): what is wrong with the queue of runs, and stays so: rows and the queue are
+# looked at one after the other, and a lease may end in between
+sub hammer_queue_wrong
+{
+	my ($node) = @_;
+	my $wrong;
+	for (1 .. 5)
+	{
+		$wrong = hammer_patiently($node, q{select string_agg(check_name || ': ' || detail, '; ') from taskex.check_workload() where not ok});
+		last if $wrong eq '';
+		usleep(300_000);
+	}
+	return $wrong;
 }
 
 # hammer_start(NODE, SCRIPT...): sessions that run the scripts
