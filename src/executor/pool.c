@@ -176,6 +176,7 @@ pool_send_away(Oid database)
 
 typedef struct Revocation
 {
+	uint32		realm;			/* ids and tokens are unique within it only */
 	int64		run_id;
 	int64		token;
 } Revocation;
@@ -192,7 +193,7 @@ revocation_commit(void *record)
 		ExecutorSlot *slot = &pool.slots[i];
 		bool		current = false;
 
-		if (slot->pid == 0)
+		if (slot->pid == 0 || slot->kind.realm != revocation->realm)
 			continue;
 		SpinLockAcquire(&slot->mutex);
 		for (int j = 0; j < slot->held_count; j++)
@@ -218,8 +219,10 @@ static const XactKind revocation_kind = {revocation_commit, revocation_abort};
 static void
 revoked(int64 run_id, int64 token)
 {
+	uint32		realm = realm_current()->serial;
 	Revocation *revocation = xact_add(&revocation_kind, sizeof(Revocation));
 
+	revocation->realm = realm;
 	revocation->run_id = run_id;
 	revocation->token = token;
 }

@@ -404,7 +404,7 @@ steer_maintain(void)
 		if (place_of(slot)->said == place_of(slot)->stored)
 			continue;
 		if (data == NULL)
-			data = palloc((Size) guc_checkpoint_size * 1024);
+			data = MemoryContextAllocHuge(CurrentMemoryContext, (Size) guc_checkpoint_size * 1024);
 		if (unstored(slot, realm, &stored, data) &&
 			worker_try_transaction("storing a checkpoint", store, &stored) && !stored.busy)
 			set_stored(slot, &stored);

@@ -224,6 +224,34 @@ $node->safe_psql('other', q{create extension taskex; select taskex.add_partition
 	select taskex.create_environment('pl', 'plpgsql', options => '{"idle_time": "1 hour"}')});
 $node->safe_psql('other', "select taskex.submit_run('bob', data => '0', options => " . options('pl') . ')');
 await($node, 'other', "select count(*) = 1 from taskex.executors where state = 'idle'", 'another database has its own');
+
+# two exchanges give the same ids and tokens to their runs
+my $here = nap('bob', 60);
+await($node, $db, "select state = 'running' from taskex.run_status($here)", 'a long run here');
+my $token = sql("select lease_token from _taskex.run where run_id = $here");
+$node->safe_psql('other', 'drop extension taskex cascade; create extension taskex');
+$node->safe_psql('other', qq{select setval('_taskex.run_id_seq', $here / 1024, false), setval('_taskex.lease_token_seq', $token, false);
+	select taskex.add_partition('p' || n) from generate_series(1, 2) n; select taskex.register_user('bob', '{"db_role": "bob"}', 'p' || ($here % 1024));
+	select taskex.create_environment('pl', 'plpgsql', options => '{"idle_time": "1 hour"}')});
+my $there = $node->safe_psql('other', "select taskex.submit_run('bob', data => '60', options => " . options('pl') . ')');
+await($node, 'other', "select state = 'running' from taskex.run_status($there)", 'and one there');
+is($node->safe_psql('other', "select run_id || ' ' || lease_token from _taskex.run"), "$here $token", 'with the same id and token');
+my $usual = niceness($db);
+$node->safe_psql('other', "select taskex.throttle('run', '$there', '{\"nice\": 7}')");
+sub niceness
+{
+	my $pid = $node->safe_psql($_[0], "select pid from taskex.executors where run_id = $here");
+	my $stat = slurp_file("/proc/$pid/stat");
+	return (split ' ', ($stat =~ /\) (.*)$/s)[0])[16];
+}
+for (1 .. 100) { last if niceness('other') > $usual; usleep(100_000) }
+cmp_ok(niceness('other'), '>', $usual, 'the one there is slowed down');
+is(niceness($db), $usual, 'and not the one here');
+$node->safe_psql('other', "select taskex.cancel_run($there)");
+await($node, 'other', "select count(*) = 1 from taskex.executors where state = 'idle'", 'that there is cancelled');
+is(state($here), 'running', 'and that here goes on');
+sql("select taskex.cancel_run($here)");
+
 $node->safe_psql('other', 'drop extension taskex cascade; create extension taskex');
 await($node, 'template1', "select count(*) = 0 from pg_stat_activity where datname = 'other' and backend_type = 'taskex executor'", 'that of an exchange that is gone ends');
 $node->safe_psql('other', q{select taskex.add_partition('p'); select taskex.register_user('bob', '{"db_role": "bob"}');
