@@ -263,6 +263,11 @@ realm_release(Oid database)
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	for (int i = 0; i < guc_max_databases; i++)
 		if (shared->slots[i].database == database)
+		{
 			memset(&shared->slots[i], 0, sizeof(RealmSlot));
+			/* what it had is for others, who need not be new */
+			for (int j = 0; j < reset_count; j++)
+				resets[j] (i);
+		}
 	LWLockRelease(lock);
 }

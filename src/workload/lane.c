@@ -114,13 +114,27 @@ lane_leave(int32 index)
 	lane->in_turn = lane->in_urgent = false;
 }
 
+/* a lane with so many behind their keys reads no more: one customer's do not take all entries */
+static int32
+parked_most(void)
+{
+	return Max(LANE_ENTRIES, guc_ready_runs / 8);
+}
+
+/* may what is in its window be read? */
+static bool
+may_refill(const Lane *lane)
+{
+	return lane_has_window(lane) && !lane->refilling && !lane->stuck && lane->parked < parked_most();
+}
+
 void
 lane_settle(int32 index)
 {
 	Lane	   *lane = &queue.lanes[index];
 	Environment *environment = &queue.environments[lane->environment];
 	bool		blocked = queue.customers[lane->customer].blocked;
-	bool		turn = !blocked && (lane_has_next(lane) || (lane_has_window(lane) && !lane->refilling));
+	bool		turn = !blocked && (lane_has_next(lane) || may_refill(lane));
 	bool		urgent = !blocked && lane->urgent >= 0;
 
 	if (turn && !lane->in_turn)
@@ -226,6 +240,8 @@ key_park(int32 entry_index)
 	else
 		key->first = entry_index;
 	entry->state = ENTRY_PARKED;
+	if (++queue.lanes[entry->lane].parked == parked_most())
+		lane_settle(entry->lane);
 }
 
 void
@@ -243,6 +259,8 @@ key_take(int32 entry_index)
 	else
 		key->last = entry->previous;
 	entry->next = entry->previous = -1;
+	if (queue.lanes[entry->lane].parked-- == parked_most())
+		lane_settle(entry->lane);
 }
 
 /*

@@ -75,8 +75,11 @@ extern void queue_place(int32 lane, int32 key, const ReadyRun *run);
 /* the same for one that was found in the window: false: there is no entry to be had */
 extern bool queue_place_found(int32 lane, int32 key, const ReadyRun *run);
 
-/* the last entry of a long lane, but this one, goes back to the table; false: there is none */
+/* an entry of a lane that has more than this one (-1: none) goes back to the table; false: there is none */
 extern bool queue_make_room(int32 for_lane);
+
+/* lanes that found no entries try again; false: there was none */
+extern bool queue_unstick(void);
 
 /* of one that is running, or reserved, and is no more */
 extern void entry_uncount(Entry *entry);
@@ -95,8 +98,8 @@ typedef struct Refill
 	int64		high;
 } Refill;
 
-/* reads it, without the lock; false: nothing was found room for */
-extern bool queue_refill(Refill *refill);
+/* reads it, without the lock; the lane is stuck if nothing was found room for */
+extern void queue_refill(Refill *refill);
 
 /* what is left of it is the lane's again */
 extern void queue_refill_end(Refill *refill);

@@ -365,7 +365,7 @@ pin_keys(RunRow *rows, uint64 count, const Refill *refill)
 	}
 }
 
-bool
+void
 queue_refill(Refill *refill)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "taskex refill", ALLOCSET_DEFAULT_SIZES);
@@ -402,11 +402,12 @@ queue_refill(Refill *refill)
 			   queue_place_found(refill->lane, rows[placed].pinned.key, &rows[placed].run))
 			placed++;
 	all = placed == count && count < REFILL_ROWS;
+	if (!all && placed == 0 && queue.lanes[refill->lane].realm == refill->realm)
+		queue.lanes[refill->lane].stuck = queue.header->stuck = true;
 	refill->low = all ? refill->high : placed > 0 ? rows[placed - 1].run.run_id : refill->low;
 	queue_refill_end(refill);
 	LWLockRelease(queue.lock);
 	MemoryContextDelete(context);
-	return all || placed > 0;
 }
 
 /* ---- lanes that found no room ---- */
@@ -510,6 +511,12 @@ queue_adopt(void)
 	int			count;
 
 	queue_require_loaded();
+	if (unlikely(queue.header->stuck))
+	{
+		LWLockAcquire(queue.lock, LW_EXCLUSIVE);
+		(void) queue_unstick();
+		LWLockRelease(queue.lock);
+	}
 	while (unlikely(directory_returned(&returned)))
 		load_returned(realm, returned);
 	if (likely(!known->crowded))

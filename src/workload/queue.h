@@ -73,6 +73,7 @@ typedef struct Lane
 	int32		pins;			/* transactions that will make runs ready */
 	int32		entries;		/* in any state */
 	int32		listed;			/* in the list */
+	int32		parked;			/* behind their keys */
 	int32		first;			/* ready ones, by run_id */
 	int32		last;
 	int32		urgent;			/* root of ready ones with a deadline */
@@ -81,6 +82,7 @@ typedef struct Lane
 	int64		high;
 	bool		refilling;		/* somebody reads what was its window, from ... on */
 	int64		refill_low;
+	bool		stuck;			/* there was no entry for what is in its window */
 	bool		in_turn;		/* in the heap of its priority */
 	bool		in_urgent;		/* in the heap of its environment's deadlines */
 	double		time;			/* virtual, seconds */
@@ -162,6 +164,7 @@ typedef struct QueueHeader
 	int32		hand_lane;
 	int32		hand_key;
 	uint64		limits_changed;	/* counts changes of limits */
+	bool		stuck;			/* some lane may be */
 	QueueRealm	realms[FLEXIBLE_ARRAY_MEMBER];	/* by slot */
 } QueueHeader;
 

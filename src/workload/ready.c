@@ -40,33 +40,98 @@ queue_signal(Environment *environment, int32 runs)
 
 /* ---- entries ---- */
 
+/* it waits in the table again */
+static void
+give_back(int32 index)
+{
+	Entry	   *entry = &queue.entries[index];
+	int32		lane = entry->lane;
+	int64		run_id = entry->run_id;
+
+	if (entry->state == ENTRY_PARKED)
+		key_take(index);
+	else
+		lane_take(index);
+	queue_free_entry(index);
+	lane_leave(lane);
+	lane_widen(&queue.lanes[lane], run_id - 1, run_id);
+	lane_settle(lane);
+}
+
+/*
+ * All entries are in use: a lane that holds many has one less.  Those with a
+ * deadline, and those parked behind a key, are spared twice as long as others,
+ * but no customer keeps all entries by them.  Who has more does not take from who
+ * has less, and the only one of a lane goes to one whose turn it is, not to one that has just come.
+ */
 bool
 queue_make_room(int32 for_lane)
 {
-	int32		longest = -1;
-	Lane	   *lane;
-	int32		entry;
+	const Lane *own = for_lane >= 0 ? &queue.lanes[for_lane] : NULL;
+	int64		most = own ? 2 * (int64) (own->listed + own->parked) : 0;
+	int32		victim = -1;
 
-	/* all entries are in use, and a long lane has many of them */
 	for (int i = 0; i < SAMPLE; i++)
 	{
-		const Entry *sample = &queue.entries[pg_prng_uint64_range(&pg_global_prng_state, 0, guc_ready_runs - 1)];
+		int32		index = pg_prng_uint64_range(&pg_global_prng_state, 0, guc_ready_runs - 1);
+		const Entry *sample = &queue.entries[index];
+		const Lane *lane;
+		int64		held;
 
-		if (sample->state != ENTRY_READY || sample->lane == for_lane)
+		if ((sample->state != ENTRY_READY && sample->state != ENTRY_PARKED) || sample->lane == for_lane)
 			continue;
 		lane = &queue.lanes[sample->lane];
-		if (lane->listed > 1 && !queue.entries[lane->last].urgent &&
-			(longest < 0 || lane->listed > queue.lanes[longest].listed))
-			longest = sample->lane;
+		held = lane->listed + lane->parked;
+		if (held == 1 && own && !own->refilling)
+			continue;
+		/* of a list and of a key the last one */
+		if (sample->state == ENTRY_READY)
+			index = lane->last;
+		else if (queue.entries[queue.keys[sample->key].last].lane == sample->lane)
+			index = queue.keys[sample->key].last;
+		if (sample->state == ENTRY_READY && !queue.entries[index].urgent)
+			held *= 2;
+		if (held > most)
+		{
+			most = held;
+			victim = index;
+		}
 	}
-	if (longest < 0)
+	if (victim < 0)
 		return false;
-	lane = &queue.lanes[longest];
-	entry = lane->last;
-	lane_take(entry);
-	lane_widen(lane, queue.entries[entry].run_id - 1, queue.entries[entry].run_id);
-	queue_free_entry(entry);
-	lane_settle(longest);
+	give_back(victim);
+	return true;
+}
+
+/* the lane's own last one gives way to one that comes before it */
+static bool
+give_back_later(int32 lane, int64 run_id)
+{
+	int32		last = queue.lanes[lane].last;
+
+	if (last < 0 || queue.entries[last].run_id < run_id)
+		return false;
+	give_back(last);
+	return true;
+}
+
+bool
+queue_unstick(void)
+{
+	if (!queue.header->stuck)
+		return false;
+	queue.header->stuck = false;
+	for (int32 i = 0; i < guc_max_lanes; i++)
+	{
+		Lane	   *lane = &queue.lanes[i];
+
+		if (lane->realm == 0 || !lane->stuck)
+			continue;
+		lane->stuck = false;
+		lane_settle(i);
+		if (lane->in_turn)
+			queue_signal(&queue.environments[lane->environment], 1);
+	}
 	return true;
 }
 
@@ -78,7 +143,7 @@ queue_place_found(int32 index, int32 key, const ReadyRun *run)
 
 	if (queue_find_entry(realm, run->run_id) >= 0)
 		return true;
-	if (queue.header->free_entry < 0 && !queue_make_room(index))
+	if (queue.header->free_entry < 0 && !queue_make_room(index) && !give_back_later(index, run->run_id))
 		return false;
 	entry = queue_new_entry(realm, run->run_id, index, key);
 	queue.entries[entry].submitted = run->submitted;
@@ -100,6 +165,7 @@ queue_place(int32 index, int32 key, const ReadyRun *run)
 	lane->waiting++;
 	if ((run->deadline == DT_NOEND &&
 		 (lane_has_window(lane) || lane->refilling || lane->listed >= LANE_ENTRIES)) ||
+		(queue.header->free_entry < 0 && lane->listed + lane->parked >= LANE_ENTRIES) ||
 		!queue_place_found(index, key, run))
 		lane_widen(lane, run->run_id - 1, run->run_id);
 	lane_settle(index);

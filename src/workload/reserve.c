@@ -270,6 +270,7 @@ typedef enum Found
 	FOUND_NONE,
 	FOUND_ENTRY,
 	FOUND_REFILL,				/* read the window, and look again */
+	FOUND_AGAIN,				/* look again: lanes that were stuck may find entries now */
 	FOUND_BUSY					/* somebody reads a window; wait, and look again */
 } Found;
 
@@ -298,7 +299,7 @@ try_reserve(Reservation *reservation, const QueueName *name, int64 customer_id, 
 		taken->cost = lane->mean_cost;
 		refill = queue.entries[entry].lane;
 		take(reservation, entry, taken->at);
-		if (lane_has_window(lane) && !lane->refilling && lane->listed <= LANE_REFILL)
+		if (lane_has_window(lane) && !lane->refilling && !lane->stuck && lane->listed <= LANE_REFILL)
 			begin_refill(reservation, refill);
 		return FOUND_ENTRY;
 	}
@@ -332,24 +333,30 @@ wait_for_refill(Reservation *reservation, const QueueName *name)
 bool
 queue_reserve(Reservation *reservation, const QueueName *name, int64 customer_id, Taken *taken)
 {
+	bool		tried = false;
+
 	Assert(reservation->count < reservation->capacity);
 	for (;;)
 	{
 		Found		found;
-		bool		progress = true;
 
 		CHECK_FOR_INTERRUPTS();
 		LWLockAcquire(queue.lock, LW_EXCLUSIVE);
 		taken->at = clock_now();
 		found = try_reserve(reservation, name, customer_id, taken);
+		if (found == FOUND_NONE && !tried && queue.header->free_entry >= 0 && queue_unstick())
+		{
+			tried = true;
+			found = FOUND_AGAIN;
+		}
 		LWLockRelease(queue.lock);
 		if (reservation->refill.lane >= 0)
-			progress = queue_refill(&reservation->refill);
+			queue_refill(&reservation->refill);
 		else if (found == FOUND_BUSY)
 			wait_for_refill(reservation, name);
 		if (found == FOUND_ENTRY)
 			return true;
-		if (found == FOUND_NONE || !progress)
+		if (found == FOUND_NONE)
 			return false;
 	}
 }
