@@ -300,6 +300,11 @@ read_request(FunctionCallInfo fcinfo, Request *request, bool bulk)
 	if (request->options.deduplication_key)
 		request->hash = hash_of(fcinfo, request);
 	request->now = clock_now();
+	if (request->max_delay >= 0 && Max(request->now, request->options.run_at) >= END_TIMESTAMP - request->max_delay)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"run_at\" is out of range"),
+				 errdetail("Its max_delay would be over after the last time that there is.")));
 }
 
 /* ---- deduplication ---- */

@@ -96,6 +96,8 @@ SELECT call, pg_temp.try('SELECT count(*) FROM taskex.' || call) AS says FROM (V
     ('submit_run(''re_req'', ''kept'', options => ''{"timeout": 5}'')'),
     ('submit_run(''re_req'', ''kept'', options => ''{"dedicated": "2 days"}'')'),
     ('submit_run(''re_req'', ''kept'', options => ''{"dedicated": true}'')'),
+    ('submit_run(''re_req'', ''kept'', max_delay => ''3660 days'', options => ''{"run_at": "294276-12-30"}'')'),
+    ('submit_run(''re_req'', ''kept'', max_delay => ''1 day'', options => ''{"run_at": "infinity"}'')'),
     ('submit_run(''re_req'', ''kept'', options => ''{"max_attempts": 0}'')'),
     ('submit_run(''re_req'', ''kept'', options => ''{"max_attempts": 1.5}'')'),
     ('submit_run(''re_req'', ''kept'', options => ''{"max_attempts": 1e30}'')'),
