@@ -11,9 +11,10 @@ CREATE TABLE _taskex.split (
     program text NOT NULL,
     combine text,
     options jsonb NOT NULL,
-    submitted_at timestamptz NOT NULL
+    submitted_at timestamptz NOT NULL,
+    request_hash bigint
 ) PARTITION BY LIST (partition_id);
-COMMENT ON TABLE _taskex.split IS 'Runs in parts. split_id: the run that stands for the whole, and does the combining. options: of the parts.';
+COMMENT ON TABLE _taskex.split IS 'Runs in parts. split_id: the run that stands for the whole, and does the combining. options: of the parts. request_hash: if there is a deduplication key.';
 INSERT INTO _taskex.child_table VALUES ('split', 625, 100, ARRAY['PRIMARY KEY (split_id)'], ARRAY['(customer_id)'], 'customer_id');
 
 CREATE TABLE _taskex.split_part (
@@ -67,6 +68,9 @@ CREATE FUNCTION _taskex.even_sizes(inputs int, parts int) RETURNS int[] LANGUAGE
     $$ SELECT array_agg((p::bigint * inputs / parts - (p - 1)::bigint * inputs / parts)::int ORDER BY p) FROM generate_series(1, parts) p $$;
 COMMENT ON FUNCTION _taskex.even_sizes(int, int) IS 'How many inputs each part has.';
 
+CREATE FUNCTION _taskex.deduplicated() RETURNS boolean LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_deduplicated';
+COMMENT ON FUNCTION _taskex.deduplicated() IS 'Has the last submit_run of this session made nothing, because its deduplication key was used?';
+
 CREATE FUNCTION _taskex.make_split(customer bigint, program text, inputs jsonb[], sizes int[], combine text, options jsonb)
     RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
@@ -74,13 +78,21 @@ DECLARE
     login text := _taskex.login(customer);
     home int := _taskex.home(customer);
     own text[] := '{notify,retention,deduplication_key}';
-    there boolean;
+    request bigint;     -- the number of parts is left out: it may have been recommended
+    same boolean;
 BEGIN
-    s.split_id := taskex.submit_run(login, coalesce(combine, program), NULL, coalesce((options ->> 'priority')::int, 0), NULL,
+    IF options ->> 'deduplication_key' IS NOT NULL THEN
+        request := hash_array_extended(inputs, jsonb_hash_extended(jsonb_build_array(program, combine, options), 0));
+    END IF;
+    s.split_id := taskex.submit_run(login, coalesce(combine, program), NULL, coalesce((options ->> 'priority')::numeric::int, 0), NULL,
         coalesce((SELECT jsonb_object_agg(key, value) FROM jsonb_each(options) WHERE key = ANY (own)), '{}'));
-    EXECUTE format('SELECT EXISTS (SELECT FROM _taskex.split_%s WHERE split_id = $1)', home) INTO there USING s.split_id;
-    IF there THEN
-        RETURN s.split_id;      -- its deduplication key was used
+    IF _taskex.deduplicated() THEN
+        EXECUTE format('SELECT request_hash = $1 FROM _taskex.split_%s WHERE split_id = $2', home) INTO same USING request, s.split_id;
+        IF same IS NOT TRUE THEN
+            PERFORM _taskex.fail('idempotency_mismatch', format('deduplication key "%s" was used with other arguments', options ->> 'deduplication_key'), NULL,
+                'Use a new key for a new request.');
+        END IF;
+        RETURN s.split_id;
     END IF;
     -- nobody is to take it before its parts have ended
     PERFORM taskex.suspend_run(s.split_id);
@@ -89,11 +101,12 @@ BEGIN
     s.customer_id := customer;
     s.inputs := cardinality(inputs);
     s.speculate := CASE WHEN options ? 'speculate' THEN (nullif(options -> 'speculate', 'null'))::float8 ELSE 2 END;
-    s.priority := coalesce((options ->> 'priority')::int, 0);
+    s.priority := coalesce((options ->> 'priority')::numeric::int, 0);
     s.program := program;
     s.combine := combine;
     s.options := options - own - 'speculate';
     s.submitted_at := _taskex.now();
+    s.request_hash := request;
     EXECUTE format('INSERT INTO _taskex.split_%s SELECT $1.*', home) USING s;
     PERFORM _taskex.add_parts(s, 1, 1, inputs, sizes);
     INSERT INTO _taskex.split_open VALUES (s.split_id, customer);
@@ -263,7 +276,16 @@ BEGIN
         DELETE FROM _taskex.split_open o WHERE o.split_id = id;
         RETURN true;
     ELSIF s.speculate IS NOT NULL AND whole = 'blocked' THEN
-        PERFORM _taskex.split_speculate(s);
+        BEGIN
+            PERFORM _taskex.split_speculate(s);
+        EXCEPTION
+            WHEN lock_not_available OR transaction_rollback OR operator_intervention THEN
+                RAISE;
+            WHEN OTHERS THEN
+                -- his budget is used up, for instance; the parts go on without
+                RAISE LOG 'taskex runs no part of run % once more: % %', id, SQLSTATE, SQLERRM;
+                EXECUTE format('UPDATE _taskex.split_%s SET speculate = NULL WHERE split_id = $1', home) USING id;
+        END;
     END IF;
     RETURN false;
 END $$;

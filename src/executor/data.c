@@ -130,12 +130,7 @@ read_rows(const char *query, bool sorted)
 static Jsonb *
 read_query(const char *query)
 {
-	/* a last line may be a comment, and a last semicolon is usual */
-	char	   *text = pstrdup(query);
-
-	for (Size n = strlen(text); n > 0 && (text[n - 1] == ';' || isspace((unsigned char) text[n - 1])); n--)
-		text[n - 1] = '\0';
-	return read_rows(psprintf("SELECT pg_catalog.to_jsonb(q.*) FROM (%s\n) q", text), false);
+	return read_rows(rows_of_query(query), false);
 }
 
 static Jsonb *

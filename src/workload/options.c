@@ -244,6 +244,19 @@ run_options_notify(Jsonb *rest)
 	return pnstrdup(value.val.string.val, value.val.string.len);
 }
 
+/* ---- queries ---- */
+
+char *
+rows_of_query(const char *query)
+{
+	/* a last line may be a comment, and a last semicolon is usual */
+	char	   *text = pstrdup(query);
+
+	for (Size n = strlen(text); n > 0 && (text[n - 1] == ';' || isspace((unsigned char) text[n - 1])); n--)
+		text[n - 1] = '\0';
+	return psprintf("SELECT pg_catalog.to_jsonb(q.*) FROM (%s\n) q", text);
+}
+
 /* ---- all of them ---- */
 
 static void

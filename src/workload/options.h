@@ -36,6 +36,9 @@ extern void run_options_read(Jsonb *options, RunOptions *result);
 /* the same for where data are to be had */
 extern void check_data_ref(Jsonb *data_ref);
 
+/* the rows of a user's query as jsonb; more than one query is for the caller to refuse */
+extern char *rows_of_query(const char *query);
+
 /* how long to wait after a failed attempt, in microseconds */
 extern int64 run_options_backoff(Jsonb *rest, int32 attempt);
 

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "infra/spi.h"
 #include "infra/worker.h"
+#include "workload/options.h"
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -163,8 +164,7 @@ input_of(Jsonb *row)
 static Datum
 read_inputs(const char *query, long limit)
 {
-	char	   *sql = psprintf("SELECT pg_catalog.to_jsonb(q.*) FROM (%s) q", query);
-	SPIPlanPtr	plan = SPI_prepare_cursor(sql, 0, NULL, CURSOR_OPT_NO_SCROLL);
+	SPIPlanPtr	plan = SPI_prepare_cursor(rows_of_query(query), 0, NULL, CURSOR_OPT_NO_SCROLL);
 	Portal		portal;
 	Datum	   *inputs;
 	Datum		result;

@@ -522,6 +522,9 @@ note_ready(const Request *request, int64 first)
 
 static int64 submit(Request *request);
 
+/* the last call has found what its deduplication key stands for, and made nothing */
+static bool deduplicated = false;
+
 static void
 push_key(JsonbParseState **state, char *name)
 {
@@ -581,7 +584,8 @@ submit(Request *request)
 	(void) GetTopTransactionId();
 	if (first == 0)
 		first = run_id_make(ids_next(ID_RUN, request->count + (request->options.result_function ? 1 : 0)), request->customer.partition);
-	if (request->options.deduplication_key && key_used(request, &first))
+	deduplicated = request->options.deduplication_key && key_used(request, &first);
+	if (deduplicated)
 		return first;
 	usage_submitting(&request->customer, request->environment.environment_id, request->program_id, request->priority,
 					 request->count);
@@ -609,6 +613,15 @@ taskex_submit_run(PG_FUNCTION_ARGS)
 
 	read_request(fcinfo, &request, false);
 	PG_RETURN_INT64(submit(&request));
+}
+
+PG_FUNCTION_INFO_V1(taskex_deduplicated);
+
+/* _taskex.deduplicated() -> boolean */
+Datum
+taskex_deduplicated(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(deduplicated);
 }
 
 PG_FUNCTION_INFO_V1(taskex_submit_runs);

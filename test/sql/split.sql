@@ -53,6 +53,19 @@ SELECT pg_temp.step();
 SELECT taskex.run_result(:id);
 SELECT * FROM broken;
 
+-- a key that stands for something else
+\set VERBOSITY terse
+SELECT taskex.submit_split('sp_ann', 'square', 'SELECT n FROM numbers', 5, options => '{"priority": 4, "max_attempts": 7, "deduplication_key": "once"}');
+SELECT taskex.submit_split('sp_ann', 'square', 'SELECT n, -n AS minus FROM numbers ORDER BY n LIMIT 2', 5, options => '{"priority": 4, "max_attempts": 8, "deduplication_key": "once"}');
+SELECT taskex.submit_run('sp_ann', 'square', options => '{"deduplication_key": "alone"}') AS alone \gset
+SELECT taskex.submit_split('sp_ann', 'square', 'SELECT 1', 1, options => '{"deduplication_key": "alone"}');
+SELECT taskex.cancel_run(:alone);
+\set VERBOSITY default
+-- a query may end as queries do
+BEGIN;
+SELECT taskex.submit_split('sp_ann', 'square', E'SELECT n FROM numbers; \n', 1, options => '{"priority": 1.0}') > 0 AS semicolon, taskex.submit_split('sp_ann', 'square', 'SELECT n FROM numbers -- all', 1) > 0 AS comment;
+ROLLBACK;
+
 -- a part that fails for good ends the whole; the others wait for its retry
 SELECT taskex.submit_split('sp_ann', 'square', 'SELECT n FROM numbers', 3, options => '{"max_attempts": 1}') AS id \gset
 SELECT * FROM pg_temp.pull(1);
@@ -95,6 +108,21 @@ SELECT taskex.run_result(:id);
 SELECT part, state, count(*) FROM taskex.runs WHERE split_id = :id AND part >= 3 GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT * FROM broken;
 TRUNCATE taken;
+
+-- where a part may not be run once more, the others end nevertheless
+SELECT taskex.submit_split('sp_ann', 'square', 'SELECT n FROM numbers', 4) AS id \gset
+SELECT count(*) FROM pg_temp.pull(9);
+SELECT pg_temp.finish(1, 2);
+SELECT taskex.retire_environment('sp_ext');
+SET taskex.clock = '2150-01-01 00:01:21.5+00';
+SELECT pg_temp.step();
+SELECT * FROM s;
+SELECT taskex.resume_environment('sp_ext');
+SELECT pg_temp.finish(3, 4);
+SELECT pg_temp.step();
+SELECT taskex.run_result(:id);
+SELECT * FROM broken;
+SET taskex.clock = '2150-01-01 00:01:20+00';
 
 -- other numbers of parts while it runs
 SELECT taskex.submit_split('sp_ann', 'square', 'SELECT n FROM numbers', 2) AS id \gset
