@@ -21,6 +21,8 @@
 #include "workload/split.h"
 #include "workload/take.h"
 
+#include "access/sysattr.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -258,12 +260,19 @@ taskex_suspend_run(PG_FUNCTION_ARGS)
 	UserHome	home;
 	Child	   *run;
 	int64		force_us;
+	int64		own;
 	const char *state;
 	bool		whole;
 
 	require_arg(fcinfo, 0, "run_id");
 	PreventCommandIfReadOnly("suspend_run()");
 	force_us = force_after(fcinfo, 1);
+	if (run_holder && run_holder->holding(&own) && own == PG_GETARG_INT64(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_TX_WRONG_STATE),
+				 errmsg("run %lld cannot suspend itself", (long long) own),
+				 errdetail("What its code asks for is undone when it stops."),
+				 errhint("taskex.yield_run() gives way, to go on later.")));
 	wait_point("suspend_run");
 	run_tables_begin(&tables);
 	run = run_lock_own(&tables, PG_GETARG_INT64(0), &home);
@@ -341,16 +350,22 @@ slice_of(int32 environment_id)
 	return us;
 }
 
-/* was it asked to, or is its turn over? */
 static bool
-should_yield(Child *run)
+turn_is_over(Child *run)
 {
-	int64		slice;
+	int64		slice = slice_of(child_int32(run, RUN_ENVIRONMENT_ID));
 
-	if (!run_is_null(run, RUN_ASKED))
-		return true;
-	slice = slice_of(child_int32(run, RUN_ENVIRONMENT_ID));
 	return slice > 0 && clock_now() - child_int64(run, RUN_STARTED_AT) >= slice;
+}
+
+/* was the row written by this transaction? */
+static bool
+is_written_here(Child *run)
+{
+	bool		isnull;
+	Datum		xmin = slot_getsysattr(run->slot, MinTransactionIdAttributeNumber, &isnull);
+
+	return TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
 }
 
 /* the run whose code calls */
@@ -381,7 +396,8 @@ own_should_yield(bool asked_only)
 	PushActiveSnapshot(GetLatestSnapshot());
 	run_tables_begin(&tables);
 	run = run_read(&tables, run_id, &home);
-	yes = run != NULL && (asked_only ? !run_is_null(run, RUN_ASKED) : should_yield(run));
+	/* what it has asked itself is undone when it stops: it would never end */
+	yes = run != NULL && ((!run_is_null(run, RUN_ASKED) && !is_written_here(run)) || (!asked_only && turn_is_over(run)));
 	run_tables_end(&tables);
 	PopActiveSnapshot();
 	return yes;
@@ -401,10 +417,11 @@ taskex_should_yield(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0) && PG_ARGISNULL(1))
 		PG_RETURN_BOOL(own_should_yield(false));
+	PreventCommandIfReadOnly("should_yield()");
 	require_args(fcinfo, names);
 	run_tables_begin(&tables);
 	run = run_lock_held(&tables, PG_GETARG_INT64(0), PG_GETARG_INT64(1), &home, clock_now());
-	yes = should_yield(run);
+	yes = !run_is_null(run, RUN_ASKED) || turn_is_over(run);
 	run_tables_end(&tables);
 	PG_RETURN_BOOL(yes);
 }

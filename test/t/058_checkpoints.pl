@@ -64,6 +64,15 @@ is(q1("select taskex.wait_for_run($id, '1 minute')"), '{"done": 3, "first": 2}',
 is(q1("select string_agg(outcome, ' ' order by attempt) from taskex.run_attempts where run_id = $id"), 'failed succeeded', '... and the attempts say so');
 cmp_ok(q1("select progress from taskex.run_status($id)"), '>=', 2, 'its progress is at least what was noted when it failed');
 
+# it does not ask itself to stop
+is(q1(q{select taskex.publish_program('ann', 'itself', 'pl', $p$ begin perform taskex.checkpoint('1');
+		begin perform taskex.suspend_run((select run_id from taskex.executors where pid = pg_backend_pid())); exception when sqlstate 'TX109' then end;
+		perform taskex.suspend_customer('ann'); perform taskex.checkpoint('2'); return '3'; end $p$)}), '1', 'a program that would suspend itself');
+$id = q1("select taskex.submit_run('ann', 'itself', options => '{\"max_attempts\": 1}')");
+is(q1("select taskex.wait_for_run($id, '1 minute')"), '3', '... is not stopped by what is not committed');
+is(q1("select attempts from taskex.run_status($id)"), '1', '... and runs once');
+q1("select taskex.resume_runs('ann')");
+
 # kill -9 of the executor: the server starts again
 $id = q1(q{delete from public.allowed where n > 1; select taskex.submit_run('ann', 'steps', '{"to": 3}', options => '{"backoff": {"initial": "0"}}')});
 until_true("select checkpoint = '{\"done\": 1}' from taskex.runs where run_id = $id", 'the conductor has written the checkpoint of a run whose transaction is open');
