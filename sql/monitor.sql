@@ -94,18 +94,24 @@ BEGIN
         RETURN;
     END IF;
     FOR a IN SELECT * FROM _taskex.run_alert x ORDER BY x.name LOOP
-        IF a.metric IN ('waiting', 'queue_age') THEN
-            SELECT CASE a.metric WHEN 'waiting' THEN sum(q.waiting) ELSE max(extract(epoch FROM q.age)) END INTO value FROM taskex.queue q
-                WHERE (a.environment IS NULL OR q.environment = a.environment) AND (a.customer IS NULL OR q.customer = a.customer);
-        ELSE
-            SELECT CASE a.metric WHEN 'run_time' THEN max(extract(epoch FROM m.run_time)) WHEN 'cpu_time' THEN max(extract(epoch FROM m.cpu_time))
-                    WHEN 'memory' THEN max(m.memory) WHEN 'wal_bytes' THEN max(m.wal_bytes) WHEN 'rows' THEN max(m."rows") ELSE count(*) END INTO value
-                FROM taskex.run_monitor m WHERE (a.environment IS NULL OR m.environment = a.environment) AND (a.customer IS NULL OR m.customer = a.customer)
-                    AND (a.program IS NULL OR m.program = a.program);
-        END IF;
         name := a.name;
-        ok := coalesce(value, 0) <= a.threshold;
-        detail := format('%s is %s, the threshold is %s', a.metric, round(coalesce(value, 0)::numeric, 3), a.threshold);
+        BEGIN
+            IF a.metric IN ('waiting', 'queue_age') THEN
+                SELECT CASE a.metric WHEN 'waiting' THEN sum(q.waiting) ELSE max(extract(epoch FROM q.age)) END INTO value FROM taskex.queue q
+                    WHERE (a.environment IS NULL OR q.environment = a.environment) AND (a.customer IS NULL OR q.customer = a.customer);
+            ELSE
+                SELECT CASE a.metric WHEN 'run_time' THEN max(extract(epoch FROM m.run_time)) WHEN 'cpu_time' THEN max(extract(epoch FROM m.cpu_time))
+                        WHEN 'memory' THEN max(m.memory) WHEN 'wal_bytes' THEN max(m.wal_bytes) WHEN 'rows' THEN max(m."rows") ELSE count(*) END INTO value
+                    FROM taskex.run_monitor m WHERE (a.environment IS NULL OR m.environment = a.environment) AND (a.customer IS NULL OR m.customer = a.customer)
+                        AND (a.program IS NULL OR m.program = a.program);
+            END IF;
+            ok := coalesce(value, 0) <= a.threshold;
+            detail := format('%s is %s, the threshold is %s', a.metric, round(coalesce(value, 0)::numeric, 3), a.threshold);
+        EXCEPTION WHEN OTHERS THEN
+            -- a partition cannot be read, for instance: the other rows of health are needed then
+            ok := false;
+            detail := format('%s cannot be told: %s', a.metric, SQLERRM);
+        END;
         RETURN NEXT;
     END LOOP;
 END $$;
@@ -160,7 +166,7 @@ DECLARE
     k text;
     v jsonb;
     id bigint;
-    ends timestamptz := _taskex.now() + lasting;
+    wanted jsonb := '{}';
     limits jsonb := '{"nice": 19, "pause": 60000, "io_rate": 1000000000}';
 BEGIN
     IF scope IS NULL OR name IS NULL OR settings IS NULL THEN
@@ -172,12 +178,13 @@ BEGIN
         IF _taskex.json_int(v, k) NOT BETWEEN 0 AND (limits ->> k)::int THEN
             PERFORM _taskex.bad_value(format('%s must be between 0 and %s', k, limits ->> k));
         END IF;
+        wanted := wanted || jsonb_build_object(k, _taskex.json_int(v, k));
     END LOOP;
     IF lasting NOT BETWEEN '1 millisecond' AND '366 days' THEN
         PERFORM _taskex.bad_value('lasting must be between a millisecond and 366 days');
     END IF;
-    INSERT INTO _taskex.throttle AS t VALUES (throttle.scope, id, throttle.name, coalesce((settings ->> 'nice')::int, 0), coalesce((settings ->> 'pause')::int, 0) * 1000,
-            coalesce((settings ->> 'io_rate')::int, 0), ends, 'operator')
+    INSERT INTO _taskex.throttle AS t VALUES (throttle.scope, id, throttle.name, coalesce((wanted ->> 'nice')::int, 0), coalesce((wanted ->> 'pause')::int, 0) * 1000,
+            coalesce((wanted ->> 'io_rate')::int, 0), _taskex.now() + lasting, 'operator')
         ON CONFLICT ON CONSTRAINT throttle_pkey DO UPDATE SET nice = excluded.nice, pause_us = excluded.pause_us, io_rate = excluded.io_rate, until = excluded.until, reason = excluded.reason;
 END $$;
 COMMENT ON FUNCTION taskex.throttle(text, text, jsonb, interval) IS

@@ -202,6 +202,8 @@ SELECT scope FROM taskex.throttles WHERE name LIKE 's\_%' ORDER BY 1;
 SELECT taskex.unthrottle('program', 's_ann/p'), taskex.unthrottle('program', 's_ann/p'), taskex.unthrottle('customer', 's_ann'), taskex.unthrottle('run', :m1::text);
 SELECT taskex.throttle('planet', 's_ann', '{}');
 SELECT taskex.throttle('run', 'x', '{}');
+SELECT taskex.throttle('customer', 's_ann', '{"nice": 1.0}', '1000000 years');
+SELECT taskex.throttle('customer', 's_ann', '{"nice": 1.0}'), taskex.unthrottle('customer', 's_ann');
 SELECT taskex.throttle('run', '0', '{}');
 SELECT taskex.throttle('program', 's_ann/none', '{}');
 SELECT taskex.throttle('environment', 's_none', '{}');

@@ -26,7 +26,7 @@ my $type = $node->safe_psql('postgres', q{select taskex.create_task_type('req', 
 my $other = $node->safe_psql('postgres', q{select taskex.create_task_type('gone', 'Other type', 2)});
 # the tasks of him who is gone pay better, so they would be found first
 $node->safe_psql('postgres', qq{select taskex.create_tasks('gone', $other, '{1,2,3}', 2), taskex.create_tasks('gone', $type, '{1,2,3}', 2), taskex.create_tasks('req', $type, '{1,2,3}', 3)});
-$node->safe_psql('postgres', q{select taskex.create_environment('box', 'external')});
+$node->safe_psql('postgres', q{select taskex.create_environment('box', 'external'), taskex.set_alert('much', 'running', 1000)});
 my ($kept, $lost) = map { $node->safe_psql("postgres", qq{select taskex.submit_run('$_', null, '{}', options => '{"environment": "box"}')}) } qw(req gone);
 my $running = $node->safe_psql('postgres', q{select taskex.submit_run('gone', null, '{}', 9, options => '{"environment": "box"}')});
 is($node->safe_psql('postgres', q{select run_id from taskex.pull_runs('worker', 'box')}), $running, 'a run is under way that will be out of reach');
@@ -147,7 +147,8 @@ $node->safe_psql('postgres', q{insert into _taskex.load_mean select 'u', d.user_
 cmp_ok($node->safe_psql('postgres', q{select taskex.rebalance('cpu')}), '>', 0, 'users are moved to where there is room');
 ok($node->poll_query_until('postgres', q{select bool_and(state = 'done') from taskex.migrations}), '... to the end')
 	or diag($node->safe_psql('postgres', q{select login, source, target, state, error from taskex.migrations where state <> 'done'}));
-is($node->safe_psql('postgres', q{select string_agg(check_name, ',') from taskex.health where not ok}), 'storage', 'nothing else is wrong');
+is($node->safe_psql('postgres', q{select string_agg(check_name || coalesce(' ' || substring(detail from 'cannot be told'), ''), ',' order by check_name) from taskex.health where not ok}), 'alert much cannot be told,storage',
+	'an alert of runs there says that it does not know; nothing else is wrong');
 
 # the workers do not run into it again and again
 my $log = substr(slurp_file($node->logfile), $at);
