@@ -158,7 +158,7 @@ limits_start(const Jsonb *object)
 
 	/* the role cannot change it: only superusers can */
 	if (limits.temp_files > 0)
-		SetConfigOption("temp_file_limit", psprintf("%lldkB", (long long) Max(limits.temp_files / 1024, 1)),
+		SetConfigOption("temp_file_limit", psprintf("%lldkB", (long long) Min(Max(limits.temp_files / 1024, 1), PG_INT32_MAX)),
 						PGC_SUSET, PGC_S_OVERRIDE);
 	if (limits.memory > 0)
 	{

@@ -35,7 +35,7 @@ $node->safe_psql('postgres', q{
 	select taskex.create_environment('pl', 'plpgsql', options => '{"max_executors": 1, "max_attempts": 2, "idle_time": "1 hour",
 		"setup": "prepare of_setup as select 1; create temp table of_setup (n int)"}');
 	select taskex.create_environment('sq', 'sql', options => '{"max_executors": 1, "max_attempts": 1}');
-	select taskex.create_environment('short', 'plpgsql', options => '{"max_executors": 1, "max_attempts": 1, "limits": {"timeout": "1 s"}}');
+	select taskex.create_environment('short', 'plpgsql', options => '{"max_executors": 1, "max_attempts": 1, "limits": {"timeout": "1 s", "temp_files": "100 TB"}}');
 	select taskex.create_environment('tight', 'plpgsql', options => '{"max_executors": 1, "max_attempts": 1,
 		"limits": {"memory": "100MB", "temp_files": "1MB", "rows": 1000, "result_size": "10kB"}}')});
 

@@ -84,6 +84,15 @@ for my $language (qw(sql plpgsql plperl pltcl plpython3u))
 	}
 }
 
+# what runs while code is compiled leaves nothing in the caller's session, and takes nothing away
+SKIP:
+{
+	skip 'language plperl is not installed', 1 if !-e "$sharedir/extension/plperl.control";
+	my (undef, $out, $err) = $node->psql($p, "select pg_advisory_lock(1);\nselect taskex.publish_program('ann', 'locks', 'plperl', 'BEGIN { spi_exec_query(\"SELECT pg_advisory_lock(2)\"); } return 1;');\n"
+		. "select 'left ' || string_agg(objid::text, ',') from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()", on_error_stop => 0);
+	like("$err$out", qr/does not compile.*left 1$/s, 'a BEGIN block calls no SQL');
+}
+
 # chains: each piece as the customer, whoever has written it
 $node->safe_psql($p, q{
 	select taskex.publish_program('ann', 'plus', 'sql', 'select to_jsonb((data #>> ''{}'')::int + 1)'),
