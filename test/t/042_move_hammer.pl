@@ -247,13 +247,15 @@ note("moves: $states");
 note('moves took: ' . $node->safe_psql('postgres', q{select format('%s s to the switch, %s s to clean, longest stall %s ms, %s attempts', avg(extract(epoch from switched_at - started_at))::numeric(9, 3),
 	avg(extract(epoch from finished_at - switched_at))::numeric(9, 3), (max(extract(epoch from longest_stall)) * 1000)::numeric(9, 1), sum(attempts)) from taskex.migrations}));
 cmp_ok($node->safe_psql('postgres', q{select count(*) from taskex.migrations where switched_at is not null}), '>', $seconds / 2, 'users have moved');
+# (a partition that was added may be emptied again before somebody has moved there)
+my $failed = q{select string_agg(error, ', ') from taskex.migrations where state = 'failed' and error !~ '^storage partition "x\d+" takes no new users$'};
 my $rebalanced = q{from taskex.migrations where reason like 'rebalance: %'};
 note('rebalancing: ' . $node->safe_psql('postgres', qq{select format('%s rounds, %s without a plan that could be carried out, %s moves queued, of which %s came to the switch',
 	count(*), count(*) filter (where queued is null), sum(queued), (select count(*) $rebalanced and switched_at is not null)) from rebalanced}));
 cmp_ok($node->safe_psql('postgres', q{select count(*) from rebalanced where queued > 0}), '>', 2, 'it was rebalanced again and again');
 cmp_ok($node->safe_psql('postgres', "select count(*) $rebalanced and switched_at is not null"), '>', 2, 'users have moved by it');
 is($node->safe_psql('postgres', q{select is_called from extra}), 't', 'partitions were added and emptied meanwhile');
-is($node->safe_psql('postgres', q{select string_agg(error, ', ') from taskex.migrations where state = 'failed'}), '', 'no move has failed');
+is($node->safe_psql('postgres', $failed), '', 'no move has failed');
 cmp_ok(scalar keys %{ $acts->{submitted} // {} }, '>', 5 * $seconds, 'much was done');
 ok_hammered($node, 'after the hammer');
 is(seen($look), '', 'nothing wrong after the hammer');
@@ -324,7 +326,7 @@ for my $round (1 .. $rounds)
 	is(seen($look), '', "$name: nothing wrong");
 	await($node, 'postgres', q{select not exists (select from taskex.migrations where finished_at is null)}, "$name: all moves end");
 	cmp_ok($node->safe_psql('postgres', "select count(*) $rebalanced and migration_id > $moves and switched_at is not null"), '>', 0, "$name: users have moved by rebalancing");
-	is($node->safe_psql('postgres', q{select string_agg(error, ', ') from taskex.migrations where state = 'failed'}), '', "$name: no move has failed");
+	is($node->safe_psql('postgres', $failed), '', "$name: no move has failed");
 }
 
 #
