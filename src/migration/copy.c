@@ -245,7 +245,7 @@ report_difference(Move *move, const MoveTable *table, ItemPointer tid)
 
 /*
  * Looks again at what differed, when all that was logged up to the active
- * snapshot has been followed, in this transaction.
+ * snapshot has been followed, the last of it in this transaction.
  */
 void
 verify_doubts(Move *move)

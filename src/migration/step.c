@@ -133,8 +133,9 @@ step_following(Move *move)
 		return STEP_AT_ONCE;
 	if (move->listed)
 	{
-		while (follow_pass(move, PASS_KEYS) == PASS_KEYS)
-			CHECK_FOR_INTERRUPTS();
+		/* each with a snapshot of its own: in this one what was applied is still in the log */
+		if (follow_pass(move, PASS_KEYS) == PASS_KEYS)
+			return STEP_AT_ONCE;
 		verify_doubts(move);
 		move->follower = 0;
 		enter(move, MOVE_SWITCHING);

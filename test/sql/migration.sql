@@ -188,6 +188,22 @@ COMMIT;
 CALL pg_temp.go(:id, 'done');
 SELECT partition = 'mig_gold' AS there, tier FROM taskex.users WHERE login = 'mig_per';
 
+-- more is written while his rows are compared than a pass applies
+SELECT taskex.register_user('mig_busy', partition => 'mig_1') > 0 AS busy;
+SELECT taskex.deposit('mig_busy', 1000, 'start') > 0 AS deposited;
+SELECT taskex.create_task_type('mig_busy', 'Busy', 0.1) AS busy \gset
+CALL pg_temp.queue('mig_busy', 'mig_gold', NULL) \gset
+CALL pg_temp.go(:id, 'following');
+SELECT _taskex.move_step(:id);
+SELECT count(*) FROM taskex.create_tasks('mig_busy', :busy, array_fill('1'::jsonb, ARRAY[2500]));
+SELECT count(*) > 2000 AS many FROM _taskex.migration_log WHERE migration_id = :id;
+SET statement_timeout = '30s';
+CALL pg_temp.go(:id, 'cleaning');
+CALL pg_temp.go(:id, 'done');
+RESET statement_timeout;
+SELECT state, error, pg_temp.rows_on('mig_busy', 'mig_1') AS left_behind, (SELECT count(*) FROM taskex.tasks WHERE requester = 'mig_busy') AS tasks FROM taskex.migrations WHERE migration_id = :id;
+SELECT taskex.cancel_tasks('mig_busy', :busy) AS cancelled;
+
 SELECT taskex.add_node('mig_far', 'host=far');
 SELECT taskex.add_partition('mig_3', node => 'mig_far') > 0 AS added;
 SELECT taskex.migrate_user('mig_req', 'mig_3');
