@@ -26,7 +26,9 @@
 #include "fmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/datum.h"
+#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -117,7 +119,20 @@ log_key(int64 migration, int32 position, ArrayType *key)
 	table_close(log, NoLock);
 }
 
-/* the values of the primary key, as text */
+Datum
+moves_key_text(Datum value, Oid type)
+{
+	char		buffer[MAXDATELEN + 1];
+	Oid			output;
+	bool		varlena;
+
+	if (type == DATEOID || type == TIMESTAMPTZOID)
+		return CStringGetTextDatum(JsonEncodeDateTime(buffer, value, type, NULL));
+	getTypeOutputInfo(type, &output, &varlena);
+	return CStringGetTextDatum(OidOutputFunctionCall(output, value));
+}
+
+/* the values of the primary key */
 static ArrayType *
 key_of(Relation rel, HeapTuple tuple)
 {
@@ -136,13 +151,10 @@ key_of(Relation rel, HeapTuple tuple)
 	{
 		AttrNumber	number = index->rd_index->indkey.values[i];
 		Oid			type = TupleDescAttr(RelationGetDescr(rel), number - 1)->atttypid;
-		Oid			output;
-		bool		varlena;
 		bool		isnull;
 		Datum		value = heap_getattr(tuple, number, RelationGetDescr(rel), &isnull);
 
-		getTypeOutputInfo(type, &output, &varlena);
-		values[i] = CStringGetTextDatum(OidOutputFunctionCall(output, value));
+		values[i] = moves_key_text(value, type);
 	}
 	index_close(index, NoLock);
 	return construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT);

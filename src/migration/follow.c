@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "migration/move.h"
+#include "directory/moves.h"
 #include "infra/spi.h"
 #include "market/market.h"
 
@@ -19,7 +20,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -269,13 +269,10 @@ follow_deleted(Move *move, const MoveChild *row, LoggedKeys **log)
 	for (int i = 0; i < n; i++)
 	{
 		AttrNumber	column = row->key->rd_index->indkey.values[i];
-		Oid			function;
-		bool		varlena;
 		bool		isnull;
 		Datum		value = slot_getattr(row->slot, column, &isnull);
 
-		getTypeOutputInfo(TupleDescAttr(RelationGetDescr(row->rel), column - 1)->atttypid, &function, &varlena);
-		values[i] = CStringGetTextDatum(OidOutputFunctionCall(function, value));
+		values[i] = moves_key_text(value, TupleDescAttr(RelationGetDescr(row->rel), column - 1)->atttypid);
 	}
 	fmgr_info(F_ARRAY_OUT, &output);
 	sought.position = row->table->position;

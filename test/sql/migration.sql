@@ -202,6 +202,21 @@ CALL pg_temp.go(:id, 'cleaning');
 CALL pg_temp.go(:id, 'done');
 RESET statement_timeout;
 SELECT state, error, pg_temp.rows_on('mig_busy', 'mig_1') AS left_behind, (SELECT count(*) FROM taskex.tasks WHERE requester = 'mig_busy') AS tasks FROM taskex.migrations WHERE migration_id = :id;
+-- what is written while the source is cleaned is known by its key, however sessions write a date
+SELECT taskex.register_user('mig_paid', partition => 'mig_1') > 0 AS paid;
+SELECT array_agg(assignment_id ORDER BY assignment_id) AS had FROM taskex.accept_next('mig_paid', :busy, 2) \gset
+SELECT taskex.submit_assignment('mig_paid', a, '{"y": 1}') FROM unnest(:'had'::bigint[]) a;
+SELECT taskex.approve_assignments('mig_busy', (:'had'::bigint[])[1:1]) AS approved;
+SELECT count(*) >= 0 AS dispatched FROM taskex.run_due();
+CALL pg_temp.queue('mig_paid', 'mig_gold', NULL) \gset
+CALL pg_temp.go(:id, 'cleaning');
+SELECT taskex.approve_assignments('mig_busy', (:'had'::bigint[])[2:2]) AS approved;
+SET datestyle = 'German';
+SELECT count(*) >= 0 AS dispatched FROM taskex.run_due();
+SET datestyle = 'SQL, MDY';
+CALL pg_temp.go(:id, 'done');
+RESET datestyle;
+SELECT state, error, pg_temp.rows_on('mig_paid', 'mig_1') AS left_behind, (SELECT sum(approved) FROM taskex.earnings WHERE performer = 'mig_paid') AS approved FROM taskex.migrations WHERE migration_id = :id;
 SELECT taskex.cancel_tasks('mig_busy', :busy) AS cancelled;
 
 SELECT taskex.add_node('mig_far', 'host=far');
