@@ -165,6 +165,19 @@ sql("select taskex.create_task('req', $type, '{\"x\": 5}')");
 ok(time - $began < 2, 'who writes beside an open transaction waits for no longer than the switch tries');
 $writer->query_safe('commit');
 ended($m, 'done', 'an open transaction of his is waited for');
+
+# of a subtransaction that is under way at the switch, rows at the new home bear the number
+setting('taskex.max_movers', 0);
+my $hand = $node->background_psql('postgres');
+$m = sql("select taskex.migrate_user('req', '" . elsewhere() . "')");
+sub go { my $upto = shift; for (1 .. 1000) { return 1 if $hand->query_safe("select _taskex.move_step($m)") eq $upto; usleep(2_000) } return 0 }
+ok(go('following'), 'all is copied');
+$writer->query_safe("begin; savepoint s; select taskex.create_task('other', $type, '1')");
+ok(go('cleaning'), 'he is switched while somebody else writes in a subtransaction');
+$writer->query_safe("select taskex.cancel_task('req', (select max(task_id) from taskex.tasks where requester = 'req' and state = 'available')); commit");
+ok(eval { go('done') }, 'what that writes of his then is no difference') || diag($hand->{stderr});
+setting('taskex.max_movers', 2);
+$hand->quit;
 $writer->quit;
 $reader->quit;
 whole(sql("select holdings('req')"), 'after open transactions');
