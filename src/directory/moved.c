@@ -122,12 +122,13 @@ log_key(int64 migration, int32 position, ArrayType *key)
 Datum
 moves_key_text(Datum value, Oid type)
 {
+	const int	utc = 0;		/* not the session's */
 	char		buffer[MAXDATELEN + 1];
 	Oid			output;
 	bool		varlena;
 
 	if (type == DATEOID || type == TIMESTAMPTZOID)
-		return CStringGetTextDatum(JsonEncodeDateTime(buffer, value, type, NULL));
+		return CStringGetTextDatum(JsonEncodeDateTime(buffer, value, type, &utc));
 	getTypeOutputInfo(type, &output, &varlena);
 	return CStringGetTextDatum(OidOutputFunctionCall(output, value));
 }

@@ -113,7 +113,7 @@ extern void moves_switch(int64 migration, int64 user_id, int32 source, int32 tar
 /* the user's rows are at his home alone, from the commit on */
 extern void moves_end(int64 migration);
 
-/* a value of a logged key, as text that is the same in all sessions, whatever their DateStyle */
+/* a value of a logged key, as text that is the same in all sessions, whatever their DateStyle and TimeZone */
 extern Datum moves_key_text(Datum value, Oid type);
 
 /* forgets ended moves that no snapshot remembers; also done by others now and then */
