@@ -38,25 +38,14 @@ sub drained
 
 # ---- kill -9 ----
 
-# the conductor, or a session that works, as soon as there is one
-sub kill_one
-{
-	my ($conductor) = @_;
-	for (1 .. 100)
-	{
-		my $pid = $conductor ? conductor_pid($node, 'postgres')
-		  : $node->safe_psql('template1', q{select pid from pg_stat_activity where application_name = 'hammer' limit 1});
-		return 1 if $pid ne '' && kill('KILL', $pid);
-		usleep(100_000);
-	}
-	return 0;
-}
-
 for my $round (1 .. $rounds)
 {
-	my @clients = hammer_start($node, map { hammer_script(types => \@types, name => "j${round}c$_", turns => 400) } 1 .. 4);
+	my @clients = hammer_start($node, map { hammer_script(types => \@types, name => "j${round}c$_", turns => 3000, until => time + 60) } 1 .. 4);
+	hammer_busy(@clients);
 	usleep(500_000 + int rand 1_000_000);
-	ok(kill_one($round % 2), "round $round: a process is killed");
+	my $pid = hammer_victim($node, $round % 2 ? q{select pid from pg_stat_activity where backend_type = 'taskex conductor' and datname = 'postgres'}
+		: q{select pid from pg_stat_activity where application_name = 'hammer' limit 1});
+	ok($pid ne '' && kill('KILL', $pid), "round $round: a process is killed");
 	hammer_finish(@clients);
 	ok($node->poll_query_until('template1', 'select true'), "round $round: back");
 	is($node->safe_psql('postgres', $check), '', "round $round: summaries and tail are what the tables say");

@@ -200,6 +200,16 @@ sub seen
 	die 'nothing but deadlocks';
 }
 
+# all moves end, or what holds them up is told
+sub moves_end
+{
+	my $name = shift;
+	await($node, 'postgres', q{select not exists (select from taskex.migrations where finished_at is null)}, $name)
+	  || diag($node->safe_psql('postgres', q{select m::text || e'\n' || (select format('%s %s', x.error, x.not_before) from _taskex.migration x where x.migration_id = m.migration_id)
+		from taskex.migrations m where finished_at is null}));
+	return;
+}
+
 # where errors that nobody must expect come from
 sub unexpected
 {
@@ -324,7 +334,7 @@ for my $round (1 .. $rounds)
 	is(lost(), '', "$name: every acknowledged act is there");
 	$node->safe_psql('postgres', 'truncate had');	# what was accepted asynchronously may be gone
 	is(seen($look), '', "$name: nothing wrong");
-	await($node, 'postgres', q{select not exists (select from taskex.migrations where finished_at is null)}, "$name: all moves end");
+	moves_end("$name: all moves end");
 	cmp_ok($node->safe_psql('postgres', "select count(*) $rebalanced and migration_id > $moves and switched_at is not null"), '>', 0, "$name: users have moved by rebalancing");
 	is($node->safe_psql('postgres', $failed), '', "$name: no move has failed");
 }
@@ -333,7 +343,7 @@ for my $round (1 .. $rounds)
 # At rest
 #
 
-await($node, 'postgres', q{select not exists (select from taskex.migrations where finished_at is null)}, 'all moves end');
+moves_end('all moves end');
 is($node->safe_psql('postgres', q{
 	select string_agg(t.table_name, ', ') from _taskex.child_table t where t.table_name <> 'entry' and t.table_name <> 'balance'
 		and (xpath('//n/text()', query_to_xml(format('select count(*) as n from _taskex.%1$I x where not exists
