@@ -279,7 +279,7 @@ written_by(MoveChild *copy)
 {
 	bool		free_tuple;
 	HeapTuple	tuple = ExecFetchSlotHeapTuple(copy->slot, false, &free_tuple);
-	TransactionId xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+	TransactionId xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);	/* frozen or not */
 
 	if (free_tuple)
 		heap_freetuple(tuple);

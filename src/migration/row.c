@@ -248,7 +248,8 @@ over_now(void)
 	for (uint32 i = 0; i < snapshot->xcnt; i++)
 		xids[count++] = whole_xid(snapshot->xip[i]);
 	for (int32 i = 0; i < snapshot->subxcnt; i++)
-		xids[count++] = whole_xid(snapshot->subxip[i]);
+		if (NormalTransactionIdPrecedes(snapshot->subxip[i], snapshot->xmax))	/* else it may not stand there */
+			xids[count++] = whole_xid(snapshot->subxip[i]);
 	qsort(xids, count, sizeof(uint64), compare_xids);
 	for (int i = 0; i < count; i++)
 		appendStringInfo(&text, "%s" UINT64_FORMAT, i > 0 ? "," : "", xids[i]);

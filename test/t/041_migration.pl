@@ -176,6 +176,24 @@ $writer->query_safe("begin; savepoint s; select taskex.create_task('other', $typ
 ok(go('cleaning'), 'he is switched while somebody else writes in a subtransaction');
 $writer->query_safe("select taskex.cancel_task('req', (select max(task_id) from taskex.tasks where requester = 'req' and state = 'available')); commit");
 ok(eval { go('done') }, 'what that writes of his then is no difference') || diag($hand->{stderr});
+
+# the same with one that is younger than whatever has ended by then
+setting('taskex.move_stall', '60s');
+$m = sql("select taskex.migrate_user('req', '" . elsewhere() . "')");
+ok(go('switching'), 'all is copied again');
+$writer->query_safe("begin; select taskex.create_task('other', $type, '2')");
+my $holder = $node->background_psql('postgres');
+$holder->query_safe("begin; select taskex.create_task('req', $type, '3')");
+$hand->query_until(qr/begun/, 
+	"\\echo begun\ndo \$\$ declare s text := ''; begin while s <> 'cleaning' loop s := _taskex.move_step($m); commit; end loop; end \$\$;\n");
+await($node, 'postgres', q{select exists (select from pg_locks where locktype = 'advisory' and mode = 'ExclusiveLock' and not granted)}, 'the switch waits for who writes');
+$writer->query_safe("savepoint s; select taskex.create_task('other', $type, '4')");
+$holder->query_safe('commit');
+is($hand->query_safe("select state from taskex.migrations where migration_id = $m"), 'cleaning', 'he is switched while somebody else has begun a subtransaction meanwhile');
+$writer->query_safe("select taskex.cancel_task('req', (select max(task_id) from taskex.tasks where requester = 'req' and state = 'available')); commit");
+ok(eval { go('done') }, 'what that writes of his then is no difference, either') || diag($hand->{stderr});
+sql('alter system reset taskex.move_stall'); sql('select pg_reload_conf()');
+$holder->quit;
 setting('taskex.max_movers', 2);
 $hand->quit;
 $writer->quit;
