@@ -65,13 +65,14 @@ new_run() {
 	place=$(workplace)
 	if [ "$place" = "$check" ]; then
 		run=$(mktemp -d "$check/$1.XXXXXX")
+		echo $$ > "$run/owner"
 	else
 		run=$(mktemp -d "$place/taskex-$1.XXXXXX")
+		echo $$ > "$run/owner"	# before others see it, and sweep
 		ln -s "$run" "$check/$1.${run##*.}"
 	fi
 	chmod 755 "$run"
 	if [ -n "$runner" ]; then chown "$runner:$(id -g "$runner")" "$run"; fi
-	echo $$ > "$run/owner"
 }
 
 # remove_run DIRECTORY: stops its server, if any, and removes all of it.
