@@ -140,7 +140,7 @@ for my $round (1 .. $rounds)
 				and datname = 'postgres' and state <> 'idle' limit 1});
 		$pid = $node->safe_psql('template1', q{select pid from pg_stat_activity
 			where datname = 'postgres' and backend_type = 'client backend' limit 1}) if $pid eq '';
-		$hit{$victim}++ if $pid ne '' && kill 'KILL', $pid;
+		$hit{$victim}++ if kill_backend($node, $pid);
 		$_->finish for @running;
 		ok($node->poll_query_until('template1', 'select true'), "round $round: back after a $victim was killed");
 	}

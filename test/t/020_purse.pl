@@ -177,13 +177,12 @@ my $session = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'
 	'<', \$in, '>', \$out, '2>', \$err);
 $in = "begin; select taskex.withdraw('rich', 8) > 0; select pg_backend_pid();\n";
 $session->pump until $out =~ /t\n\d+\n/;
-my ($pid) = $out =~ /t\n(\d+)\n/;
+my ($pid) = $out =~ /t\n(\d+)\n/ or die "no process: $err";
 is(sqlstate_of($node, 'postgres', q{select taskex.withdraw('rich', 3)}), 'TX201',
 	'what another session has in flight is not there');
-kill 'KILL', $pid;
+ok(kill_process($node, "select $pid"), 'the server is up after a crash');
 $in = "\\q\n";
 $session->finish;
-ok($node->poll_query_until('postgres', 'select true'), 'the server is up after a crash');
 is($node->safe_psql('postgres', q{
 	select taskex.withdraw('rich', 10) > 0;
 	select available from taskex.balance('rich');

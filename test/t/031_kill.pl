@@ -78,10 +78,12 @@ for my $round (1 .. $rounds)
 	}
 	else
 	{
-		my $pid = $victim eq 'conductor' ? conductor_pid($node, 'postgres')
-		  : $victim eq 'supplier' ? $node->safe_psql('template1', q{select pid from pg_stat_activity where backend_type = 'taskex supplier'})
-		  : $node->safe_psql('template1', q{select pid from pg_stat_activity where application_name = 'hammer' order by random() limit 1});
-		$hit{$victim}++ if $pid ne '' && kill 'KILL', $pid;
+		my $find = 'select pid from pg_stat_activity where '
+		  . ($victim eq 'session' ? q{application_name = 'hammer' order by random() limit 1} : "backend_type = 'taskex $victim' and datname = 'postgres'");
+
+		# with supplies off there may be no supplier
+		my $pid = $round <= 4 ? hammer_victim($node, $find) : $node->safe_psql('template1', $find);
+		$hit{$victim}++ if kill_backend($node, $pid);
 	}
 	everything_stop($node, @helpers);
 	my $acknowledged = hammer_finish(@clients);

@@ -95,7 +95,7 @@ for my $round (1 .. $rounds)
 	{
 		my $pid = $node->safe_psql('template1', q{select pid from pg_stat_activity
 			where datname = 'postgres' and backend_type = 'client backend' limit 1});
-		kill 'KILL', $pid if $pid ne '';
+		kill_backend($node, $pid);
 		$_->finish for @running;
 		ok($node->poll_query_until('template1', 'select true'), "round $round: back after a session was killed");
 	}

@@ -40,14 +40,7 @@ sub work
 	return;
 }
 
-sub kill_conductor
-{
-	my $pid = conductor_pid($node, 'postgres');
-	return 0 unless $pid ne '' && kill 'KILL', $pid;
-	# the server comes back by itself
-	$node->poll_query_until('template1', "select not exists (select from pg_stat_activity where pid = $pid)") or return 0;
-	return 1;
-}
+sub kill_conductor { return kill_backend($node, conductor_pid($node, 'postgres')) }
 
 my $work_done = q{select count(*) filter (where state = 'done') = 2 * %d and count(*) = 2 * %d from taskex.policy_actions};
 

@@ -40,7 +40,7 @@ for my $supply ('off', 'on')
 		# somebody else may be faster: then he waits again
 		my $sql = "do \$\$ begin loop perform taskex.wait_for_task('$name', '60 s', $type); commit;"
 		  . " exit when exists (select from taskex.accept_next('$name', $type)); commit; end loop; end \$\$";
-		push @waiting, start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', $sql ], '>', \$out, '2>&1', timeout(90));
+		push @waiting, start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', $sql ], '>', \$out, '2>&1', timeout($PostgreSQL::Test::Utils::timeout_default));
 	}
 	ok($node->poll_query_until('postgres',
 			"select count(*) = $waiters from pg_stat_activity where query like 'do%wait_for_task%' and wait_event = 'Extension'"),
@@ -54,7 +54,7 @@ for my $supply ('off', 'on')
 		$given += $n;
 		my $at = time;
 		ok($node->poll_query_until('postgres', "$done having count(*) = $given", $given), "supply $supply: $given tasks are had");
-		cmp_ok(time - $at, '<', 10, 'soon');
+		cmp_ok(time - $at, '<', 30, 'soon');
 	}
 	finish($_) for @waiting;
 
@@ -65,7 +65,7 @@ for my $supply ('off', 'on')
 		'who has not looked yet may be told to; he has, and there is nothing');
 	my $out = '';
 	my $again = start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', "select taskex.wait_for_task('other', '60 s', $type)" ],
-		'>', \$out, '2>&1', timeout(90));
+		'>', \$out, '2>&1', timeout($PostgreSQL::Test::Utils::timeout_default));
 	ok($node->poll_query_until('postgres', "select count(*) = 1 from pg_stat_activity where query like '%other%60 s%' and pid <> pg_backend_pid() and wait_event = 'Extension'"), 'one sleeps');
 	$node->safe_psql('postgres', "select taskex.return_assignment('w_${supply}_1', $assignment)");
 	finish($again);
@@ -75,7 +75,7 @@ for my $supply ('off', 'on')
 # who is ended while he waits leaves nothing behind
 my $none = $node->safe_psql('postgres', "select taskex.create_task_type('req', 'Wait for nothing', 1)");
 my $out = '';
-my $ended = start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', "select taskex.wait_for_task('idle', '60 s', $none)" ], '>', \$out, '2>&1', timeout(90));
+my $ended = start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', "select taskex.wait_for_task('idle', '60 s', $none)" ], '>', \$out, '2>&1', timeout($PostgreSQL::Test::Utils::timeout_default));
 ok($node->poll_query_until('postgres', q{select count(pg_terminate_backend(pid)) = 1 from pg_stat_activity where query like '%idle%60 s%' and pid <> pg_backend_pid() and wait_event = 'Extension'}), 'a waiter is ended');
 finish($ended);
 
@@ -94,19 +94,25 @@ is(at_hand(), '0', 'nothing is at hand');
 my @first = counts();
 
 my $script = PostgreSQL::Test::Utils::tempdir_short() . '/wait.sql';
-append_to_file($script, "select taskex.wait_for_task('many_' || :client_id, '150 s', $type);\n");
+append_to_file($script, "select taskex.wait_for_task('many_' || :client_id, '300 s', $type);\n");
 my $bench_out = '';
 my $bench = start([ 'pgbench', '-n', '-c', $many, '-j', 2, '-t', 1, '-f', $script, $node->connstr('postgres') ],
-	'>', \$bench_out, '2>&1', timeout(170));
-my $asleep = q{select count(*) from pg_stat_activity where query like '%wait_for_task%150 s%' and pid <> pg_backend_pid() and wait_event = 'Extension'};
+	'>', \$bench_out, '2>&1', timeout(2 * $PostgreSQL::Test::Utils::timeout_default));
+my $asleep = q{select count(*) from pg_stat_activity where query like '%wait_for_task%300 s%' and pid <> pg_backend_pid() and wait_event = 'Extension'};
 await($node, 'postgres', "select ($asleep) = $many", "$many sleep");
 is(join('|', counts()), join('|', $many, $first[1], $first[2] + $many), 'each has looked once, and nobody was told');
 
 # nobody looks again, reads or computes while nothing happens
-my $since = q{select count(*), max(state_change) from pg_stat_activity where query like '%wait_for_task%150 s%' and pid <> pg_backend_pid()};
-my @before = ($node->safe_psql('postgres', $since), cpu(), counts());
-usleep(2_000_000);
-my @later = ($node->safe_psql('postgres', $since), cpu(), counts());
+my $since = q{select count(*), max(state_change) from pg_stat_activity where query like '%wait_for_task%300 s%' and pid <> pg_backend_pid()};
+my (@before, @later);
+for (1 .. 5)
+{
+	# (they may have something to hear of from the server)
+	@before = ($node->safe_psql('postgres', $since), cpu(), counts());
+	usleep(2_000_000);
+	@later = ($node->safe_psql('postgres', $since), cpu(), counts());
+	last if "@later" eq "@before";
+}
 is("@later", "@before", 'who waits does nothing at all, on the clock of the processor neither');
 
 my $left = $many;
@@ -152,7 +158,7 @@ sub at_hand
 sub cpu
 {
 	my $ticks = 0;
-	for my $pid (split /\n/, $node->safe_psql('postgres', "select pid from pg_stat_activity where query like '%wait_for_task%150 s%' and pid <> pg_backend_pid()"))
+	for my $pid (split /\n/, $node->safe_psql('postgres', "select pid from pg_stat_activity where query like '%wait_for_task%300 s%' and pid <> pg_backend_pid()"))
 	{
 		open my $stat, '<', "/proc/$pid/stat" or next;
 		my @field = split / /, (split /\) /, <$stat>)[1];

@@ -94,11 +94,9 @@ sub stop_at_store
 {
 	my ($locker, $storing, $pid) = stop_at_store(80);
 	is(stored(), '6420', 'nothing of it is stored');
-	kill 'KILL', $pid;
+	ok(kill_process($node, "select $pid"), 'who stores is killed');
 	finish($storing);
 	eval { $locker->quit };
-	sub up { return ($node->psql($p, 'select 1', stdout => \my $out, stderr => \my $err) // 1) == 0 }
-	for (1 .. 300) { last if up(); select undef, undef, undef, 0.1 }
 	await_conductor($node, $p, 'after a crash');
 	is(waiting(), '0', 'what was not stored is forgotten');
 	is(stored(), '6420', 'and nothing else');

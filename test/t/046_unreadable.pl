@@ -94,7 +94,7 @@ for my $n (1 .. 8)
 {
 	ok($node->poll_query_until('postgres', "select count(*) = 1 from taskex.executors where run_id = $long"), "a run is executed, $n");
 	my $urgent = $node->safe_psql('postgres', q{select taskex.submit_run('carl', null, null, 9, options => '{"environment": "inside", "code": "begin return 1; end"}')});
-	is($node->safe_psql('postgres', "select taskex.wait_for_run($urgent, '1 minute')"), 1, '... and gives way to one that waits');
+	is($node->safe_psql('postgres', "select taskex.wait_for_run($urgent, '3 minutes')"), 1, '... and gives way to one that waits');
 }
 $node->safe_psql('postgres', "select taskex.cancel_run($long)");
 # a program and a customer are suspended: runs that were being taken are looked for where that can be

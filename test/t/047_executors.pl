@@ -44,7 +44,7 @@ sub naps
 		. options($environment // 'pl', $more) . ") r");
 }
 sub nap { my ($who, $seconds, $environment, $more) = @_; return naps($who, $seconds, 1, $environment, $more) }
-sub result { return sql("select taskex.wait_for_run($_[0], '30 s')") }
+sub result { return sql("select taskex.wait_for_run($_[0], '3 minutes')") }
 sub state { return sql("select state || coalesce(' ' || (error ->> 'message'), '') from taskex.run_status($_[0])") }
 sub executors { return sql('select string_agg(role || \' \' || state, \', \' order by role, state) from taskex.executors where ' . ($_[0] // 'true')) }
 
@@ -76,7 +76,8 @@ for (1 .. 30)
 }
 @latencies = sort { $a <=> $b } map { /([\d.]+)\s*$/ } @latencies;
 note("from submit to result: p50 $latencies[15] ms, slowest $latencies[-1] ms");
-cmp_ok($latencies[15], '<', 100, 'which wakes at once');
+# (one that is only looked for in each round is begun after half a second)
+cmp_ok($latencies[15], '<', 300, 'which wakes at once');
 
 # ---- cancelling interrupts that run and no other ----
 my $long = nap('ann', 60);
@@ -105,14 +106,14 @@ for (1 .. 2)
 await($node, $db, "select state = 'dead' from taskex.run_status($poison)", 'without attempts left it is a dead letter');
 
 # ---- grows with the queue, up to max_executors, and shrinks ----
-my $many = naps('bob', 0.3, 12);
+my $many = naps('bob', 1, 12);
 await($node, $db, "select count(*) >= 3 from taskex.executors where role = 'bob'", 'it grows with the queue');
 await_idle('the queue is worked off');
 is(sql("select count(*) from taskex.runs where customer = 'bob' and state = 'succeeded'"), '12', 'each run has ended');
 cmp_ok(sql("select count(distinct result) from taskex.runs where customer = 'bob'"), '>', 2, 'in several processes');
 sql("select taskex.alter_environment('pl', '{\"max_executors\": 2, \"idle_time\": \"0\"}')");
 await($node, $db, 'select count(*) = 0 from taskex.executors', 'those that are idle for long end');
-naps('bob', 0.2, 6);
+naps('bob', 1, 6);
 await($node, $db, "select count(*) = 2 from taskex.executors where role = 'bob'", 'with a smaller max_executors it grows to that');
 is(sql("select max(n) from (select count(*) n from taskex.executors) c"), '2', 'and no further');
 await($node, $db, "select not exists (select from taskex.queue) and not exists (select from taskex.executors)", 'and shrinks');
@@ -121,11 +122,9 @@ await($node, $db, "select not exists (select from taskex.queue) and not exists (
 sql(q{select taskex.alter_environment('pl', '{"max_executors": 1, "idle_time": "1 hour"}')});
 naps('ann', 0.1, 40);
 await($node, $db, "select count(*) = 1 from taskex.executors where role = 'ann'", 'a role has the one place');
-my $start = time;
 my @others = (nap('bob', 0), nap('cid', 0));
 result($_) for @others;
-cmp_ok(time - $start, '<', 3.5, 'others do not wait until its runs have ended');
-cmp_ok(sql("select count(*) from taskex.runs where customer = 'ann' and state in ('waiting', 'running')"), '>', 0, 'which they have not');
+cmp_ok(sql("select count(*) from taskex.runs where customer = 'ann' and state in ('waiting', 'running')"), '>', 0, 'others do not wait until its runs have ended');
 await_idle('but do in the end');
 
 # ---- prepared before there is work; idle ones give way ----
@@ -194,11 +193,11 @@ sql('drop role eve');
 
 # ---- draining ----
 await_idle('all rest');
-my $last = nap('ann', 1);
+my $last = nap('ann', 4);
 await($node, $db, "select state = 'running' from taskex.run_status($last)", 'one is busy');
 is(sql("select taskex.drain_executors('0')") > 0, 1, 'draining says how many are left');
 my $later = nap('ann', 0);
-is(sql("select taskex.drain_executors('20 s')"), '0', 'and waits');
+is(sql("select taskex.drain_executors('3 minutes')"), '0', 'and waits');
 is(state($last), 'succeeded', 'for those that run');
 is(state($later), 'waiting', 'nothing else is begun');
 like(sql("select detail from taskex.health where check_name = 'executors'"), qr/drain_executors/, 'taskex.health tells of it');
@@ -206,11 +205,10 @@ $node->restart;
 await($node, $db, "select state = 'succeeded' from taskex.run_status($later)", 'until the server is started again');
 
 # ---- crashes ----
-my $alone = nap('ann', 3);
+my $alone = nap('ann', 6);
 await($node, $db, "select state = 'running' from taskex.run_status($alone)", 'one runs');
 naps('bob', 0.01, 50);
-kill 'KILL', sql("select pid from taskex.executors where run_id = $alone");
-$node->poll_query_until($db, 'select true') for 1 .. 2;
+ok(kill_process($node, "select pid from taskex.executors where run_id = $alone"), 'its executor is killed');
 await($node, $db, "select count(*) = 51 from taskex.runs where state = 'succeeded' and (run_id = $alone or customer = 'bob' and data = '0.01')",
 	'after the crash of an executor, and so of the server, all runs are tried again');
 cmp_ok(sql("select attempts from taskex.run_status($alone)"), '<=', 2, 'the one that ran as often as it may');
@@ -244,7 +242,7 @@ sub niceness
 	my $stat = slurp_file("/proc/$pid/stat");
 	return (split ' ', ($stat =~ /\) (.*)$/s)[0])[16];
 }
-for (1 .. 100) { last if niceness('other') > $usual; usleep(100_000) }
+until_true(sub { niceness('other') > $usual });
 cmp_ok(niceness('other'), '>', $usual, 'the one there is slowed down');
 is(niceness($db), $usual, 'and not the one here');
 $node->safe_psql('other', "select taskex.cancel_run($there)");
@@ -274,8 +272,8 @@ cmp_ok($told, '<=', 4, 'nor is the log filled');
 # ---- the server stops at once ----
 nap('ann', 60);
 await($node, $db, "select count(*) = 1 from taskex.executors where state = 'busy'", 'a long run');
-$start = time;
+my $start = time;
 $node->stop('fast');
-cmp_ok(time - $start, '<', 10, 'does not keep the server from stopping');
+cmp_ok(time - $start, '<', 30, 'does not keep the server from stopping');
 
 done_testing();

@@ -25,12 +25,7 @@ chomp $sharedir;
 sub sql { return $node->safe_psql($p, $_[0]) }
 
 # asks while the server comes up again
-sub patiently
-{
-	my $query = shift;
-	$node->poll_query_until($p, 'select true') or die 'the server does not come back';
-	return sql($query);
-}
+sub ask { return patiently($node, $p, $_[0]) }
 
 sql(q{
 	create role ann login; grant taskex_user to ann;
@@ -53,7 +48,7 @@ sub submit
 {
 	my ($language, $code, $data, $options) = @_;
 	my $array = join ',', map { "'$_'" } @{ $data // ['1'] };
-	return split /\n/, patiently(qq{select taskex.submit_runs('ann', null, array[$array]::jsonb[],
+	return split /\n/, ask(qq{select taskex.submit_runs('ann', null, array[$array]::jsonb[],
 		options => jsonb_build_object('environment', '$language', 'code', \$code\$$code\$code\$) || '{"backoff": {"initial": "0"}@{[ $options ? ", $options" : '' ]}}')});
 }
 
@@ -63,12 +58,9 @@ sub soon { return '"run_at": "' . sql(q{select clock_timestamp() + '700 ms'}) . 
 sub await_end
 {
 	my $ids = join ',', @_;
-	for (1 .. 3)
-	{
-		# the server may go while it is asked
-		return 1 if $node->poll_query_until($p, "select count(*) = 0 from taskex.runs where run_id in ($ids) and finished_at is null");
-	}
-	die "runs do not end: $ids";
+	# the server may go while it is asked
+	until_true(sub { ask("select count(*) from taskex.runs where run_id in ($ids) and finished_at is null") eq '0' }) or die "runs do not end: $ids";
+	return;
 }
 
 # state, SQLSTATE, outcomes and message of a run that has ended
@@ -76,11 +68,11 @@ sub ended
 {
 	my $id = shift;
 	await_end($id);
-	return sql(qq{select concat_ws(' ', r.state, error ->> 'sqlstate', (select string_agg(outcome, ',' order by attempt) from taskex.run_attempts a where a.run_id = r.run_id),
+	return ask(qq{select concat_ws(' ', r.state, error ->> 'sqlstate', (select string_agg(outcome, ',' order by attempt) from taskex.run_attempts a where a.run_id = r.run_id),
 		r.error ->> 'message') from taskex.runs r where run_id = $id});
 }
 
-sub result { my ($id) = @_; await_end($id); return sql("select result from taskex.runs where run_id = $id") }
+sub result { my ($id) = @_; await_end($id); return ask("select result from taskex.runs where run_id = $id") }
 
 sub crashes { my $log = slurp_file($node->logfile); my $n = () = $log =~ /terminating any other active server processes/g; return $n }
 

@@ -10,9 +10,10 @@ use Exporter 'import';
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(new_cluster make_partitions make_market round_trip sqlstate_of
-	conductor_pid await await_conductor await_rounds ok_checks kill_and_start);
+	conductor_pid await await_conductor await_rounds ok_checks kill_backend kill_process kill_and_start patiently until_true);
 
 # new_cluster(NAME, conf => TEXT, preload => 0, extension => 0, init => [...]):
 # a running server with taskex preloaded, and created in the database postgres.
@@ -35,6 +36,56 @@ END
 	$node->start;
 	$node->safe_psql('postgres', 'create extension taskex') if $o{extension} // 1;
 	return $node;
+}
+
+# until_true(TEST): asks again and again, as long as PostgreSQL's own tests wait; what it said last
+sub until_true
+{
+	my ($test) = @_;
+	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
+	while (1)
+	{
+		my $true = $test->();
+		return $true if $true || time > $end;
+		usleep(50_000);
+	}
+}
+
+# patiently(NODE, DB, QUERY): asks while the server comes up again
+sub patiently
+{
+	my ($node, $db, $query) = @_;
+	my ($answered, $out);
+	until_true(sub { ($answered, $out) = $node->psql($db, $query, stderr => \my $err); $answered == 0 })
+	  or die "no answer: $query";
+	return $out;
+}
+
+# kill_backend(NODE, PID): kills -9 a process of the server, and waits until the server, which
+# begins anew because of that, can be asked again. False: it had ended.
+sub kill_backend
+{
+	my ($node, $pid) = @_;
+	my $at = -s $node->logfile;
+	return 0 if $pid !~ /^[1-9]\d*$/ || !kill 'KILL', $pid;
+
+	# one that had ended by itself at this moment is never told of
+	my ($told, $last) = (0, time);
+	until_true(sub {
+		$told = slurp_file($node->logfile, $at) =~ /\(PID $pid\) was terminated by signal 9/;
+		$last = time if kill 0, $pid;
+		return $told || time > $last + 10;
+	});
+	$node->wait_for_log(qr/was terminated by signal 9.*database system is ready to accept connections/s, $at) if $told;
+	return $told;
+}
+
+# kill_process(NODE, QUERY): the same with the process that QUERY finds, which may take a
+# while to be there. False: there was nobody to be killed.
+sub kill_process
+{
+	my ($node, $query) = @_;
+	return until_true(sub { kill_backend($node, patiently($node, 'postgres', $query)) });
 }
 
 # kill_and_start(NODE): kills the postmaster and starts the server again: as soon as its
