@@ -35,17 +35,11 @@ INSERT INTO bad (args) VALUES ('consensus => ''vote'''), ('consensus => ''majori
     ('consensus => ''one_coin'', performers => 3, min_performers => 2'), ('consensus => ''majority'', confidence => 0'), ('consensus => ''majority'', confidence => 1.01'),
     ('consensus => ''majority'', confidence => -1'), ('consensus => ''majority'', confidence => ''NaN'''), ('consensus => ''one_coin'', confidence => 1'),
     ('consensus => ''one_coin'', confidence => ''Infinity''');
-CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    detail text;
-    hint text;
-BEGIN
-    EXECUTE statement;
-    RETURN 'accepted';
-EXCEPTION WHEN OTHERS THEN
-    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-    RETURN regexp_replace(concat_ws(' | ', SQLSTATE || ' ' || SQLERRM, nullif(detail, ''), nullif(hint, '')), '(task|type) \d+', '\1 N', 'g');
-END $$;
+\getenv tests PG_ABS_SRCDIR
+\set try :tests '/sql/include/try.sql'
+\set ECHO none
+\i :try
+\set ECHO all
 SELECT args, pg_temp.try(format('SELECT taskex.create_task(''an_req'', %s, ''1'', %s)', :type, args)) AS says FROM bad ORDER BY number;
 SELECT args, pg_temp.try(format('SELECT taskex.create_tasks(''an_req'', %s, ARRAY[''1'']::jsonb[], %s)', :type, args)) AS says FROM bad ORDER BY number LIMIT 3;
 SELECT held FROM taskex.balance('an_req');

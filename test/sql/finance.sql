@@ -201,7 +201,7 @@ DO $$
 DECLARE
     type bigint := (SELECT task_type_id FROM taskex.task_types WHERE title = 'Finance: small');
 BEGIN
-    FOR i IN 1..200 LOOP
+    FOR i IN 1..2000 LOOP
         -- too much: that reads the entries, and notes how many they are
         BEGIN
             PERFORM taskex.create_task('fin_free', type, '1', 100);

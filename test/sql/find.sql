@@ -317,7 +317,7 @@ $$;
 -- (it rises when transactions of others that wrote have ended)
 CREATE PROCEDURE pg_temp.queue_often(most bigint) LANGUAGE plpgsql AS $$
 BEGIN
-    FOR i IN 1 .. 100 LOOP
+    FOR i IN 1 .. 3000 LOOP
         PERFORM FROM taskex.queue('fi_ann');
         COMMIT;
         EXIT WHEN (SELECT f.open = 16 AND f.above <= most FROM pg_temp.floor() f);

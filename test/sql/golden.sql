@@ -10,16 +10,11 @@ SELECT count(taskex.register_user(r, partition => 'golden_1')) FROM unnest(ARRAY
 SELECT count(taskex.deposit(r, 1000, 'golden')) FROM unnest(ARRAY['go_req', 'go_two']) r;
 SELECT taskex.create_task_type('go_req', 'Golden', 1, lease => '1 hour', result_schema => '{"type": "string"}') AS type \gset
 CREATE VIEW pg_temp.broken AS SELECT * FROM taskex.check_market() WHERE NOT ok UNION ALL SELECT * FROM taskex.check_ledger() WHERE NOT ok;
-CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    detail text;
-BEGIN
-    EXECUTE statement;
-    RETURN 'accepted';
-EXCEPTION WHEN OTHERS THEN
-    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-    RETURN regexp_replace(concat_ws(' | ', SQLSTATE || ' ' || SQLERRM, nullif(detail, '')), '(task|type) -?\d+', '\1 N', 'g');
-END $$;
+\getenv tests PG_ABS_SRCDIR
+\set try :tests '/sql/include/try.sql'
+\set ECHO none
+\i :try
+\set ECHO all
 
 -- what cannot be asked for
 CREATE TEMP TABLE bad (number int GENERATED ALWAYS AS IDENTITY, call text);
@@ -158,7 +153,7 @@ SELECT d.login, r.agreed, r.compared FROM _taskex.reliability r JOIN _taskex.dir
 SELECT * FROM pg_temp.broken;
 
 -- a long answer takes no longer because there are many short right ones
-SET statement_timeout = '5s';
+SET statement_timeout = '30s';
 SELECT trunc(_taskex.answer_score(to_jsonb(repeat('Xy', 2000000) || n), jsonb_agg(repeat('A', n) || i), '{"any": true, "ignore_case": true}')) AS score
     FROM generate_series(1, 1000) i, (VALUES (1), (2)) n (n) GROUP BY n ORDER BY n;
 RESET statement_timeout;

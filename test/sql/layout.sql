@@ -12,18 +12,11 @@ SELECT count(taskex.register_user(l, p::jsonb, 'layout_' || 1 + n % 2)) FROM unn
     ARRAY['{}', '{}', '{"language": "de", "device": "phone", "interests": ["birds", "maps"]}', '{"language": "fr", "age": 44}', '{}']) WITH ORDINALITY u (l, p, n);
 SELECT taskex.create_task_type('y_req', 'Layout', 0) AS type, taskex.create_task_type('y_req', 'Plain layout', 0) AS plain,
     taskex.create_task_type('y_req', 'Another layout', 0) AS other \gset
-CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    result text;
-    detail text;
-    hint text;
-BEGIN
-    EXECUTE statement INTO result;
-    RETURN 'accepted: ' || result;
-EXCEPTION WHEN OTHERS THEN
-    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-    RETURN regexp_replace(concat_ws(' | ', SQLSTATE, SQLERRM, nullif(detail, ''), nullif(hint, '')), '(task type|task|assignment) -?\d+', '\1 N', 'g');
-END $$;
+\getenv tests PG_ABS_SRCDIR
+\set try :tests '/sql/include/try.sql'
+\set ECHO none
+\i :try
+\set ECHO all
 
 -- versions
 SELECT taskex.create_layout('y_req', 'page', '{"task": "${input}", "help": "${help}", "greeting": "Bon${day} ($${day})"}',
@@ -81,7 +74,7 @@ SELECT taskex.use_layout('y_req', :type, 'page', 1);
 SELECT taskex.update_user('y_cyd', '{"language": "de"}');
 SELECT taskex.render_task('y_cyd', :t4) -> 'help' AS profile, taskex.render_task('y_cyd', :t4, '{"language": "fr", "age": 40}') -> 'help' AS context,
     taskex.render_task('y_req', :t4, '{"language": "de"}') -> 'help' AS requester;
-SELECT pg_temp.try(format('SELECT taskex.render_task(%s)', args)) AS says FROM unnest(ARRAY['''y_cyd'', 0', '''y_cyd'', ' || :t4 || ', ''[]''',
+SELECT pg_temp.try_result(format('SELECT taskex.render_task(%s)', args)) AS says FROM unnest(ARRAY['''y_cyd'', 0', '''y_cyd'', ' || :t4 || ', ''[]''',
     '''y_cyd'', ' || :t4 || ', jsonb_build_object(''x'', repeat(''x'', 2000000))', '''y_nobody'', ' || :t4]) args;
 
 -- what he has declared is in the profile, too
@@ -108,9 +101,9 @@ SELECT name, content, audience, shown_from, shown_until, priority FROM taskex.an
 SET taskex.clock = '2125-01-04 00:00:00+00';
 SELECT taskex.announce('new', '1');
 SELECT array_agg(name ORDER BY name) AS left_over FROM taskex.announcements;
-SELECT pg_temp.try('SELECT taskex.' || s) AS says FROM unnest(ARRAY['withdraw_announcement(''all'')', 'announce('''', ''1'')', 'announce(''x'', to_jsonb(repeat(''x'', 16383)))', 'announce(''x'', ''1'', ''{}'')',
+SELECT pg_temp.try_result('SELECT taskex.' || s) AS says FROM unnest(ARRAY['withdraw_announcement(''all'')', 'announce('''', ''1'')', 'announce(''x'', to_jsonb(repeat(''x'', 16383)))', 'announce(''x'', ''1'', ''{}'')',
     'announce(''x'', ''1'', shown_until => now())', 'announce(''x'', NULL)', 'withdraw_announcement(NULL)']) s;
-SELECT pg_temp.try('SELECT count(taskex.announce(''a'' || n, ''1'')) FROM generate_series(1, 100) n') AS says;
+SELECT pg_temp.try_result('SELECT count(taskex.announce(''a'' || n, ''1'')) FROM generate_series(1, 100) n') AS says;
 SELECT count(taskex.withdraw_announcement(name)) FROM taskex.announcements;
 SELECT taskex.create_task('y_req', :other, '7') AS t7, taskex.create_task('y_req', :type, '8', 2) AS t8 \gset
 SELECT count(*) > 0 AS folded FROM taskex.run_due();
@@ -120,7 +113,7 @@ SELECT taskex.render_task('y_req', :t8) AS requester;
 SELECT input FROM taskex.accept_task('y_bob', :t8);
 
 -- what cannot be a layout
-SELECT core, slots, pg_temp.try(format('SELECT taskex.create_layout(''y_req'', ''bad'', %L, %L)', core, slots)) AS says FROM (VALUES
+SELECT core, slots, pg_temp.try_result(format('SELECT taskex.create_layout(''y_req'', ''bad'', %L, %L)', core, slots)) AS says FROM (VALUES
     ('1', '{}'), ('"${input} ${input}"', '{}'), ('"${input} ${a}"', '{}'), ('"${input}"', '{"a": {"default": 1}}'), ('"${input} ${"', '{}'), ('"${input}"', '[]'),
     ('"${input}"', '{"input": {"default": 1}}'), ('"${input}"', '{"1": {"default": 1}}'), ('"${input}"', '{"a": 1}'), ('"${input}"', '{"a": {}}'), ('"${input}"', '{"a": {"default": 1, "odd": 1}}'),
     ('"${input}"', '{"a": {"default": 1, "choices": {}}}'), ('"${input}"', '{"a": {"default": 1, "choices": [1]}}'), ('"${input}"', '{"a": {"default": 1, "choices": [{"when": {}}]}}'),
@@ -128,10 +121,10 @@ SELECT core, slots, pg_temp.try(format('SELECT taskex.create_layout(''y_req'', '
     ('"${input}"', '{"a": {"default": "abc", "max_size": 4}}'), ('"${input}"', '{"a": {"default": 1, "max_size": 4, "choices": [{"when": {"contains": {}}, "content": "abc"}]}}'),
     ('"${input}"', '{"a": {"source": "weather"}}'), ('"${input}"', '{"a": {"source": 1}}'), ('"${input}"', '{"a": {"source": "related", "count": 21}}'), ('"${input}"', '{"a": {"source": "related", "choices": []}}'),
     ('"${input} ${a} ${a}"', '{"a": {"default": 1, "max_size": 1048576}}')) bad (core, slots);
-SELECT pg_temp.try(format('SELECT taskex.create_layout(''y_req'', %s)', args)) AS says FROM unnest(ARRAY[''''', ''"${input}"''', 'repeat(''x'', 101), ''"${input}"''', '''bad'', to_jsonb(repeat(''x'', 2000000))',
+SELECT pg_temp.try_result(format('SELECT taskex.create_layout(''y_req'', %s)', args)) AS says FROM unnest(ARRAY[''''', ''"${input}"''', 'repeat(''x'', 101), ''"${input}"''', '''bad'', to_jsonb(repeat(''x'', 2000000))',
     '''bad'', ''"${input}"'', description => repeat(''x'', 10001)', '''bad'', ''"${input}"'', (SELECT jsonb_object_agg(''s'' || n, ''{"default": 1}''::jsonb) FROM generate_series(1, 21) n)']) args;
 SELECT count(*) AS bad FROM taskex.layouts WHERE name = 'bad';
-SELECT pg_temp.try('SELECT taskex.' || s) AS says FROM unnest(ARRAY['use_layout(''y_req'', ' || :type || ', ''none'')', 'use_layout(''y_req'', ' || :type || ', ''page'', 9)', 'use_layout(''y_req'', 0, ''page'')',
+SELECT pg_temp.try_result('SELECT taskex.' || s) AS says FROM unnest(ARRAY['use_layout(''y_req'', ' || :type || ', ''none'')', 'use_layout(''y_req'', ' || :type || ', ''page'', 9)', 'use_layout(''y_req'', 0, ''page'')',
     'use_layout(''y_req'', ' || :type || ', version => 1)', 'render_layout(''y_req'', ''none'')', 'render_layout(''y_req'', ''page'', profile => ''[]'')', 'drop_layout(''y_req'', ''none'')', 'drop_layout(''y_req'', ''more'')']) s;
 -- a lower limit refuses no task
 SET taskex.max_input_size = '1kB';

@@ -173,7 +173,7 @@ SELECT available FROM taskex.balance('ledger_boris');
 -- (the conductor may be at it too)
 DO $$
 BEGIN
-    FOR i IN 1..200 LOOP
+    FOR i IN 1..2000 LOOP
         PERFORM taskex.balance('ledger_boris');
         PERFORM _taskex.fold_ledger();
         EXIT WHEN EXISTS (SELECT FROM _taskex.balance b JOIN taskex.users u ON u.user_id = b.account_id

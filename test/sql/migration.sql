@@ -46,7 +46,7 @@ DECLARE
     state text;
     before text := '';
 BEGIN
-    FOR i IN 1 .. 1000 LOOP
+    FOR i IN 1 .. 30000 LOOP
         state := _taskex.move_step(id);
         COMMIT;
         IF state <> before AND state <> 'preparing' THEN
@@ -197,7 +197,7 @@ CALL pg_temp.go(:id, 'following');
 SELECT _taskex.move_step(:id);
 SELECT count(*) FROM taskex.create_tasks('mig_busy', :busy, array_fill('1'::jsonb, ARRAY[2500]));
 SELECT count(*) > 2000 AS many FROM _taskex.migration_log WHERE migration_id = :id;
-SET statement_timeout = '30s';
+SET statement_timeout = '120s';
 CALL pg_temp.go(:id, 'cleaning');
 CALL pg_temp.go(:id, 'done');
 RESET statement_timeout;

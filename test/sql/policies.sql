@@ -25,18 +25,11 @@ SELECT taskex.register_user('p_req', partition => 'policies_1') > 0 AS req, task
 SELECT taskex.deposit('p_req', 1000, 'start') > 0 AS deposited;
 CREATE TEMP TABLE thing (name text PRIMARY KEY, id bigint);
 CREATE FUNCTION pg_temp.id(which text) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT id FROM thing WHERE name = which';
--- what a statement says that fails, with numbers of ids left out
-CREATE FUNCTION pg_temp.try(call text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    detail text;
-    hint text;
-BEGIN
-    EXECUTE 'SELECT ' || call;
-    RETURN 'done';
-EXCEPTION WHEN OTHERS THEN
-    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-    RETURN regexp_replace(concat_ws(' | ', SQLSTATE || ' ' || SQLERRM, nullif(detail, ''), nullif(hint, '')), '(policy|type|qualification|task) \d+', '\1 N', 'g');
-END $$;
+\getenv tests PG_ABS_SRCDIR
+\set try :tests '/sql/include/try.sql'
+\set ECHO none
+\i :try
+\set ECHO all
 CREATE FUNCTION pg_temp.task(name text, plurality int = 1) RETURNS void LANGUAGE sql AS $$
     INSERT INTO thing VALUES (name, taskex.create_task('p_req', pg_temp.id('type'), to_jsonb(name), plurality)) $$;
 -- he accepts, takes so many seconds, and submits (NULL: returns it)
@@ -83,7 +76,7 @@ SELECT count(taskex.create_policy('p_oth', kind, parameters)) FROM (VALUES
 SELECT kind, task_type_id, parameters - 'thresholds' AS defaults FROM taskex.policies WHERE requester = 'p_oth' ORDER BY 1;
 -- bad ones: each says what is wrong with it
 CREATE FUNCTION pg_temp.bad(kind text, parameters text) RETURNS text LANGUAGE sql AS $$
-    SELECT pg_temp.try(format('taskex.create_policy(''p_req'', %L, %L)', kind, parameters)) $$;
+    SELECT pg_temp.try_call(format('taskex.create_policy(''p_req'', %L, %L)', kind, parameters)) $$;
 SELECT kind, parameters, pg_temp.bad(kind, parameters) AS says FROM (VALUES
     ('', '{}'), ('known answer', '{}'), ('skips_in_a_row', '[]'), ('skips_in_a_row', 'null'), ('skips_in_a_row', '{}'), ('skips_in_a_row', '{"thresholds": {}}'),
     ('skips_in_a_row', '{"thresholds": []}'), ('skips_in_a_row', '{"thresholds": [1]}'), ('skips_in_a_row', '{"history_size": 5, "thresholds": [1]}'),
@@ -116,19 +109,19 @@ SELECT action, pg_temp.bad('agreement', format('{"thresholds": [{"at_least": 1, 
 SELECT pg_temp.bad('agreement', '{"thresholds": [{"of": "task", "at_least": 1, "action": {"do": "suspend"}}]}') AS task, pg_temp.bad('income_cap',
     '{"period": "day", "thresholds": [{"at_least": 1, "action": {"do": "reject", "reason": "x"}}]}') AS nothing_to_reject;
 SELECT pg_temp.bad('agreement', format('{"thresholds": [%s]}', repeat('{"at_least": 1, "action": {"do": "suspend"}},', 20) || '{"at_least": 1, "action": {"do": "suspend"}}')) AS many;
-SELECT pg_temp.try(format('taskex.create_policy(''p_req'', ''agreement'', %L)', jsonb_build_object('thresholds', repeat('x', 70000)))) AS large;
+SELECT pg_temp.try_call(format('taskex.create_policy(''p_req'', ''agreement'', %L)', jsonb_build_object('thresholds', repeat('x', 70000)))) AS large;
 -- what performers submit makes no evaluation fail, however large
 SELECT a, b, _taskex.answer_score(a::jsonb, b::jsonb, '{"tolerance": 1}') FROM (VALUES ('1', '2'), ('1', '2.5'), ('9e131071', '-9e131071'), ('9e131071', '9e131071'),
     ('{"x": 9e131071, "y": "1"}', '{"x": -9e131071, "y": "1"}'), ('null', '1'), ('[]', '1'), ('"a"', '1'), ('{}', '{"x": 1}')) v (a, b);
-SELECT pg_temp.try($$taskex.create_policy('p_req', 'agreement', '{"thresholds": [{"at_least": 1, "action": {"do": "suspend"}}]}', 0)$$) AS no_such_type;
+SELECT pg_temp.try_call($$taskex.create_policy('p_req', 'agreement', '{"thresholds": [{"at_least": 1, "action": {"do": "suspend"}}]}', 0)$$) AS no_such_type;
 DO $$ BEGIN PERFORM taskex.create_policy('p_oth', 'submitted_count', '{"thresholds": [{"at_least": 5, "action": {"do": "suspend"}}]}') FROM generate_series(1, 94); END $$;
-SELECT pg_temp.try($$taskex.create_policy('p_oth', 'submitted_count', '{"thresholds": [{"at_least": 5, "action": {"do": "suspend"}}]}')$$) AS too_many;
+SELECT pg_temp.try_call($$taskex.create_policy('p_oth', 'submitted_count', '{"thresholds": [{"at_least": 5, "action": {"do": "suspend"}}]}')$$) AS too_many;
 SELECT count(taskex.delete_policy('p_oth', policy_id)) FROM taskex.policies WHERE requester = 'p_oth';
 -- another's, and what is deleted
-SELECT pg_temp.try(format('taskex.%s_policy(%L, %s%s)', f, u, CASE u WHEN 'p_req' THEN -1 ELSE pg_temp.id('policy a') END, CASE f WHEN 'update' THEN ', ''{}''' END)) AS says
+SELECT pg_temp.try_call(format('taskex.%s_policy(%L, %s%s)', f, u, CASE u WHEN 'p_req' THEN -1 ELSE pg_temp.id('policy a') END, CASE f WHEN 'update' THEN ', ''{}''' END)) AS says
     FROM unnest('{update,pause,resume,delete}'::text[]) f, unnest('{p_req,p_oth}'::text[]) u;
-SELECT pg_temp.try(format('taskex.resume_policy(''p_oth'', %s)', min(policy_id))) AS deleted FROM taskex.policies WHERE requester = 'p_oth';
-SELECT pg_temp.try(format('taskex.update_policy(''p_req'', %s, ''{}'')', pg_temp.id('policy a'))) AS bad_update;
+SELECT pg_temp.try_call(format('taskex.resume_policy(''p_oth'', %s)', min(policy_id))) AS deleted FROM taskex.policies WHERE requester = 'p_oth';
+SELECT pg_temp.try_call(format('taskex.update_policy(''p_req'', %s, ''{}'')', pg_temp.id('policy a'))) AS bad_update;
 
 -- skips in a row: a submission ends them; each run counts anew
 CALL pg_temp.works('a', 'ann', ARRAY[NULL, NULL, '1', NULL, NULL, NULL, NULL]::jsonb[]);
@@ -137,7 +130,7 @@ SELECT * FROM pg_temp.acts('policy a');
 SELECT * FROM pg_temp.tally('policy a');
 SELECT regexp_replace(reason, '\d+', 'N') AS reason, until - _taskex.now() AS rest FROM taskex.blocks WHERE performer = 'p_ann';
 SELECT pg_temp.task('blocked');
-SELECT pg_temp.try('taskex.accept_task(''p_ann'', pg_temp.id(''blocked''))');
+SELECT pg_temp.try_call('taskex.accept_task(''p_ann'', pg_temp.id(''blocked''))');
 -- counting goes on where it was, in small batches as in one
 CALL pg_temp.works('b', 'bob', ARRAY[NULL, NULL]::jsonb[]);
 SELECT count(*) FROM taskex.run_due();
@@ -188,7 +181,7 @@ CALL pg_temp.works('d', 'bob', ARRAY['1', '1', '1']::jsonb[]);
 SELECT count(*) FROM taskex.run_due();
 SELECT performer, regexp_replace(reason, '\d+', 'N') AS reason, until FROM taskex.blocks WHERE requester = 'p_req';
 SET taskex.clock = '2130-02-27 23:59:59+00';
-SELECT pg_temp.try('taskex.accept_task(''p_bob'', pg_temp.id(''blocked''))');
+SELECT pg_temp.try_call('taskex.accept_task(''p_bob'', pg_temp.id(''blocked''))');
 SET taskex.clock = '2130-02-28 00:00:00+00';
 CALL pg_temp.works('dd', 'bob', ARRAY['1']::jsonb[]);
 SELECT count(*) FROM taskex.run_due();
@@ -254,7 +247,7 @@ SELECT count(*) FROM taskex.run_due();
 SELECT * FROM pg_temp.acts('policy k');
 SELECT * FROM pg_temp.tally('policy k');
 SELECT t.name, r.performer, r.score FROM taskex.policy_results r JOIN thing t ON t.id = r.assignment_id WHERE policy_id = pg_temp.id('policy k') ORDER BY 1;
-SELECT pg_temp.try('taskex.accept_task(''p_cat'', pg_temp.id(''k4''))');
+SELECT pg_temp.try_call('taskex.accept_task(''p_cat'', pg_temp.id(''k4''))');
 SELECT taskex.delete_policy('p_req', pg_temp.id('policy k'));
 SELECT taskex.unblock_performer('p_req', 'p_cat');
 
@@ -282,7 +275,7 @@ SELECT pg_temp.policy('policy h', 'agreement', '{"thresholds": [{"of": "task", "
 SELECT pg_temp.policy('policy i', 'agreement', '{"thresholds": [{"of": "task", "at_least": 0, "action": {"do": "approve", "feedback": "fine"}}]}');
 SELECT pg_temp.task('h1');
 SELECT taskex.withdraw('p_req', available, 'all') > 0 AS all FROM taskex.balance('p_req');
-SELECT pg_temp.try('taskex.create_task(''p_req'', pg_temp.id(''type''), ''1'')') AS poor;
+SELECT pg_temp.try_call('taskex.create_task(''p_req'', pg_temp.id(''type''), ''1'')') AS poor;
 CALL pg_temp.work('h1', 'ann', 60, '1');
 SELECT count(*) FROM taskex.run_due();
 SELECT * FROM pg_temp.acts('policy h') UNION ALL SELECT * FROM pg_temp.acts('policy i');
@@ -307,7 +300,7 @@ SELECT taskex.mark_messages('p_req');
 SELECT count(*) AS unread FROM taskex.messages('p_req', true);
 SELECT count(*) AS first_page FROM taskex.messages('p_req', max_rows => 1);
 SELECT count(*) AS older FROM taskex.messages('p_req', before => (SELECT max(message_id) FROM taskex.messages('p_req')));
-SELECT pg_temp.try('taskex.messages(''p_req'', max_rows => 0)'), pg_temp.try('taskex.messages(''p_req'', max_rows => 10001)');
+SELECT pg_temp.try_call('taskex.messages(''p_req'', max_rows => 0)'), pg_temp.try_call('taskex.messages(''p_req'', max_rows => 10001)');
 -- what the server has not the means for is tried for a time, and then has failed
 CREATE FUNCTION pg_temp.no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no room' USING ERRCODE = 'disk_full'; END $$;
 DO $$ BEGIN EXECUTE format('CREATE TRIGGER no_room BEFORE INSERT ON _taskex.message_%s FOR EACH ROW EXECUTE FUNCTION pg_temp.no_room()', _taskex.home(_taskex.user_id('p_req'))); END $$;
@@ -332,8 +325,8 @@ SELECT taskex.delete_policy('p_req', pg_temp.id('policy full'));
 
 SELECT * FROM taskex.notify_performers('p_req', ARRAY['p_bob', 'nobody', 'p_oth', 'p_bob', 'p_ann'], 'Thank you', 'More work comes on Monday.');
 SELECT sender, subject, message FROM taskex.messages('p_ann');
-SELECT pg_temp.try($$taskex.notify_performers('p_req', '{p_ann,NULL}', 'x', 'x')$$), pg_temp.try($$taskex.notify_performers('p_req', '{p_ann}', '', 'x')$$),
-    pg_temp.try($$taskex.notify_performers('p_req', '{p_ann}', 'x', repeat('x', 4097))$$), pg_temp.try($$taskex.notify_performers('p_req', array_fill('p_ann'::text, ARRAY[101]), 'x', 'x')$$);
+SELECT pg_temp.try_call($$taskex.notify_performers('p_req', '{p_ann,NULL}', 'x', 'x')$$), pg_temp.try_call($$taskex.notify_performers('p_req', '{p_ann}', '', 'x')$$),
+    pg_temp.try_call($$taskex.notify_performers('p_req', '{p_ann}', 'x', repeat('x', 4097))$$), pg_temp.try_call($$taskex.notify_performers('p_req', array_fill('p_ann'::text, ARRAY[101]), 'x', 'x')$$);
 SELECT taskex.rate_requester('p_ann', pg_temp.id('a3 ann'), 5), taskex.rate_requester('p_bob', pg_temp.id('bb2 bob'), 2);
 SELECT count(*) FROM taskex.run_due();
 SELECT requester, ratings, stars FROM taskex.requester_ratings WHERE requester = 'p_req';
@@ -346,9 +339,9 @@ SELECT * FROM taskex.check_ledger() WHERE NOT ok;
 SELECT * FROM taskex.check_market() WHERE NOT ok;
 
 -- giving room back
-SELECT pg_temp.try($$taskex.prune('task', '1 year')$$), pg_temp.try($$taskex.prune('policy_action', '1 hour')$$),
-    pg_temp.try($$taskex.prune('policy_action', '1 year', 0)$$), pg_temp.try($$taskex.prune('policy_action', NULL)$$),
-    pg_temp.try($$taskex.dispose_tasks('p_req', '-1 day')$$), pg_temp.try($$taskex.dispose_tasks('p_req', '1 day', max_rows => 0)$$);
+SELECT pg_temp.try_call($$taskex.prune('task', '1 year')$$), pg_temp.try_call($$taskex.prune('policy_action', '1 hour')$$),
+    pg_temp.try_call($$taskex.prune('policy_action', '1 year', 0)$$), pg_temp.try_call($$taskex.prune('policy_action', NULL)$$),
+    pg_temp.try_call($$taskex.dispose_tasks('p_req', '-1 day')$$), pg_temp.try_call($$taskex.dispose_tasks('p_req', '1 day', max_rows => 0)$$);
 SELECT taskex.deposit('p_req', 100, 'room') > 0 AS deposited, taskex.set_budget('p_req', 100);
 CREATE TEMP TABLE room AS SELECT taskex.create_task('p_req', pg_temp.id('type'), '1', expires_in => '1 hour') AS task_id FROM generate_series(1, 3);
 SELECT taskex.cancel_task('p_req', min(task_id)) FROM room;

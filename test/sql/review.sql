@@ -14,17 +14,11 @@ SELECT taskex.register_user('r_req', partition => 'review_1') > 0 AS req,
 SELECT taskex.deposit('r_req', 12, 'start') > 0 AS deposited;
 CREATE TEMP TABLE thing (name text PRIMARY KEY, id bigint);
 CREATE FUNCTION pg_temp.id(which text) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT id FROM thing WHERE name = which';
--- what a statement says that fails, with numbers of ids left out
-CREATE FUNCTION pg_temp.try(call text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    detail text;
-BEGIN
-    EXECUTE 'SELECT ' || call;
-    RETURN 'done';
-EXCEPTION WHEN OTHERS THEN
-    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-    RETURN regexp_replace(format('%s %s%s', SQLSTATE, SQLERRM, ' | ' || nullif(detail, '')), '(task|assignment|dispute) \d+', '\1 N', 'g');
-END $$;
+\getenv tests PG_ABS_SRCDIR
+\set try :tests '/sql/include/try.sql'
+\set ECHO none
+\i :try
+\set ECHO all
 -- a task of so many performers, and what those who are named submit
 CREATE FUNCTION pg_temp.work(task text, plurality int, performers text[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -47,13 +41,13 @@ INSERT INTO thing VALUES ('type', taskex.create_task_type('r_req', 'Review', 1))
 SELECT pg_temp.work('one', 1, '{ann}');
 SELECT taskex.reject_assignment('r_req', pg_temp.id('one ann'), 'blurred');
 SELECT * FROM taskex.balance('r_req');
-SELECT pg_temp.try($$taskex.approve_assignment('r_req', pg_temp.id('one ann'))$$);
+SELECT pg_temp.try_call($$taskex.approve_assignment('r_req', pg_temp.id('one ann'))$$);
 SELECT taskex.approve_assignment('r_req', pg_temp.id('one ann'), 'sorry', override => true);
 SELECT * FROM pg_temp.look('one');
 SELECT * FROM taskex.balance('r_req');
 SELECT available FROM taskex.balance('r_ann');
 SELECT state FROM taskex.assignments WHERE assignment_id = pg_temp.id('one ann');
-SELECT pg_temp.try($$taskex.approve_assignment('r_req', pg_temp.id('one ann'), override => true)$$);
+SELECT pg_temp.try_call($$taskex.approve_assignment('r_req', pg_temp.id('one ann'), override => true)$$);
 SELECT kind, amount, detail FROM _taskex.journal_act WHERE assignment_id = pg_temp.id('one ann') AND kind ~ 'reject|overr' ORDER BY id;
 -- whose slot was offered again is paid besides those who have the slots
 SELECT pg_temp.work('two', 1, '{ann}');
@@ -72,58 +66,58 @@ SELECT taskex.reject_assignment('r_req', pg_temp.id('three ann'), 'no');
 BEGIN;
 SELECT taskex.withdraw('r_req', (SELECT available FROM taskex.balance('r_req')), 'all') > 0 AS withdrawn;
 SAVEPOINT s;
-SELECT pg_temp.try($$taskex.approve_assignment('r_req', pg_temp.id('three ann'), override => true)$$);
+SELECT pg_temp.try_call($$taskex.approve_assignment('r_req', pg_temp.id('three ann'), override => true)$$);
 ROLLBACK TO s;
 SELECT * FROM pg_temp.look('three');
 ROLLBACK;
 -- within the period, to the microsecond
 SET taskex.clock = '2125-01-31 00:00:00.000001+00';
-SELECT pg_temp.try($$taskex.approve_assignment('r_req', pg_temp.id('three ann'), override => true)$$);
+SELECT pg_temp.try_call($$taskex.approve_assignment('r_req', pg_temp.id('three ann'), override => true)$$);
 SET taskex.clock = '2125-01-31 00:00:00+00';
 BEGIN;
-SELECT pg_temp.try($$taskex.approve_assignment('r_req', pg_temp.id('three ann'), override => true)$$);
+SELECT pg_temp.try_call($$taskex.approve_assignment('r_req', pg_temp.id('three ann'), override => true)$$);
 ROLLBACK;
 SET taskex.override_period = '1 d';
-SELECT pg_temp.try($$taskex.approve_assignment('r_req', pg_temp.id('three ann'), override => true)$$);
+SELECT pg_temp.try_call($$taskex.approve_assignment('r_req', pg_temp.id('three ann'), override => true)$$);
 RESET taskex.override_period;
 SET taskex.clock = '2125-01-02 00:00:00+00';
 
 -- several at once, all or none
 SELECT pg_temp.work('four', 3, '{ann,bob,cat}');
-SELECT pg_temp.try($$taskex.approve_assignments('r_req', ARRAY[pg_temp.id('four cat'), pg_temp.id('four ann'), pg_temp.id('one ann')], 'good')$$);
+SELECT pg_temp.try_call($$taskex.approve_assignments('r_req', ARRAY[pg_temp.id('four cat'), pg_temp.id('four ann'), pg_temp.id('one ann')], 'good')$$);
 SELECT state FROM pg_temp.look('four');
 SELECT taskex.approve_assignments('r_req', ARRAY[pg_temp.id('four cat'), pg_temp.id('four ann')], 'good');
 SELECT taskex.approve_task('r_req', pg_temp.id('four'), 'all');
 SELECT taskex.approve_task('r_req', pg_temp.id('four'));
 SELECT * FROM pg_temp.look('four');
 SELECT taskex.approve_assignments('r_req', '{}');
-SELECT pg_temp.try($$taskex.approve_assignments('r_req', ARRAY[pg_temp.id('four cat'), NULL])$$);
-SELECT pg_temp.try($$taskex.approve_assignments('r_req', array_fill(1::bigint, ARRAY[10001]))$$);
-SELECT pg_temp.try($$taskex.approve_task('r_ann', pg_temp.id('four'))$$);
-SELECT pg_temp.try($$taskex.approve_task('r_req', -5)$$);
+SELECT pg_temp.try_call($$taskex.approve_assignments('r_req', ARRAY[pg_temp.id('four cat'), NULL])$$);
+SELECT pg_temp.try_call($$taskex.approve_assignments('r_req', array_fill(1::bigint, ARRAY[10001]))$$);
+SELECT pg_temp.try_call($$taskex.approve_task('r_ann', pg_temp.id('four'))$$);
+SELECT pg_temp.try_call($$taskex.approve_task('r_req', -5)$$);
 SELECT * FROM pg_temp.broken;
 
 -- disputes
 SELECT pg_temp.work('five', 4, '{ann,bob,cat}');
-SELECT pg_temp.try($$taskex.open_dispute('r_ann', pg_temp.id('five ann'), 'why?')$$);
+SELECT pg_temp.try_call($$taskex.open_dispute('r_ann', pg_temp.id('five ann'), 'why?')$$);
 SELECT taskex.reject_assignment('r_req', id, 'no') FROM thing WHERE name LIKE 'five %';
-SELECT pg_temp.try($$taskex.open_dispute('r_ann', pg_temp.id('five bob'), 'why?')$$);
-SELECT pg_temp.try($$taskex.open_dispute('r_ann', pg_temp.id('five ann'), '')$$);
+SELECT pg_temp.try_call($$taskex.open_dispute('r_ann', pg_temp.id('five bob'), 'why?')$$);
+SELECT pg_temp.try_call($$taskex.open_dispute('r_ann', pg_temp.id('five ann'), '')$$);
 INSERT INTO thing SELECT 'd ' || p, taskex.open_dispute('r_' || p, pg_temp.id('five ' || p), 'because of ' || p) FROM unnest('{ann,bob,cat}'::text[]) p;
-SELECT pg_temp.try($$taskex.open_dispute('r_ann', pg_temp.id('five ann'), 'again')$$);
+SELECT pg_temp.try_call($$taskex.open_dispute('r_ann', pg_temp.id('five ann'), 'again')$$);
 SELECT pg_temp.id('d ann') % 1024 = (SELECT partition_id % 1024 FROM taskex.partitions WHERE name = 'review_1') AS id_tells_home;
 SELECT taskex.answer_dispute('r_req', pg_temp.id('d ann'), 'it is blurred');
 SELECT taskex.answer_dispute('r_req', pg_temp.id('d ann'), 'it is very blurred');
-SELECT pg_temp.try($$taskex.answer_dispute('r_bob', pg_temp.id('d bob'), 'hm')$$);
-SELECT pg_temp.try($$taskex.withdraw_dispute('r_req', pg_temp.id('d cat'))$$);
-SELECT pg_temp.try($$taskex.withdraw_dispute('r_cat', pg_temp.id('d cat'))$$);
-SELECT pg_temp.try($$taskex.withdraw_dispute('r_cat', pg_temp.id('d cat'))$$);
-SELECT pg_temp.try($$taskex.answer_dispute('r_req', pg_temp.id('d cat'), 'hm')$$);
-SELECT pg_temp.try($$taskex.open_dispute('r_cat', pg_temp.id('five cat'), 'again')$$);
-SELECT pg_temp.try($$taskex.resolve_dispute(pg_temp.id('d cat'), true)$$);
-SELECT pg_temp.try($$taskex.resolve_dispute(-1, true)$$);
-SELECT pg_temp.try($$taskex.resolve_dispute(NULL, true)$$);
-SELECT pg_temp.try($$taskex.resolve_dispute(pg_temp.id('d bob'), NULL)$$);
+SELECT pg_temp.try_call($$taskex.answer_dispute('r_bob', pg_temp.id('d bob'), 'hm')$$);
+SELECT pg_temp.try_call($$taskex.withdraw_dispute('r_req', pg_temp.id('d cat'))$$);
+SELECT pg_temp.try_call($$taskex.withdraw_dispute('r_cat', pg_temp.id('d cat'))$$);
+SELECT pg_temp.try_call($$taskex.withdraw_dispute('r_cat', pg_temp.id('d cat'))$$);
+SELECT pg_temp.try_call($$taskex.answer_dispute('r_req', pg_temp.id('d cat'), 'hm')$$);
+SELECT pg_temp.try_call($$taskex.open_dispute('r_cat', pg_temp.id('five cat'), 'again')$$);
+SELECT pg_temp.try_call($$taskex.resolve_dispute(pg_temp.id('d cat'), true)$$);
+SELECT pg_temp.try_call($$taskex.resolve_dispute(-1, true)$$);
+SELECT pg_temp.try_call($$taskex.resolve_dispute(NULL, true)$$);
+SELECT pg_temp.try_call($$taskex.resolve_dispute(pg_temp.id('d bob'), NULL)$$);
 SELECT taskex.resolve_dispute(pg_temp.id('d bob'), false, 'it is wrong');
 -- upheld long after the override period
 SET taskex.clock = '2126-01-02 00:00:00+00';
@@ -134,29 +128,29 @@ SELECT requester, performer, state, reason, answer, resolution, opened_at, answe
 SELECT * FROM pg_temp.look('five');
 SELECT kind, detail - 'dispute' AS detail FROM _taskex.journal_act WHERE task_id = pg_temp.id('five') AND kind ~ 'dispute|overr' ORDER BY id;
 -- too late to begin one
-SELECT pg_temp.try($$taskex.open_dispute('r_ann', pg_temp.id('three ann'), 'late')$$);
+SELECT pg_temp.try_call($$taskex.open_dispute('r_ann', pg_temp.id('three ann'), 'late')$$);
 SET taskex.clock = '2125-01-03 00:00:00+00';
 -- the requester gives in
 INSERT INTO thing SELECT 'd three', taskex.open_dispute('r_ann', pg_temp.id('three ann'), 'in time');
-SELECT pg_temp.try($$taskex.approve_assignment('r_req', pg_temp.id('three ann'), override => true)$$);
+SELECT pg_temp.try_call($$taskex.approve_assignment('r_req', pg_temp.id('three ann'), override => true)$$);
 SELECT state, resolution FROM taskex.disputes WHERE dispute_id = pg_temp.id('d three');
-SELECT pg_temp.try($$taskex.resolve_dispute(pg_temp.id('d three'), false)$$);
+SELECT pg_temp.try_call($$taskex.resolve_dispute(pg_temp.id('d three'), false)$$);
 SELECT detail - 'dispute' AS detail FROM _taskex.journal_act WHERE assignment_id = pg_temp.id('three ann') AND kind = 'dispute_closed';
 SELECT * FROM pg_temp.broken;
 
 -- ratings: once for each assignment that has a result
 SELECT taskex.rate_requester('r_ann', pg_temp.id('one ann'), 5, 'kind');
-SELECT pg_temp.try($$taskex.rate_requester('r_ann', pg_temp.id('one ann'), 1)$$);
+SELECT pg_temp.try_call($$taskex.rate_requester('r_ann', pg_temp.id('one ann'), 1)$$);
 SELECT taskex.rate_requester('r_bob', pg_temp.id('five bob'), 2);
-SELECT pg_temp.try($$taskex.rate_requester('r_bob', pg_temp.id('five cat'), 2)$$);
-SELECT pg_temp.try($$taskex.rate_requester('r_bob', pg_temp.id('four bob'), 6)$$);
-SELECT pg_temp.try($$taskex.rate_requester('r_bob', pg_temp.id('four bob'), 0)$$);
-SELECT pg_temp.try($$taskex.rate_requester('r_bob', pg_temp.id('four bob'), 3, repeat('x', 4001))$$);
+SELECT pg_temp.try_call($$taskex.rate_requester('r_bob', pg_temp.id('five cat'), 2)$$);
+SELECT pg_temp.try_call($$taskex.rate_requester('r_bob', pg_temp.id('four bob'), 6)$$);
+SELECT pg_temp.try_call($$taskex.rate_requester('r_bob', pg_temp.id('four bob'), 0)$$);
+SELECT pg_temp.try_call($$taskex.rate_requester('r_bob', pg_temp.id('four bob'), 3, repeat('x', 4001))$$);
 INSERT INTO thing SELECT 'six', taskex.create_task('r_req', pg_temp.id('type'), '6');
 INSERT INTO thing SELECT 'six ann', assignment_id FROM taskex.accept_task('r_ann', pg_temp.id('six'));
-SELECT pg_temp.try($$taskex.rate_requester('r_ann', pg_temp.id('six ann'), 3)$$);
+SELECT pg_temp.try_call($$taskex.rate_requester('r_ann', pg_temp.id('six ann'), 3)$$);
 SELECT taskex.return_assignment('r_ann', pg_temp.id('six ann'));
-SELECT pg_temp.try($$taskex.rate_requester('r_ann', pg_temp.id('six ann'), 3)$$);
+SELECT pg_temp.try_call($$taskex.rate_requester('r_ann', pg_temp.id('six ann'), 3)$$);
 SELECT requester, performer, stars, comment, rated_at FROM taskex.ratings WHERE requester = 'r_req' ORDER BY performer;
 
 -- the end

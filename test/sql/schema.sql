@@ -109,17 +109,11 @@ SELECT pg_temp.type('{"type": "string"}') = pg_temp.type('{ "type" : "string" }'
 SELECT pg_temp.type('{"type": "object", "properties": {"label": {"enum": ["cat", "dog"]}}, "required": ["label"]}') AS type \gset
 SELECT array_agg(t) AS tasks FROM taskex.create_tasks('s_req', :type, ARRAY['1', '2', '3']::jsonb[]) t \gset
 SELECT array_agg(assignment_id ORDER BY assignment_id) AS held FROM taskex.accept_next('s_per', :type, 3) \gset
-CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    detail text;
-    hint text;
-BEGIN
-    EXECUTE statement;
-    RETURN 'accepted';
-EXCEPTION WHEN OTHERS THEN
-    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-    RETURN regexp_replace(concat_ws(' | ', SQLSTATE, SQLERRM, nullif(detail, ''), nullif(hint, '')), 'assignment \d+', 'assignment N');
-END $$;
+\getenv tests PG_ABS_SRCDIR
+\set try :tests '/sql/include/try.sql'
+\set ECHO none
+\i :try
+\set ECHO all
 SELECT pg_temp.try(format('SELECT taskex.submit_assignment(''s_per'', %s, ''{"label": "cow"}'')', (:'held'::bigint[])[1])) AS wrong,
     pg_temp.try(format('SELECT taskex.submit_assignment(''s_per'', %s, ''7'')', (:'held'::bigint[])[1])) AS whole;
 SELECT pg_temp.try(format('SELECT taskex.submit_assignments(''s_per'', ''%s'', ARRAY[''{"label": "cat"}'', ''{"label": "dog"}'', ''{}'']::jsonb[])', :'held')) AS one_of_three;

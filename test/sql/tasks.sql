@@ -27,17 +27,11 @@ BEGIN
     IF upto = 'rejected' THEN PERFORM taskex.reject_assignment('k_req', a, 'no'); END IF;
     RETURN a;
 END $$;
-CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    detail text;
-    hint text;
-BEGIN
-    EXECUTE statement;
-    RETURN 'accepted';
-EXCEPTION WHEN OTHERS THEN
-    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-    RETURN regexp_replace(concat_ws(' | ', SQLSTATE, SQLERRM, nullif(detail, ''), nullif(hint, '')), '(task type|task|assignment) -?\d+', '\1 N', 'g');
-END $$;
+\getenv tests PG_ABS_SRCDIR
+\set try :tests '/sql/include/try.sql'
+\set ECHO none
+\i :try
+\set ECHO all
 
 -- more performers: of an open task
 SELECT taskex.create_task('k_req', :one, '"open"', 1, '7 days') AS t \gset
