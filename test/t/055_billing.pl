@@ -102,6 +102,7 @@ my $psql = IPC::Run::start([ 'psql', '-X', '-q', '-d', $node->connstr('postgres'
 usleep(400_000);
 $node->safe_psql('postgres', q{select taskex.set_rate('run_time', 0.2, '{"unit": "hour", "granularity": "10 ms", "minimum": "50 ms", "priority": {"3": 1.37, "9": 0.001}}')});
 $psql->finish;
+$node->safe_psql('postgres', q{select taskex.submit_run('c1', options => '{"environment": "e"}'); call work('e')});
 is($err, '', 'nobody minds a rate that changes');
 is($node->safe_psql('postgres', "select sum(amount) from taskex.usage where closed"), $charged, 'what was charged is what it was');
 is($node->safe_psql('postgres', q{select count(distinct rate_id) from _taskex.usage where meter = 1 and environment_id = 1}), 2, 'both rates were used');
@@ -116,7 +117,7 @@ for my $what ('two', 'a backend', 'the server')
 	if ($what eq 'a backend')
 	{
 		my $pid = $node->safe_psql('postgres', q{select coalesce(max(pid), 0) from pg_stat_activity where query like '%close_invoices%' and pid <> pg_backend_pid()});
-		kill 'KILL', $pid if $pid;
+		kill_backend($node, $pid);
 	}
 	elsif ($what eq 'the server')
 	{

@@ -16,26 +16,22 @@ taskex.max_executors = 2
 restart_after_crash = on
 });
 sub q1 { return $node->safe_psql('postgres', $_[0]) }
-sub patiently
-{
-	my ($query) = @_;
-	for (1 .. 900)
-	{
-		my ($out, $err);
-		return $out if $node->psql('postgres', $query, stdout => \$out, stderr => \$err) == 0;
-		select undef, undef, undef, 0.1;
-	}
-	return 'no answer';
-}
+sub ask { return patiently($node, 'postgres', $_[0]) }
 
 q1(q{
 	create role runner login in role taskex_user;
 	select taskex.add_partition('p1');
 	select taskex.register_user('ann', '{"db_role": "runner"}');
 	select taskex.create_environment('pl', 'plpgsql', options => '{"max_attempts": 20}');
+	create table public.go (n int);
+	grant select on public.go to runner;
+	-- the second half of the inputs waits, so that there is somebody to be killed
 	select taskex.publish_program('ann', 'squares', 'pl', $p$
 		begin
 			perform pg_sleep(0.05);
+			while (data -> 'inputs' ->> 0)::int > 500 and not exists (select from public.go) loop
+				perform pg_sleep(0.02);
+			end loop;
 			return (select to_jsonb(sum(i::numeric * i::numeric)) from jsonb_array_elements_text(data -> 'inputs') i);
 		end $p$);
 	select taskex.publish_program('ann', 'total', 'pl', $p$
@@ -53,20 +49,15 @@ for my $victim (qw(executor conductor postmaster executor))
 		ok(kill_and_start($node), 'kill -9 of the server');
 		next;
 	}
-	my $pid = patiently("select pid from pg_stat_activity where backend_type = 'taskex $victim' limit 1");
-	kill 'KILL', $pid if $pid =~ /^\d+$/;
+	ok(kill_process($node, "select pid from pg_stat_activity where backend_type = 'taskex $victim' limit 1"), "kill -9 of the $victim");
 }
-my $result = '';
-for (1 .. 120)
-{
-	last if ($result = patiently("select taskex.wait_for_run($id, '1 s')")) ne '';
-}
-is($result, '333833500', 'the whole has the result of all inputs');
-is(patiently("select state, parts, done, failed, inputs_done from taskex.splits where split_id = $id"), 'succeeded|40|40|0|1000', '... and all parts are done');
-is(patiently("select count(*) from taskex.runs where split_id = $id and part is not null and state not in ('succeeded', 'cancelled')"), '0', '... nothing of it is left over');
-is(patiently(q{select count(*) from _taskex.split_open}), '0', '... nor looked after any more');
-is(patiently(q{select string_agg(check_name || ': ' || detail, '; ') from taskex.check_workload() where not ok}), '', 'all checks hold');
-is(patiently(q{select string_agg(check_name || ': ' || detail, '; ') from (select check_name, ok, detail from taskex.check_billing()
+ask('insert into public.go values (1)');
+is(until_true(sub { ask("select taskex.wait_for_run($id, '1 s')") }), '333833500', 'the whole has the result of all inputs');
+is(ask("select state, parts, done, failed, inputs_done from taskex.splits where split_id = $id"), 'succeeded|40|40|0|1000', '... and all parts are done');
+is(ask("select count(*) from taskex.runs where split_id = $id and part is not null and state not in ('succeeded', 'cancelled')"), '0', '... nothing of it is left over');
+is(ask(q{select count(*) from _taskex.split_open}), '0', '... nor looked after any more');
+is(ask(q{select string_agg(check_name || ': ' || detail, '; ') from taskex.check_workload() where not ok}), '', 'all checks hold');
+is(ask(q{select string_agg(check_name || ': ' || detail, '; ') from (select check_name, ok, detail from taskex.check_billing()
 	union all select check_name, ok, detail from taskex.health where check_name = 'metering') c where not ok}), '', '... those of billing, too');
 
 $node->stop;
