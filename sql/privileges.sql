@@ -358,6 +358,7 @@ GRANT EXECUTE ON FUNCTION
     _taskex.loaded(),
     _taskex.proficiency_score(float8, float8, float8, float8, float8),
     _taskex.load_lag(),
+    _taskex.recommend_state(),
     _taskex.supplier_state(),
     _taskex.workers()
     TO taskex_admin;

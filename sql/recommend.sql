@@ -112,7 +112,7 @@ COMMENT ON TABLE _taskex.recommend_model IS 'What was learned of choices: state 
 SELECT pg_catalog.pg_extension_config_dump('_taskex.recommend_model', '');
 
 CREATE FUNCTION _taskex.recommend_state() RETURNS _taskex.recommend_model
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
     m _taskex.recommend_model;
 BEGIN

@@ -28,7 +28,7 @@ insert into may_execute select unnest(array['read_events', 'subscribe', 'test_ev
 create temporary table may_execute_internal (name text, role text);
 insert into may_execute_internal
     select unnest(array['amount', 'answer_score', 'caller_admin', 'caller_ids', 'caller_trusted', 'errors', 'inferences', 'now']), 'taskex_user'
-    union all select unnest(array['loaded', 'proficiency_score', 'supplier_state', 'workers']), 'taskex_admin';
+    union all select unnest(array['loaded', 'proficiency_score', 'recommend_state', 'supplier_state', 'workers']), 'taskex_admin';
 insert into may_execute_internal values ('task_state', 'taskex_user');
 insert into may_execute_internal select unnest(array['asked', 'narrow', 'own', 'visible', 'visible']), 'taskex_user';
 insert into may_execute_internal values ('journal_lag', 'taskex_admin');
@@ -124,6 +124,24 @@ select bag_eq($$ select proname::text, pg_temp.least(has_function_privilege('tas
 select bag_eq($$ select relname::text, pg_temp.least(has_table_privilege('taskex_user', oid, 'select'), has_table_privilege('taskex_app', oid, 'select'),
         has_table_privilege('taskex_admin', oid, 'select')) from pg_class where relnamespace = 'taskex'::regnamespace and relkind <> 'c' $$,
     'select * from may_read', 'who may read the views');
+select is_empty($$ select v.oid::regclass, d.refobjid::regprocedure, r.role from may_read r join pg_class v on v.relname = r.name and v.relnamespace = 'taskex'::regnamespace
+        join pg_rewrite w on w.ev_class = v.oid join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid and d.refclassid = 'pg_proc'::regclass
+        where not has_function_privilege(r.role, d.refobjid, 'execute') $$, 'who may read a view may execute what it calls');
+create function pg_temp.unreadable_views() returns setof text language plpgsql as $$
+declare
+    v record;
+begin
+    for v in select name, role from may_read order by name loop
+        execute format('set local role %I', v.role);
+        begin
+            execute format('select count(v) from taskex.%I v', v.name);
+        exception when insufficient_privilege then
+            return next format('%s: %s', v.name, sqlerrm);
+        end;
+        reset role;
+    end loop;
+end $$;
+select is_empty('select pg_temp.unreadable_views()', '... and can read it');
 
 -- a role that has nothing to do with it
 create role pgtap_stranger;
