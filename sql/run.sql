@@ -459,16 +459,19 @@ END $$;
 COMMENT ON FUNCTION _taskex.store_run_low(int, bigint) IS
 'Moves run_low of a partition over pages of runs of which less than a tenth is open; all ids up to the bound are decided.';
 
--- What takes the result to a function is the run with the next id (src/workload/submit.c).
-CREATE FUNCTION _taskex.result_awaited(partition_id int, run_id bigint) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+-- Who may need it: what takes its result to a function, which is the run with the next id (src/workload/submit.c); the whole of which it is a
+-- part; those that come after it, when it is a dead letter (they go on after retry_run).
+CREATE FUNCTION _taskex.run_needed(partition_id int, run_id bigint, split_id bigint) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    awaited boolean;
+    needed boolean;
 BEGIN
-    EXECUTE format('SELECT EXISTS (SELECT FROM _taskex.run_%s WHERE run_id = $1 AND (options ->> ''result_of'')::bigint = $2 AND NOT _taskex.run_ended(state))', partition_id)
-        INTO awaited USING run_id + 1024, run_id;
-    RETURN awaited;
+    EXECUTE format('SELECT EXISTS (SELECT FROM _taskex.run_%1$s WHERE run_id = $1 AND (options ->> ''result_of'')::bigint = $2 AND NOT _taskex.run_ended(state))'
+            ' OR EXISTS (SELECT FROM _taskex.run_%1$s WHERE run_id = $3 AND run_id <> $2 AND state NOT IN (''succeeded'', ''cancelled''))'
+            ' OR EXISTS (SELECT FROM _taskex.run_link_%1$s WHERE run_id = $2)', partition_id)
+        INTO needed USING run_id + 1024, run_id, split_id;
+    RETURN needed;
 END $$;
-COMMENT ON FUNCTION _taskex.result_awaited(int, bigint) IS 'Has the result of a run, whose option result_function is given, still to be taken to that function?';
+COMMENT ON FUNCTION _taskex.run_needed(int, bigint, bigint) IS 'Does something that has not ended, or may be tried again, need this run, which has ended?';
 
 -- One page of 1000 runs; last: where to go on, NULL at the end.
 CREATE FUNCTION _taskex.prune_runs(partition_id int, after bigint, retention int, OUT removed bigint, OUT last bigint)
@@ -480,8 +483,8 @@ DECLARE
 BEGIN
     EXECUTE format('SELECT count(*), max(run_id), array_agg(run_id) FILTER (WHERE _taskex.run_ended(state) AND _taskex.lives(customer_id, partition_id)'
             ' AND finished_at <= $2 - coalesce((options ->> ''retention'')::interval, $3)'
-            ' AND NOT (coalesce(options ? ''result_function'', false) AND _taskex.result_awaited(partition_id, run_id))) FROM ('
-            'SELECT run_id, state, finished_at, options, customer_id, partition_id FROM _taskex.run_%s WHERE run_id > $1 ORDER BY run_id LIMIT 1000) u', partition_id)
+            ' AND NOT (coalesce(split_id IS NOT NULL OR state <> ''succeeded'' OR options ? ''result_function'', false) AND _taskex.run_needed(partition_id, run_id, split_id))) FROM ('
+            'SELECT run_id, state, finished_at, options, customer_id, partition_id, split_id FROM _taskex.run_%s WHERE run_id > $1 ORDER BY run_id LIMIT 1000) u', partition_id)
         INTO looked, last, ids USING after, now, make_interval(secs => retention);
     IF looked < 1000 THEN
         last := NULL;
@@ -527,7 +530,7 @@ BEGIN
     FOR home IN SELECT p.partition_id FROM _taskex.partition p WHERE p.node_id = 0 ORDER BY 1 LOOP
         EXECUTE format('SELECT _taskex.remove_these($1, ARRAY(SELECT o.run_id FROM _taskex.run_%s o WHERE _taskex.run_ended(o.state) AND _taskex.lives(o.customer_id, o.partition_id)'
             ' AND o.finished_at <= least($2, $4 - (o.options ->> ''retention'')::interval)'
-            ' AND NOT (coalesce(o.options ? ''result_function'', false) AND _taskex.result_awaited(o.partition_id, o.run_id)) ORDER BY o.run_id LIMIT $3))', home)
+            ' AND NOT (coalesce(o.split_id IS NOT NULL OR o.state <> ''succeeded'' OR o.options ? ''result_function'', false) AND _taskex.run_needed(o.partition_id, o.run_id, o.split_id)) ORDER BY o.run_id LIMIT $3))', home)
             INTO removed USING home, before, rest, _taskex.now();
         rest := rest - removed;
         EXIT WHEN rest <= 0;
@@ -536,7 +539,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION taskex.remove_runs(interval, int) IS
 'Removes runs that ended longer ago than older_than, and whose own retention is over, at most max_rows (1 to 1000000), in one transaction, with their attempts, results
-and deduplication keys. Result: how many; less than max_rows: there are no more. Errors: invalid_parameter_value (22023). Operators only.';
+and deduplication keys; but no part of a whole that has not ended or can be retried, and no dead letter that others come after. Result: how many; less than max_rows: there are no more. Errors: invalid_parameter_value (22023). Operators only.';
 
 CREATE FUNCTION taskex.run_due_runs(OUT what text, OUT count bigint) RETURNS SETOF record
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_run_due_runs';

@@ -11,10 +11,9 @@ CREATE TABLE _taskex.split (
     program text NOT NULL,
     combine text,
     options jsonb NOT NULL,
-    submitted_at timestamptz NOT NULL,
-    request_hash bigint
+    submitted_at timestamptz NOT NULL
 ) PARTITION BY LIST (partition_id);
-COMMENT ON TABLE _taskex.split IS 'Runs in parts. split_id: the run that stands for the whole, and does the combining. options: of the parts. request_hash: if there is a deduplication key.';
+COMMENT ON TABLE _taskex.split IS 'Runs in parts. split_id: the run that stands for the whole, and does the combining. options: of the parts.';
 INSERT INTO _taskex.child_table VALUES ('split', 625, 100, ARRAY['PRIMARY KEY (split_id)'], ARRAY['(customer_id)'], 'customer_id');
 
 CREATE TABLE _taskex.split_part (
@@ -71,32 +70,27 @@ COMMENT ON FUNCTION _taskex.even_sizes(int, int) IS 'How many inputs each part h
 CREATE FUNCTION _taskex.deduplicated() RETURNS boolean LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_deduplicated';
 COMMENT ON FUNCTION _taskex.deduplicated() IS 'Has the last submit_run of this session made nothing, because its deduplication key was used?';
 
-CREATE FUNCTION _taskex.make_split(customer bigint, program text, inputs jsonb[], sizes int[], combine text, options jsonb)
+-- parts: how many were asked for; NULL: sizes are as recommended
+CREATE FUNCTION _taskex.make_split(customer bigint, program text, inputs jsonb[], parts int, sizes int[], combine text, options jsonb)
     RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     s _taskex.split;
     login text := _taskex.login(customer);
     home int := _taskex.home(customer);
     own text[] := '{notify,retention,deduplication_key}';
-    request bigint;     -- the number of parts is left out: it may have been recommended
-    same boolean;
+    request jsonb;      -- by these data submit_run tells requests with the same deduplication key apart
 BEGIN
     IF options ->> 'deduplication_key' IS NOT NULL THEN
-        request := hash_array_extended(inputs, jsonb_hash_extended(jsonb_build_array(program, combine, options), 0));
+        request := to_jsonb(hash_array_extended(inputs, jsonb_hash_extended(jsonb_build_array(program, combine, parts, options), 0)));
     END IF;
-    s.split_id := taskex.submit_run(login, coalesce(combine, program), NULL, coalesce((options ->> 'priority')::numeric::int, 0), NULL,
+    s.split_id := taskex.submit_run(login, coalesce(combine, program), request, coalesce((options ->> 'priority')::numeric::int, 0), NULL,
         coalesce((SELECT jsonb_object_agg(key, value) FROM jsonb_each(options) WHERE key = ANY (own)), '{}'));
     IF _taskex.deduplicated() THEN
-        EXECUTE format('SELECT request_hash = $1 FROM _taskex.split_%s WHERE split_id = $2', home) INTO same USING request, s.split_id;
-        IF same IS NOT TRUE THEN
-            PERFORM _taskex.fail('idempotency_mismatch', format('deduplication key "%s" was used with other arguments', options ->> 'deduplication_key'), NULL,
-                'Use a new key for a new request.');
-        END IF;
         RETURN s.split_id;
     END IF;
     -- nobody is to take it before its parts have ended
     PERFORM taskex.suspend_run(s.split_id);
-    EXECUTE format('UPDATE _taskex.run_%s SET state = ''blocked'', split_id = run_id WHERE run_id = $1', home) USING s.split_id;
+    EXECUTE format('UPDATE _taskex.run_%s SET state = ''blocked'', split_id = run_id, data = NULL WHERE run_id = $1', home) USING s.split_id;
     s.partition_id := home;
     s.customer_id := customer;
     s.inputs := cardinality(inputs);
@@ -106,13 +100,12 @@ BEGIN
     s.combine := combine;
     s.options := options - own - 'speculate';
     s.submitted_at := _taskex.now();
-    s.request_hash := request;
     EXECUTE format('INSERT INTO _taskex.split_%s SELECT $1.*', home) USING s;
     PERFORM _taskex.add_parts(s, 1, 1, inputs, sizes);
     INSERT INTO _taskex.split_open VALUES (s.split_id, customer);
     RETURN s.split_id;
 END $$;
-COMMENT ON FUNCTION _taskex.make_split(bigint, text, jsonb[], int[], text, jsonb) IS 'Queues a run in parts of these sizes.';
+COMMENT ON FUNCTION _taskex.make_split(bigint, text, jsonb[], int, int[], text, jsonb) IS 'Queues a run in parts of these sizes.';
 
 CREATE FUNCTION taskex.submit_parts(customer text, program text, inputs jsonb[], parts int = NULL, combine text = NULL, options jsonb = '{}')
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';
@@ -138,12 +131,14 @@ COMMENT ON FUNCTION _taskex.check_split(jsonb[], int, jsonb) IS 'Checks the argu
 
 CREATE FUNCTION _taskex.submit_parts(customer bigint, program text, inputs jsonb[], parts int, combine text, options jsonb)
     RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    number int := parts;
 BEGIN
     PERFORM _taskex.check_split(inputs, parts, options);
-    IF parts IS NULL THEN
-        SELECT r.parts INTO parts FROM _taskex.recommend_parts(customer, program, cardinality(inputs), NULL, 10000) r WHERE r.recommended;
+    IF number IS NULL THEN
+        SELECT r.parts INTO number FROM _taskex.recommend_parts(customer, program, cardinality(inputs), NULL, 10000) r WHERE r.recommended;
     END IF;
-    RETURN _taskex.make_split(customer, program, inputs, _taskex.even_sizes(cardinality(inputs), least(parts, cardinality(inputs))), combine, options);
+    RETURN _taskex.make_split(customer, program, inputs, parts, _taskex.even_sizes(cardinality(inputs), least(number, cardinality(inputs))), combine, options);
 END $$;
 COMMENT ON FUNCTION _taskex.submit_parts(bigint, text, jsonb[], int, text, jsonb) IS 'Body of taskex.submit_parts.';
 
@@ -153,7 +148,7 @@ COMMENT ON FUNCTION taskex.submit_split(text, text, text, int, text, jsonb) IS
 'Runs a program over a set of inputs, in parts: each is a run of its own, with data {"part", "parts", "inputs": [...]}, which is tried again by itself.
 inputs: a query, run now with the caller''s rights; each row is an input (a single column as it is, several as an object). parts: how many (1 to
 10000); NULL: as recommend_parts says. combine: a program that gets {"results": [...]}, the parts'' results in their order, and whose result is
-that of the whole; NULL: the results themselves are. options: those of submit_run but code, environment and data_ref; priority and max_delay;
+that of the whole; NULL: the results themselves are. options: those of submit_run but code, environment, data_ref, dedicated, result_function and result_environment; priority and max_delay;
 speculate (a part that runs so many times longer than half of the others did is run once more, and the first result counts; 2; null: never). notify,
 retention and deduplication_key are those of the whole. Result: the id of the run that stands for the whole: run_status, wait_for_run, run_result,
 cancel_run, suspend_run and resume_run work with it. Errors: those of submit_run, of the query, not_measured (TX661), invalid_parameter_value (22023).';
@@ -212,11 +207,14 @@ BEGIN
     SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM x.finished_at - x.started_at)::float8 / x.inputs)
         INTO pace FROM _taskex.split_runs(s.partition_id, s.split_id) x WHERE x.winner = x.run_id
         HAVING 2 * count(*) >= (SELECT count(*) FROM _taskex.split_runs(s.partition_id, s.split_id));
+    IF pace IS NULL THEN
+        RETURN;
+    END IF;
     FOR p IN SELECT x.*, r.data, r.options FROM _taskex.split_runs(s.partition_id, s.split_id) x
             JOIN _taskex.run r ON r.partition_id = s.partition_id AND r.run_id = x.run_id
             WHERE x.winner IS NULL AND x.spare_id IS NULL AND x.state = 'running'
                 AND extract(epoch FROM now - x.started_at)::float8 > greatest(1, s.speculate * pace * x.inputs) LOOP
-        spare := taskex.submit_run(_taskex.login(s.customer_id), s.program, p.data, s.priority, NULL, s.options - '{priority,max_delay,run_at,after,concurrency_key}'::text[]);
+        spare := taskex.submit_run(_taskex.login(s.customer_id), s.program, p.data, s.priority, NULL, s.options - '{priority,max_delay,run_at,after}'::text[]);
         EXECUTE format('UPDATE _taskex.run_%s SET split_id = $1, part = $2 WHERE run_id = $3', s.partition_id) USING s.split_id, p.part, spare;
         EXECUTE format('UPDATE _taskex.split_part_%s SET spare_id = $1 WHERE split_id = $2 AND part = $3', s.partition_id) USING spare, s.split_id, p.part;
     END LOOP;
@@ -503,6 +501,6 @@ BEGIN
         sizes := sizes || least(n, 2 * sizes[cardinality(sizes)]);
         n := n - sizes[cardinality(sizes)];
     END LOOP;
-    RETURN _taskex.make_split(customer, program, inputs, sizes, NULL, '{"speculate": null}');
+    RETURN _taskex.make_split(customer, program, inputs, NULL, sizes, NULL, '{"speculate": null}');
 END $$;
 COMMENT ON FUNCTION _taskex.measure_inputs(bigint, text, jsonb[]) IS 'Body of taskex.measure_inputs.';

@@ -57,6 +57,8 @@ SELECT * FROM broken;
 \set VERBOSITY terse
 SELECT taskex.submit_split('sp_ann', 'square', 'SELECT n FROM numbers', 5, options => '{"priority": 4, "max_attempts": 7, "deduplication_key": "once"}');
 SELECT taskex.submit_split('sp_ann', 'square', 'SELECT n, -n AS minus FROM numbers ORDER BY n LIMIT 2', 5, options => '{"priority": 4, "max_attempts": 8, "deduplication_key": "once"}');
+SELECT taskex.submit_split('sp_ann', 'square', 'SELECT n, -n AS minus FROM numbers ORDER BY n LIMIT 2', 4, options => '{"priority": 4, "max_attempts": 7, "deduplication_key": "once"}');
+SELECT taskex.submit_run('sp_ann', 'square', priority => 4, options => '{"deduplication_key": "once"}');
 SELECT taskex.submit_run('sp_ann', 'square', options => '{"deduplication_key": "alone"}') AS alone \gset
 SELECT taskex.submit_split('sp_ann', 'square', 'SELECT 1', 1, options => '{"deduplication_key": "alone"}');
 SELECT taskex.cancel_run(:alone);
@@ -88,6 +90,8 @@ SELECT * FROM broken;
 SELECT taskex.submit_split('sp_ann', 'square', 'SELECT n FROM numbers', 4) AS id \gset
 SELECT count(*) FROM pg_temp.pull(9);
 SET taskex.clock = '2150-01-01 00:00:15+00';
+SELECT pg_temp.step();
+SELECT spares AS before_half_are_done FROM s;
 SELECT pg_temp.finish(1, 2);
 SET taskex.clock = '2150-01-01 00:00:20+00';
 SELECT pg_temp.step();
@@ -108,6 +112,40 @@ SELECT taskex.run_result(:id);
 SELECT part, state, count(*) FROM taskex.runs WHERE split_id = :id AND part >= 3 GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT * FROM broken;
 TRUNCATE taken;
+
+-- of the runs with one key as many run at a time as may, stragglers among them
+SELECT taskex.limit_key('sp_ann', 'narrow', 3);
+SELECT taskex.submit_split('sp_ann', 'square', 'SELECT n FROM numbers', 3, options => '{"concurrency_key": "narrow"}') AS id \gset
+SELECT count(*) FROM pg_temp.pull(9);
+SELECT pg_temp.finish(1, 2);
+SELECT taskex.limit_key('sp_ann', 'narrow', 1);
+SET taskex.clock = '2150-01-01 00:01:21.2+00';
+SELECT pg_temp.step();
+SELECT waiting, running, spares FROM s;
+SELECT count(*) FROM pg_temp.pull(9);
+SELECT pg_temp.finish(3);
+SELECT pg_temp.step();
+SELECT state FROM s;
+SELECT count(*) FROM pg_temp.pull(9);
+SET taskex.clock = '2150-01-01 00:01:20+00';
+
+-- a part is kept until the whole can do without it
+SELECT taskex.submit_split('sp_ann', 'square', 'SELECT n FROM numbers', 2, options => '{"max_attempts": 1, "retention": "3000 days"}') AS id \gset
+SELECT count(*) FROM pg_temp.pull(9);
+SELECT pg_temp.finish(1);
+SELECT taskex.remove_runs('0') > 0 AS removed;
+SELECT taskex.fail_run(run_id, lease_token, '{}') FROM taken;
+TRUNCATE taken;
+SELECT pg_temp.step();
+SELECT removed FROM _taskex.prune_runs((SELECT partition_id FROM _taskex.directory WHERE login = 'sp_ann'), 0, 0);
+SELECT taskex.remove_runs('0');
+SELECT taskex.retry_run(:id);
+SELECT count(*) FROM pg_temp.pull(9);
+SELECT pg_temp.finish(2);
+SELECT pg_temp.step();
+SELECT taskex.run_result(:id);
+UPDATE _taskex.run SET options = NULL WHERE run_id = :id;
+SELECT * FROM broken;
 
 -- where a part may not be run once more, the others end nevertheless
 SELECT taskex.submit_split('sp_ann', 'square', 'SELECT n FROM numbers', 4) AS id \gset

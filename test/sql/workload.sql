@@ -307,6 +307,15 @@ SELECT taskex.remove_runs('0'), (taskex.run_status(:kept)).state;
 SET taskex.clock = '2130-01-02 00:03:00+00';
 SELECT taskex.remove_runs('0');
 SELECT taskex.run_status(:kept) IS NULL AS x;
+-- but no dead letter that others come after
+SELECT pg_temp.submit('w_ann', '"dead"', options => '{"max_attempts": 1}') AS dead \gset
+SELECT pg_temp.submit('w_ann', '"later"', options => jsonb_build_object('after', jsonb_build_array(:dead))) AS later \gset
+SELECT pg_temp.pull(1);
+SELECT taskex.fail_run(:dead, pg_temp.token(:dead), '{}');
+SELECT taskex.remove_runs('0'), (SELECT removed FROM _taskex.prune_runs((SELECT partition_id FROM _taskex.run WHERE run_id = :dead), 0, 0));
+SELECT * FROM broken;
+SELECT taskex.cancel_run(:later);
+SELECT taskex.remove_runs('0');
 SELECT count(*) AS runs, (SELECT count(*) FROM _taskex.run_attempt WHERE customer_id = ANY (pg_temp.customers())) AS attempts,
         (SELECT count(*) FROM _taskex.run_key WHERE customer_id = ANY (pg_temp.customers())) AS keys, (SELECT count(*) FROM _taskex.run_link WHERE customer_id = ANY (pg_temp.customers())) AS links
     FROM _taskex.run WHERE customer_id = ANY (pg_temp.customers());
