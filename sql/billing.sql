@@ -146,7 +146,7 @@ BEGIN
         amount := _taskex.option_number(value, what) * per;
     END IF;
     IF amount NOT BETWEEN 0 AND 1000000000000000000 OR amount <> trunc(amount) THEN
-        PERFORM _taskex.bad_value(format('%s must be a whole number of base units (%s), and not negative', what, base_unit));
+        PERFORM _taskex.bad_value(format('%s must be a whole number of base units (%s), 0 to 1000000000000000000', what, base_unit));
     END IF;
     RETURN amount::bigint;
 END $$;
@@ -234,6 +234,9 @@ BEGIN
             'Owners set the prices of their programs with taskex.set_program_price(); taskex.program_share is what the exchange gets.');
     ELSIF m.name = 'task_fees' THEN
         PERFORM _taskex.bad_value('fees for tasks have no rate', NULL, 'Use taskex.set_fee().');
+    END IF;
+    IF m.name = 'storage' AND options ?| '{environment,priority,charge}' THEN
+        PERFORM _taskex.bad_value('what is stored has no environment, priority or outcome', NULL, 'Its rates can differ by tier.');
     END IF;
     r.meter := m.meter;
     r.program_id := 0;
@@ -551,6 +554,10 @@ BEGIN
         value := format('at %s', u.started_at); RETURN NEXT;
         RETURN;
     END IF;
+    IF u.correction > 0 AND u.quantity = 0 AND u.billed = 0 THEN
+        step := step + 1; what := 'not charged'; value := 'nothing was used'; RETURN NEXT;
+        RETURN;
+    END IF;
     step := step + 1; what := 'rate'; value := format('number %s, valid from %s, for %s', r.rate_id, r.valid_from,
         CASE WHEN r.program_id <> 0 THEN 'the time when the run was submitted' ELSE 'the time ' || u.started_at END); RETURN NEXT;
     IF r.outcomes & u.outcome = 0 THEN
@@ -597,8 +604,8 @@ DECLARE
 BEGIN
     PERFORM _taskex.require_value('usage_id', usage_id IS NOT NULL), _taskex.require_value('quantity', quantity IS NOT NULL),
         _taskex.require_value('reason', reason IS NOT NULL), _taskex.require_length('reason', reason, 1, 10000);
-    IF quantity < 0 THEN
-        PERFORM _taskex.bad_value('quantity must not be negative');
+    IF quantity NOT BETWEEN 0 AND 1000000000000000000 THEN
+        PERFORM _taskex.bad_value('quantity must be between 0 and 1000000000000000000');
     END IF;
     u := _taskex.find_usage(usage_id);
     IF u.customer_id IS NULL OR u.correction <> 0 THEN
@@ -613,7 +620,7 @@ BEGIN
     EXECUTE format('SELECT * FROM _taskex.usage_%s u WHERE (u.customer_id, u.source_id, u.attempt, u.meter) = ($1, $2, $3, $4) ORDER BY correction DESC LIMIT 1', home)
         INTO last USING u.customer_id, u.source_id, u.attempt, u.meter;
     new_seq := _taskex.usage_seq();
-    new_billed := CASE WHEN u.rate_id = 0 THEN 0 ELSE _taskex.usage_billed(u.rate_id, quantity, u.outcome) END;
+    new_billed := CASE WHEN u.rate_id = 0 OR quantity = 0 THEN 0 ELSE _taskex.usage_billed(u.rate_id, quantity, u.outcome) END;
     EXECUTE format('INSERT INTO _taskex.usage_%s (customer_id, source_id, at, started_at, quantity, billed, accrued, rate_id, program_id, seq, attempt, meter,'
             ' correction, environment_id, partition_id, priority, outcome)'
             ' SELECT $1.customer_id, $1.source_id, $2, $1.started_at, c.quantity, c.billed, 0, $1.rate_id, $1.program_id, $3, $1.attempt, $1.meter,'
@@ -624,7 +631,7 @@ BEGIN
     RETURN _taskex.usage_key(u.customer_id, u.source_id, u.attempt, u.meter, last.correction + 2);
 END $$;
 COMMENT ON FUNCTION taskex.correct_usage(text, bigint, text) IS
-'Says what a usage really was (quantity: in base units, 0 or more): two rows, one that takes it back and one with what is right, at the rate that it had. They go on the
+'Says what a usage really was (quantity: in base units, 0 to 1000000000000000000; 0: it costs nothing, whatever the minimum): two rows, one that takes it back and one with what is right, at the rate that it had. They go on the
 next invoice; budgets do not change. usage_id: of the first row, as in taskex.usage. reason: 1 to 10000 bytes. Result: the usage_id of the new row.
 Errors: unknown_usage (TX644), invalid_parameter_value (22023). Operators only.';
 

@@ -438,7 +438,8 @@ CREATE FUNCTION taskex.check_billing(OUT check_name text, OUT ok boolean, OUT de
         UNION ALL
         -- once more, in exact arithmetic of its own
         SELECT 'what is billed follows from the rate', count(*), 'rows of usage that bill another quantity than their rate says' FROM usage u LEFT JOIN _taskex.rate r USING (rate_id)
-            WHERE CASE WHEN u.rate_id = 0 THEN u.billed <> 0 WHEN r.rate_id IS NULL THEN true ELSE u.billed <> CASE WHEN r.outcomes & u.outcome = 0 THEN 0
+            WHERE CASE WHEN u.rate_id = 0 THEN u.billed <> 0 WHEN r.rate_id IS NULL THEN true
+                WHEN u.correction > 0 AND u.quantity = 0 AND u.billed = 0 THEN false ELSE u.billed <> CASE WHEN r.outcomes & u.outcome = 0 THEN 0
                 ELSE (CASE WHEN u.correction % 2 = 1 THEN -1 ELSE 1 END)
                     * ceil(greatest((CASE WHEN u.correction % 2 = 1 THEN -1 ELSE 1 END) * u.quantity, r.minimum)::numeric / r.granularity) * r.granularity END END
         UNION ALL

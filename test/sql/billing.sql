@@ -297,9 +297,21 @@ SELECT call, pg_temp.try('SELECT count(*) FROM taskex.' || call) AS says FROM (V
     ('close_invoices(''2150-01-01'')'), ('close_invoices(''2140-01-01'')'), ('close_invoices(''-infinity'')'), ('close_invoices(NULL, 10)'), ('close_invoices(NULL, -1)'),
     ('draft_invoice(''b_ann'', NULL, 10)'), ('usage_statement(''b_ann'', ''2140-01-01'', ''2141-01-01'', ''colour'')'),
     ('explain_charge(''nonesuch'')'), ('explain_charge('''')'), ('explain_charge(''1-1-1-1-1-1'')'), ('explain_charge(''99999999999999999999999-1-1-1'')'),
-    ('correct_usage(''nonesuch'', 1, ''x'')'), ('correct_usage(''1-1-1-1'', -1, ''x'')'), ('credit_invoice(0, 1, ''x'')'), ('credit_invoice(1, 0, '''')'),
+    ('set_rate(''storage'', 1, ''{"environment": "b_env"}'')'), ('set_rate(''storage'', 1, ''{"priority": {"9": 2}}'')'),
+    ('correct_usage(''nonesuch'', 1, ''x'')'), ('correct_usage(''1-1-1-1'', -1, ''x'')'), ('correct_usage(''1-1-1-1'', 1000000000000000001, ''x'')'), ('credit_invoice(0, 1, ''x'')'), ('credit_invoice(1, 0, '''')'),
     ('remove_usage(''-1 s'')'), ('remove_usage(''1 s'', 0)'), ('schedule_billing(digits => 10)'), ('schedule_billing(retention => ''-1 s'')')) v (call);
 \pset format aligned
+-- what was not used costs nothing, whatever the minimum
+SELECT taskex.set_rate('run_time', 1, '{"unit": "second", "granularity": "3 s", "minimum": "10 s", "environment": "b_dear"}') > 0 AS set;
+CALL pg_temp.run('b_cat', '1 s', '{"environment": "b_dear"}');
+SELECT usage_id AS short FROM taskex.usage WHERE meter = 'run_time' AND run_id = (SELECT max(run_id) FROM taskex.runs WHERE customer = 'b_cat') \gset
+SELECT taskex.correct_usage(:'short', 0, 'it was another') = :'short' || '-2' AS corrected;
+SELECT taskex.correct_usage(:'short', 1000000000000000000, 'too much') = :'short' || '-4' AS corrected;
+SELECT taskex.correct_usage(:'short', 0, 'it was another') = :'short' || '-6' AS corrected;
+SELECT correction, quantity, billed, amount FROM taskex.usage WHERE usage_id LIKE :'short' || '%' ORDER BY 1 NULLS FIRST;
+SELECT step, what, value FROM taskex.explain_charge(:'short' || '-6');
+SELECT what FROM taskex.explain_charge(:'short' || '-5');
+SELECT * FROM broken;
 -- nothing can be billed twice: the same attempt has one row of each meter, whoever writes it
 DO $$
 BEGIN
@@ -309,6 +321,7 @@ EXCEPTION
     WHEN unique_violation THEN NULL;
 END $$;
 SELECT taskex.set_rate(m, NULL) > 0 AS ended FROM unnest('{run_time,storage}'::text[]) m;
+SELECT taskex.set_rate('run_time', NULL, '{"environment": "b_dear"}') > 0 AS ended;
 SELECT pg_temp.close() >= 0 AS closed;
 SELECT * FROM broken;
 RESET taskex.clock;
