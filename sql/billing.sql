@@ -432,10 +432,12 @@ SELECT pg_catalog.pg_extension_config_dump('_taskex.usage_correction', '');
 CREATE TABLE _taskex.billing_state (
     one boolean PRIMARY KEY CHECK (one),
     sampled_at timestamptz,
-    fees_to jsonb NOT NULL DEFAULT '{}'
+    fees_to jsonb NOT NULL DEFAULT '{}',
+    missed jsonb NOT NULL DEFAULT '{}'
 );
 COMMENT ON TABLE _taskex.billing_state IS 'One row, from the first sample on. Who samples locks it.';
 COMMENT ON COLUMN _taskex.billing_state.fees_to IS 'By partition: the last transfer whose fee was noted.';
+COMMENT ON COLUMN _taskex.billing_state.missed IS 'By partition: when it was sampled last, of those that could not be read at sampled_at.';
 SELECT pg_catalog.pg_extension_config_dump('_taskex.billing_state', '');
 
 CREATE FUNCTION _taskex.usage_key(customer_id bigint, source_id bigint, attempt int, meter int, correction int) RETURNS text
@@ -834,6 +836,7 @@ DECLARE
     s _taskex.billing_state;
     now timestamptz := _taskex.now();
     home int;
+    began timestamptz;
     n bigint;
     written bigint := 0;
     last bigint;
@@ -841,6 +844,13 @@ BEGIN
     INSERT INTO _taskex.billing_state (one) VALUES (true) ON CONFLICT DO NOTHING;
     SELECT * INTO s FROM _taskex.billing_state FOR UPDATE;
     FOR home IN SELECT p.partition_id FROM _taskex.partition p WHERE p.node_id = 0 ORDER BY 1 LOOP
+        IF NOT _taskex.readable(home) THEN
+            IF s.sampled_at IS NOT NULL AND NOT s.missed ? home::text THEN
+                s.missed := s.missed || jsonb_build_object(home, s.sampled_at);
+            END IF;
+            CONTINUE;
+        END IF;
+        began := coalesce((s.missed ->> home::text)::timestamptz, s.sampled_at);
         IF s.sampled_at IS NOT NULL AND now - s.sampled_at >= interval '1 second' THEN
             EXECUTE format('INSERT INTO _taskex.usage_%1$s (customer_id, source_id, at, started_at, quantity, billed, accrued, rate_id, program_id, seq, attempt, meter,'
                     ' correction, environment_id, partition_id, priority, outcome)'
@@ -848,9 +858,10 @@ BEGIN
                     ' coalesce(q.rate_id, 0), 0, $4, 0, 7, 0, 0, %1$s, 0, 1 FROM (SELECT d.user_id, ceil(b.bytes / 1024 * $5)::bigint AS quantity,'
                     ' _taskex.rate_for(7, 0, 0, _taskex.customer_tier(d.user_id), $3) AS rate_id FROM _taskex.stored_bytes b JOIN _taskex.directory d USING (user_id)'
                     ' WHERE d.partition_id = %1$s AND b.bytes >= 1 AND d.login NOT LIKE ''anonymous:%%'') q ORDER BY q.user_id ON CONFLICT DO NOTHING', home)
-                USING extract(epoch FROM now)::bigint, now, s.sampled_at, _taskex.usage_seq(), extract(epoch FROM now - s.sampled_at)::float8;
+                USING extract(epoch FROM now)::bigint, now, began, _taskex.usage_seq(), extract(epoch FROM now - began)::float8;
             GET DIAGNOSTICS n = ROW_COUNT;
             written := written + n;
+            s.missed := s.missed - home::text;
         END IF;
         -- fees: the exchange's side of their transfers. Numbers are not committed in their order: some are looked at again
         last := coalesce((s.fees_to ->> home::text)::bigint, 0);
@@ -869,12 +880,12 @@ BEGIN
     IF s.sampled_at IS NULL OR now - s.sampled_at >= interval '1 second' THEN
         s.sampled_at := now;
     END IF;
-    UPDATE _taskex.billing_state SET sampled_at = s.sampled_at, fees_to = s.fees_to;
+    UPDATE _taskex.billing_state SET sampled_at = s.sampled_at, fees_to = s.fees_to, missed = s.missed;
     RETURN written;
 END $$;
 COMMENT ON FUNCTION taskex.sample_usage() IS
-'Notes what users have stored since the last call (what samples of tables have shown, times the time), and the fees that they have paid. The first call only begins. taskex.schedule_billing() lets
-pg_cron call it. Result: rows of usage. Operators only.';
+'Notes what users have stored since the last call (what samples of tables have shown, times the time), and the fees that they have paid. The first call only begins. Of whom nobody can
+read anything now, the next call notes it that can. taskex.schedule_billing() lets pg_cron call it. Result: rows of usage. Operators only.';
 
 CREATE TABLE _taskex.usage_removed (
     customer_id bigint PRIMARY KEY
@@ -898,7 +909,7 @@ BEGIN
         PERFORM _taskex.bad_value('max_rows must be between 1 and 1000000');
     END IF;
     SELECT * INTO c FROM _taskex.closed_by(NULL);
-    FOR home IN SELECT p.partition_id FROM _taskex.partition p WHERE p.node_id = 0 ORDER BY 1 LOOP
+    FOR home IN SELECT p.partition_id FROM _taskex.partition p WHERE p.node_id = 0 AND _taskex.readable(p.partition_id) ORDER BY 1 LOOP
         -- what a run has used stays as long as the run, so that nothing can be metered again
         EXECUTE format('WITH gone AS (DELETE FROM _taskex.usage_%1$s u WHERE u.ctid = ANY (ARRAY(SELECT o.ctid FROM _taskex.usage_%1$s o WHERE o.at < $1 AND o.at < $2 AND o.seq <= $3 AND o.seq <> ALL ($5)'
                 ' AND NOT EXISTS (SELECT FROM _taskex.unclosed x WHERE x.customer_id = o.customer_id)'

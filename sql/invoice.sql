@@ -181,6 +181,8 @@ BEGIN
                 greatest(max(abs(f.amount)) OVER (PARTITION BY l.customer_id), max(abs(l.total_units * $5)) OVER (PARTITION BY l.customer_id),
                     max(l.accrued) OVER (PARTITION BY l.customer_id)) AS largest
             FROM _taskex.open_lines(%1$s, $6, $2, $3, $7, $4) l CROSS JOIN LATERAL (SELECT l.units * $5 AS amount) f
+            -- who was passed by where he lived before he was switched stays so
+            WHERE NOT EXISTS (SELECT FROM _taskex.unclosed u WHERE u.customer_id = l.customer_id AND u.failed_id = $1)
         ), fitting AS MATERIALIZED (
             SELECT l.* FROM line l WHERE l.largest < 9000000000000000000
         ), number AS MATERIALIZED (
@@ -209,20 +211,42 @@ END $$;
 COMMENT ON FUNCTION _taskex.close_partition(int, bigint, bigint, timestamptz, bigint, bigint[], int) IS
 'Closes the invoices of a partition''s customers (or of one of them), and pays them; how many. Whose invoice cannot be made stays for the next closing.';
 
+-- Nobody of the partition gets an invoice; for each of them it is as if his own could not be made.
+CREATE FUNCTION _taskex.pass_partition(home int, number bigint, sqlstate text, error text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO _taskex.unclosed AS u (customer_id, closing_id, failed_id, since, failed_at, sqlstate, error)
+        SELECT d.user_id, c.closing_id, number, _taskex.now(), _taskex.now(), pass_partition.sqlstate, pass_partition.error
+        FROM _taskex.directory d CROSS JOIN _taskex.closed_by(NULL) c WHERE d.partition_id = home AND d.login NOT LIKE 'anonymous:%'
+        ON CONFLICT (customer_id) DO UPDATE SET failed_id = excluded.failed_id, failed_at = excluded.failed_at, sqlstate = excluded.sqlstate, error = excluded.error;
+    RAISE WARNING USING MESSAGE = format('the invoices of storage partition "%s" cannot be closed', (SELECT p.name FROM _taskex.partition p WHERE p.partition_id = home)),
+        DETAIL = format('%s: %s', sqlstate, error), HINT = 'What its users have used waits for the next closing.';
+END $$;
+COMMENT ON FUNCTION _taskex.pass_partition(int, bigint, text, text) IS 'A closing has made no invoices of a partition''s users, for it cannot be read: taskex.health shows them, and their usage is for the next.';
+
 -- A customer who is switched to another partition just now makes it fail; then it is done again.
 CREATE FUNCTION _taskex.close_patiently(home int, customer bigint, number bigint, until timestamptz, bound bigint, late bigint[], digits int) RETURNS int LANGUAGE plpgsql AS $$
 BEGIN
+    IF NOT _taskex.readable(home) THEN
+        PERFORM _taskex.pass_partition(home, number, '58P01', 'the storage partition cannot be read');
+        RETURN 0;
+    END IF;
     FOR i IN 1 .. 20 LOOP
         BEGIN
             RETURN _taskex.close_partition(home, customer, number, until, bound, late, digits);
-        EXCEPTION WHEN serialization_failure THEN
-            IF i = 20 THEN
-                RAISE;
-            END IF;
+        EXCEPTION
+            WHEN serialization_failure THEN
+                IF i = 20 THEN
+                    RAISE;
+                END IF;
+            -- nobody has noticed yet that it cannot be read
+            WHEN undefined_file OR io_error OR system_error OR data_corrupted OR index_corrupted THEN
+                PERFORM _taskex.pass_partition(home, number, SQLSTATE, SQLERRM);
+                RETURN 0;
         END;
     END LOOP;
 END $$;
-COMMENT ON FUNCTION _taskex.close_patiently(int, bigint, bigint, timestamptz, bigint, bigint[], int) IS '_taskex.close_partition, again if a customer moves meanwhile.';
+COMMENT ON FUNCTION _taskex.close_patiently(int, bigint, bigint, timestamptz, bigint, bigint[], int) IS
+'_taskex.close_partition, again if a customer moves meanwhile; a partition that cannot be read is passed by.';
 
 CREATE FUNCTION taskex.close_invoices(until timestamptz = NULL, digits int = 2)
     RETURNS int LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -232,7 +256,9 @@ DECLARE
     seen record;
     home int;
     mover record;
-    began timestamptz;
+    has_one boolean;
+    began timestamptz := clock_timestamp();
+    snapshot pg_snapshot;
     followed bigint[] := '{}';
     made int := 0;
 BEGIN
@@ -250,7 +276,7 @@ BEGIN
         PERFORM _taskex.fail('invoices_closed', format('invoices are closed up to %s', before.until), NULL,
             'Usage that came late is on the next invoice.');
     END IF;
-    began := clock_timestamp();
+    snapshot := pg_current_snapshot();
     SELECT * INTO seen FROM _taskex.usage_bound();
     FOR home IN SELECT p.partition_id FROM _taskex.partition p WHERE p.node_id = 0 ORDER BY 1 LOOP
         made := made + _taskex.close_patiently(home, NULL, number, until, seen.bound, seen.late, digits);
@@ -259,10 +285,13 @@ BEGIN
     -- who has an invoice of this closing is not switched before it commits
     LOOP
         SELECT m.migration_id, d.user_id, d.partition_id INTO mover FROM _taskex.migration m JOIN _taskex.directory d USING (user_id)
-            WHERE m.switched_at >= began AND m.migration_id <> ALL (followed) ORDER BY 1 LIMIT 1;
+            -- (numbers of transactions are not those of another server that was dumped)
+            WHERE m.switched_at >= began - interval '1 hour' AND NOT pg_visible_in_snapshot(m.switched_xid, snapshot) AND m.migration_id <> ALL (followed) ORDER BY 1 LIMIT 1;
         EXIT WHEN NOT FOUND;
         followed := followed || mover.migration_id;
-        IF NOT EXISTS (SELECT FROM _taskex.invoice i WHERE i.customer_id = mover.user_id AND i.closing_id = number) THEN
+        CONTINUE WHEN EXISTS (SELECT FROM _taskex.unclosed u WHERE u.customer_id = mover.user_id AND u.failed_id = number);
+        EXECUTE format('SELECT EXISTS (SELECT FROM _taskex.invoice_%s i WHERE i.customer_id = $1 AND i.closing_id = $2)', mover.partition_id) INTO has_one USING mover.user_id, number;
+        IF NOT has_one THEN
             made := made + _taskex.close_patiently(mover.partition_id, mover.user_id, number, until, seen.bound, seen.late, digits);
         END IF;
     END LOOP;
@@ -273,7 +302,7 @@ END $$;
 COMMENT ON FUNCTION taskex.close_invoices(timestamptz, int) IS
 'Makes invoices of all usage that was over before a time (until: now or earlier; NULL: now) and is on none yet, also what came late, and pays them from the customers'' accounts. digits:
 totals are rounded down to so many decimals (0 to 9), what is left is carried to the next one, and lines add up. Waits for another closing, and for nobody else: usage of transactions that have
-not ended is for the next. A customer whose invoice cannot be made (a total out of range, ...) is passed by with a warning, and taskex.health shows it until a closing succeeds. Result: how many invoices.
+not ended is for the next. A customer whose invoice cannot be made (a total out of range, ...), and who lives where nobody can read, is passed by with a warning, and taskex.health shows it until a closing succeeds. Result: how many invoices.
 Errors: invoices_closed (TX646): up to a later time, invalid_parameter_value (22023), feature_not_supported (0A000) beyond READ COMMITTED. Operators only.';
 
 CREATE FUNCTION taskex.credit_invoice(invoice_id bigint, amount numeric, reason text, reference text = NULL)

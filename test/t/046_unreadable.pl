@@ -1,6 +1,6 @@
 # A tablespace is gone, as when a disk is not mounted: the users on it get errors, and all
 # others go on: they search and take tasks, their runs are done, what becomes due is handled,
-# they can be moved. When it is back, so is what was on it.
+# they can be moved, and get their invoices. When it is back, so is what was on it.
 
 use strict;
 use warnings;
@@ -34,6 +34,19 @@ $node->safe_psql('postgres', q{
 	create role runner login in role taskex_user;
 	select taskex.register_user('carl', '{"db_role": "runner"}', 'there');
 	select taskex.create_environment('inside', 'plpgsql', options => '{"max_executors": 1}'), taskex.set_throttle_policy('inside', '0.1 s', 'yield', '1 hour')});
+# runs cost 1; payer also pays somebody who will be out of reach
+$node->safe_psql('postgres', q{
+	select taskex.register_user('payer', partition => 'there');
+	select taskex.create_environment('paid', 'external'), taskex.set_rate('run_time', 1, '{"unit": "hour", "granularity": "1 hour", "environment": "paid"}');
+	select taskex.publish_program('gone', 'p', 'paid', 'x', 0.5, true)});
+sub used
+{
+	$node->safe_psql('postgres', q{select taskex.submit_run(c, options => '{"environment": "paid"}') from unnest('{req,gone,payer}'::text[]) c; select taskex.submit_run('payer', 'gone/p')});
+	return $node->safe_psql('postgres', q{select count(taskex.complete_run(run_id, lease_token)) from taskex.pull_runs('worker', 'paid', 10)});
+}
+is(used(), 4, 'runs are done that cost something');
+await($node, 'postgres', q{select count(*) = 2 from _taskex.stored_bytes join _taskex.directory using (user_id) where login in ('req', 'gone') and bytes > 0}, 'what users have stored is known');
+$node->safe_psql('postgres', 'select taskex.sample_usage()');
 await($node, 'postgres', q{select acts = 0 from _taskex.journal_lag()}, 'what was done is known to all');
 
 # loads for which somebody should leave each of the two partitions where users live
@@ -157,8 +170,43 @@ $failed{$1}++ while $log =~ /taskex \w+ failed while (.*?):/g;
 $failed{"consumer $1"}++ while $log =~ /consumer (\w+) of the journal failed/g;
 is_deeply(\%failed, {}, 'no worker fails') or diag(explain(\%failed));
 
+# invoices are closed, and storage is sampled, but of those who are out of reach, or whose owners of programs are
+my $bills = q{select string_agg(login || ' ' || array_to_string(totals, '+'), ', ' order by login) from (select d.login, array_agg(i.total / 1e9::float8 order by i.invoice_id) as totals
+	from _taskex.invoice i join _taskex.directory d on d.user_id = i.customer_id and d.partition_id = i.partition_id where %s group by 1) b};
+my $reached = 'i.partition_id <> ' . $node->safe_psql('postgres', q{select partition_id from taskex.partitions where name = 'lost'});
+my $waiting = q{select string_agg(login || ' ' || sqlstate, ', ' order by login) from _taskex.unclosed join _taskex.directory on customer_id = user_id};
+my $sampled = q{select count(*), count(distinct started_at) from _taskex.usage u join _taskex.directory d on d.user_id = u.customer_id and d.partition_id = u.partition_id where d.login = '%s' and meter = 7};
+is($node->safe_psql('postgres', 'select taskex.close_invoices()'), 1, 'invoices are closed');
+is($node->safe_psql('postgres', sprintf($bills, $reached)), 'req 1', '... of those who are there');
+is($node->safe_psql('postgres', $waiting), 'away 58P01, gone 58P01, payer 58P01', '... and others wait');
+like($node->safe_psql('postgres', q{select detail from taskex.health where check_name = 'invoices'}), qr/^3 customers wait for an invoice, /, 'health tells of them');
+cmp_ok($node->safe_psql('postgres', q{select taskex.sample_usage()}), '>', 0, 'storage is sampled');
+is($node->safe_psql('postgres', q{select count(*) from _taskex.billing_state, jsonb_object_keys(missed)}), 1, '... and what cannot be is remembered');
+is($node->safe_psql('postgres', q{select taskex.remove_usage('1 day')}), 0, 'old usage is removed');
+
 bring_back();
 await($node, 'postgres', q{select ok from taskex.health where check_name = 'storage'}, 'health tells that it is back');
+is($node->safe_psql('postgres', 'select taskex.close_invoices()'), 2, 'who waited gets his invoice');
+is($node->safe_psql('postgres', sprintf($bills, 'true')), 'gone 1, payer 2.5, req 1', '... of all');
+$node->safe_psql('postgres', 'select pg_sleep(1.1), taskex.sample_usage()');
+is($node->safe_psql('postgres', sprintf($sampled, 'req')), '2|2', 'what is stored was sampled twice');
+is($node->safe_psql('postgres', sprintf($sampled, 'gone')), '1|1', '... and of whom nothing could be read, once');
+is($node->safe_psql('postgres', q{select count(distinct t) from (select min(u.started_at) as t from _taskex.usage u join _taskex.directory d on d.user_id = u.customer_id and d.partition_id = u.partition_id
+	where d.login in ('req', 'gone') and meter = 7 group by d.login) s}), 1, '... for all of the time');
+
+# ... also when nobody has noticed yet that it is gone
+is(used(), 4, 'runs are done again');
+$node->append_conf('postgresql.conf', 'taskex.conductor = off');
+hide();
+is($node->safe_psql('postgres', 'select taskex.close_invoices()'), 1, 'invoices are closed');
+is($node->safe_psql('postgres', sprintf($bills, $reached)), 'payer 2.5, req 1+1', '... of those who are there');
+$node->append_conf('postgresql.conf', 'taskex.conductor = on');
+bring_back();
+await_conductor($node, 'postgres', 'it is back');
+is($node->safe_psql('postgres', 'select taskex.close_invoices()'), 2, 'who waited gets his invoice');
+is($node->safe_psql('postgres', sprintf($bills, 'true')), 'gone 1+1, payer 2.5+2.5, req 1+1', '... of all');
+is($node->safe_psql('postgres', q{select string_agg(check_name || ': ' || detail, '; ') from taskex.check_billing() where not ok}), '', 'and the bills are right');
+is($node->safe_psql('postgres', q{select ok from taskex.health where check_name = 'invoices'}), 't', 'nobody waits any more');
 ok($node->poll_query_until('postgres', qq{select taskex.create_task('gone', $type, '1') > 0}), 'it is back, and so is who lives there');
 is($node->safe_psql('postgres', q{select count(*) from taskex.accept_next('per', count => 10)}), 7, 'his tasks can be had');
 is($node->safe_psql('postgres', q{select string_agg(run_id::text, ',') from taskex.pull_runs('worker', 'box', 10)}), $lost, 'so can his run');
