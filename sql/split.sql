@@ -395,7 +395,7 @@ inputs_per_second: so far. expected_at: when the parts have ended, at that rate.
 
 -- how many parts ------------------------------------------------------------------
 
-CREATE FUNCTION _taskex.program_pace(customer bigint, program text, OUT runs bigint, OUT mean float8, OUT start_up float8, OUT per_input float8, OUT workers int, OUT environment_id int)
+CREATE FUNCTION _taskex.program_pace(customer bigint, program text, OUT runs bigint, OUT mean float8, OUT start_up float8, OUT per_input float8, OUT around float8, OUT workers int, OUT environment_id int)
     RETURNS record LANGUAGE plpgsql STABLE AS $$
 DECLARE
     known record := _taskex.find_program(customer, program, NULL);
@@ -419,17 +419,25 @@ BEGIN
         start_up := 0;
         per_input := average;
     END IF;
+    -- until the first part starts, and after the last one has ended
+    EXECUTE format('SELECT coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds), 0) FROM ('
+            ' SELECT greatest(extract(epoch FROM min(p.started_at) - s.submitted_at), 0) + greatest(extract(epoch FROM w.finished_at - max(p.finished_at)), 0) AS seconds'
+            ' FROM (SELECT * FROM _taskex.split_%1$s x WHERE x.customer_id = $1 AND x.program = $2 ORDER BY x.split_id DESC LIMIT 20) s'
+            ' JOIN _taskex.run_%1$s w ON w.run_id = s.split_id AND w.state = ''succeeded'' JOIN _taskex.split_part_%1$s t ON t.split_id = s.split_id'
+            ' JOIN _taskex.run_%1$s p ON p.run_id = t.winner GROUP BY s.split_id, s.submitted_at, w.finished_at) u', _taskex.home(customer))
+        INTO around USING customer, program;
 END $$;
 COMMENT ON FUNCTION _taskex.program_pace(bigint, text) IS
-'What runs of a program have taken, of the customer''s last 1000: seconds for each run and for each input; workers: how many did them, or may.';
+'What runs of a program have taken, of the customer''s last 1000: seconds for each run and for each input; around: seconds of runs in parts in which none of the parts ran;
+workers: how many did them, or may.';
 
 CREATE FUNCTION taskex.recommend_parts(customer text, program text, inputs int, workers int = NULL, max_parts int = 1000,
         OUT parts int, OUT workers_used int, OUT expected_time interval, OUT expected_run_time interval, OUT expected_cost numeric, OUT measured_runs bigint, OUT recommended boolean)
     RETURNS SETOF record LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';
 COMMENT ON FUNCTION taskex.recommend_parts(text, text, int, int, int) IS
 'Into how many parts a run over so many inputs is best divided, by what the customer''s runs of the program have taken (measure_program makes some).
-workers: how many work at it; NULL: as many as its environment''s max_executors, or as did so far. max_parts: 1 to 10000. Result: a row for each choice: the time until the whole is done, how long
-its runs run together, what they cost by the present rates (NULL: nothing has a rate), from how many runs this is known, and which is recommended: of those that take at most a tenth longer than the
+workers: how many work at it; NULL: as many as its environment''s max_executors, or as did so far. max_parts: 1 to 10000. Result: a row for each choice: the time until the whole is done (with what starting and
+combining the customer''s last ones has taken), how long its runs run together, what they cost by the present rates (NULL: nothing has a rate), from how many runs this is known, and which is recommended: of those that take at most a tenth longer than the
 fastest the one with the least run time. Errors: unknown_program (TX622), not_measured (TX661), invalid_parameter_value (22023).';
 
 CREATE FUNCTION _taskex.recommend_parts(customer bigint, program text, inputs int, workers int, max_parts int,
@@ -464,7 +472,7 @@ BEGIN
     RETURN QUERY WITH choice AS (
         SELECT DISTINCT least(c.n, most) AS p FROM (SELECT (2 ^ g)::int AS n FROM generate_series(0, 13) g UNION SELECT w * g FROM generate_series(1, 4) g UNION SELECT most) c
     ), estimate AS (
-        SELECT c.p, least(w, c.p) AS used, ceil(c.p::float8 / w) * (pace.start_up + pace.per_input * ceil(inputs::float8 / c.p)) AS seconds,
+        SELECT c.p, least(w, c.p) AS used, pace.around + ceil(c.p::float8 / w) * (pace.start_up + pace.per_input * ceil(inputs::float8 / c.p)) AS seconds,
             c.p * pace.start_up + inputs * pace.per_input AS together
         FROM choice c
     ), best AS (

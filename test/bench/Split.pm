@@ -8,6 +8,7 @@ use strict;
 use warnings;
 
 use Bench;
+use FindBin;
 use Sessions qw(rows_of scalar_of run_sql);
 use Time::HiRes qw(time sleep);
 
@@ -249,8 +250,36 @@ sub watching
 	return;
 }
 
+# ---- watched, by instructions
+
+sub counts
+{
+	my $library = library('watched');
+	note('statements that are watched, by instructions');
+	for my $missing (defined $library ? () : 'there is no C compiler', system('command -v valgrind > /dev/null') == 0 ? () : 'valgrind is not installed')
+	{
+		skipped('steps that are watched', 'not watched', $missing);
+		return;
+	}
+	my $text = `'$FindBin::Bin/watching' '$library'`;
+	die "counting failed\n" if $?;
+	my %count;
+	for my $line (split /\n/, $text)
+	{
+		my ($step, $how, $count) = split /\t/, $line;
+		$count{$step}{$how} = $count;
+	}
+	for my $of ([ 'burn', 'computing' ], [ 'look', 'a statement for each row' ])
+	{
+		my ($with, $without) = @{ $count{ $of->[0] } }{qw(watched unwatched)};
+		result("watched steps, $of->[1]", 1e6 / $with, 'steps/1M instructions', 'not watched', 1e6 / $without, 0.97, $without / $with);
+	}
+	return;
+}
+
 sub bench
 {
+	counts();
 	if (scalar_of('show taskex.max_executors') < 4) { skipped('runs in parts', '', 'taskex.max_executors is less than 4'); return }
 	scaling();
 	watching();
