@@ -376,7 +376,7 @@ sub hammer_drain
 		hammer_finish(@clients);
 		my $errors = hammer_errors(1, @clients);
 		return fail("$name: $errors") if $errors ne '';
-		$left = $node->safe_psql('postgres', qq{
+		$left = $node->safe_psql('postgres', qq{set jit = off;
 			select (select count(*) from ($free) f), (select count(*) from here.assignment where state = 'accepted') });
 		last if $left eq '0|0';
 		usleep(50_000);
@@ -446,7 +446,8 @@ sub ok_hammered
 		$sql .= ($sql eq '' ? '' : ' union all ')
 		  . "select '$what: ' || string_agg(w.what, ', ') from (select what from ($query) q (what) limit 5) w having count(*) > 0";
 	}
-	is($node->safe_psql('postgres', $sql), '', "$name: counted independently")
+	# (to compile it takes longer than to execute it)
+	is($node->safe_psql('postgres', "set jit = off; $sql"), '', "$name: counted independently")
 	  || diag($node->safe_psql('postgres', qq{
 		with t as (select t.* from here.task t left join ($holding) h using (task_id)
 			where h.n > t.performers or t.live not between 0 and t.performers
