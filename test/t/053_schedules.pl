@@ -99,7 +99,7 @@ $node->restart;
 await($node, $p, q{select runs = 1 from taskex.schedules where name = 'later'}, 'a run for all that was missed') if $node->safe_psql($p, q{select count(*) > 0 from _taskex.cron_times('0 0 29 2 *', now() - interval '366 days', now())}) eq 't';
 $node->safe_psql($p, q{select taskex.schedule_run('ann', 'hours', '0 * * * *', 'own', options => '{"missed": "once"}'); update _taskex.schedule set due_at = now() - interval '5 hours' where name = 'hours'});
 $node->restart;
-await($node, $p, q{select runs = 1 and missed_times = 5 from taskex.schedules where name = 'hours'}, 'one run for five that were missed');
+await($node, $p, q{select runs = 1 and missed_times in (5, 6) from taskex.schedules where name = 'hours'}, 'one run for five that were missed (or six, at the hour)');
 is($node->safe_psql($p, q{select runs, missed_times from taskex.schedules where customer = 'bob'}), '0|0', 'or nothing');
 
 is($node->safe_psql($p, q{select taskex.unschedule_run('ann', name) from taskex.schedules where customer = 'ann' and name = 'later'}), 't', 'a schedule ends');
