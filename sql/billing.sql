@@ -411,7 +411,7 @@ COMMENT ON COLUMN _taskex.usage.started_at IS 'Its rate is that of then; of a pr
 COMMENT ON COLUMN _taskex.usage.accrued IS 'Nano-units that were set aside for it in the ledger, to come back with the invoice.';
 COMMENT ON COLUMN _taskex.usage.rate_id IS '0: it was free.';
 COMMENT ON COLUMN _taskex.usage.seq IS 'Of the transaction that wrote it, from _taskex.usage_seq(); tells what a closing could see.';
-COMMENT ON COLUMN _taskex.usage.correction IS '0, or a correction: odd ones take the row before back, even ones say what it is to be.';
+COMMENT ON COLUMN _taskex.usage.correction IS '0, or a correction: odd ones take the row before back, even ones say what it is to be. Of the price of a chain''s piece: plus 65536 times its number.';
 INSERT INTO _taskex.child_table VALUES ('usage', 650, 100, ARRAY['PRIMARY KEY (customer_id, source_id, attempt, meter, correction)'],
     '{}', 'customer_id');
 
@@ -511,7 +511,7 @@ CREATE VIEW taskex.usage WITH (security_barrier) AS
         e.name AS environment, o.login || '/' || p.name AS program, u.priority, u.started_at, u.at,
         u.quantity, u.billed, m.base_unit AS unit, nullif(u.rate_id, 0) AS rate_id,
         CASE WHEN u.rate_id = 0 THEN 0 ELSE trim_scale(_taskex.usage_charge(u.rate_id, u.priority, u.billed) / r.per) END AS amount,
-        nullif(u.correction, 0) AS correction, coalesce(u.at < c.until AND u.seq <= c.bound AND u.seq <> ALL (c.late), false) AS closed
+        nullif(u.correction & 65535, 0) AS correction, coalesce(u.at < c.until AND u.seq <= c.bound AND u.seq <> ALL (c.late), false) AS closed
     FROM _taskex.directory d
         JOIN _taskex.usage u ON u.partition_id = d.partition_id AND u.customer_id = d.user_id
         JOIN _taskex.meter m USING (meter)
@@ -546,7 +546,10 @@ BEGIN
     SELECT * INTO m FROM _taskex.meter x WHERE x.meter = u.meter;
     SELECT * INTO r FROM _taskex.rate x WHERE x.rate_id = u.rate_id;
     step := 1; what := 'used'; value := format('%s %s of %s', u.quantity, m.base_unit, m.name); RETURN NEXT;
-    IF u.correction > 0 THEN
+    IF u.correction > 65535 THEN
+        step := step + 1; what := 'as a piece'; value := format('number %s of the program of run %s', u.correction >> 16, u.source_id); RETURN NEXT;
+    END IF;
+    IF (u.correction & 65535) > 0 THEN
         SELECT * INTO c FROM _taskex.usage_correction x WHERE (x.customer_id, x.source_id, x.attempt, x.meter) = (u.customer_id, u.source_id, u.attempt, u.meter)
             AND x.correction = (u.correction + 1) / 2;
         step := step + 1; what := CASE WHEN u.correction % 2 = 1 THEN 'takes back what was charged' ELSE 'corrected' END; value := c.reason; RETURN NEXT;
@@ -556,7 +559,7 @@ BEGIN
         value := format('at %s', u.started_at); RETURN NEXT;
         RETURN;
     END IF;
-    IF u.correction > 0 AND u.quantity = 0 AND u.billed = 0 THEN
+    IF (u.correction & 65535) > 0 AND u.quantity = 0 AND u.billed = 0 THEN
         step := step + 1; what := 'not charged'; value := 'nothing was used'; RETURN NEXT;
         RETURN;
     END IF;
@@ -610,17 +613,18 @@ BEGIN
         PERFORM _taskex.bad_value('quantity must be between 0 and 1000000000000000000');
     END IF;
     u := _taskex.find_usage(usage_id);
-    IF u.customer_id IS NULL OR u.correction <> 0 THEN
+    IF u.customer_id IS NULL OR (u.correction & 65535) <> 0 THEN
         PERFORM _taskex.fail('unknown_usage', format('usage "%s" does not exist', usage_id), 'Or it is a correction itself.', 'The view taskex.usage lists them.');
     ELSIF u.meter = 10 THEN
         PERFORM _taskex.bad_value('fees for tasks are not corrected here', 'They were paid when they arose.');
     END IF;
     home := _taskex.home(u.customer_id);
     -- one after the other
-    EXECUTE format('SELECT FROM _taskex.usage_%s u WHERE (u.customer_id, u.source_id, u.attempt, u.meter, u.correction) = ($1, $2, $3, $4, 0) FOR NO KEY UPDATE', home)
-        USING u.customer_id, u.source_id, u.attempt, u.meter;
-    EXECUTE format('SELECT * FROM _taskex.usage_%s u WHERE (u.customer_id, u.source_id, u.attempt, u.meter) = ($1, $2, $3, $4) ORDER BY correction DESC LIMIT 1', home)
-        INTO last USING u.customer_id, u.source_id, u.attempt, u.meter;
+    EXECUTE format('SELECT FROM _taskex.usage_%s u WHERE (u.customer_id, u.source_id, u.attempt, u.meter, u.correction) = ($1, $2, $3, $4, $5) FOR NO KEY UPDATE', home)
+        USING u.customer_id, u.source_id, u.attempt, u.meter, u.correction;
+    EXECUTE format('SELECT * FROM _taskex.usage_%s u WHERE (u.customer_id, u.source_id, u.attempt, u.meter) = ($1, $2, $3, $4) AND u.correction BETWEEN $5 AND $5 + 65535'
+            ' ORDER BY correction DESC LIMIT 1', home)
+        INTO last USING u.customer_id, u.source_id, u.attempt, u.meter, u.correction;
     new_seq := _taskex.usage_seq();
     new_billed := CASE WHEN u.rate_id = 0 OR quantity = 0 THEN 0 ELSE _taskex.usage_billed(u.rate_id, quantity, u.outcome) END;
     EXECUTE format('INSERT INTO _taskex.usage_%s (customer_id, source_id, at, started_at, quantity, billed, accrued, rate_id, program_id, seq, attempt, meter,'
@@ -795,6 +799,7 @@ DECLARE
     of_environment int := 0;
     of_tier text := _taskex.customer_tier(customer);
     owner bigint;
+    pieces bigint[];
 BEGIN
     IF priority NOT BETWEEN 0 AND 9 THEN
         PERFORM _taskex.bad_value('priority must be between 0 and 9');
@@ -807,19 +812,26 @@ BEGIN
         SELECT * INTO found FROM _taskex.find_program(customer, program, NULL);
         of_program := found.program_id;
         SELECT p.environment_id, p.owner_id INTO of_environment, owner FROM _taskex.program p WHERE p.program_id = found.program_id;
+        pieces := ARRAY(SELECT c.piece_id FROM _taskex.program_piece c WHERE c.program_id = found.program_id
+            AND c.version = (SELECT p.newest FROM _taskex.program p WHERE p.program_id = found.program_id));
     END IF;
     IF environment IS NOT NULL THEN
         of_environment := (_taskex.lock_environment(environment)).environment_id;
     END IF;
-    IF NOT EXISTS (SELECT FROM _taskex.meter m WHERE _taskex.rate_for(m.meter, of_environment, of_program, of_tier, _taskex.now()) IS NOT NULL) THEN
+    IF NOT EXISTS (SELECT FROM _taskex.meter m, unnest(of_program || pieces) i WHERE _taskex.rate_for(m.meter, of_environment, i, of_tier, _taskex.now()) IS NOT NULL) THEN
         PERFORM _taskex.fail('unknown_rate', 'nothing has a rate, so nothing is known of costs', NULL, 'An operator sets rates with taskex.set_rate().');
     END IF;
     SELECT count(*), avg(a.cost), percentile_cont(0.5) WITHIN GROUP (ORDER BY a.cost)::numeric, percentile_cont(0.9) WITHIN GROUP (ORDER BY a.cost)::numeric
         INTO samples, mean, median, high FROM (
-        SELECT sum(CASE WHEN r.rate_id IS NULL OR (s.meter IN (8, 9) AND owner = customer) THEN 0
+        SELECT sum(coalesce(c.cost, 0) + CASE WHEN r.rate_id IS NULL OR (s.meter IN (8, 9) AND owner = customer) THEN 0
                 ELSE _taskex.usage_charge(r.rate_id, priority, _taskex.usage_billed(r.rate_id, s.quantity, s.outcome)) / r.per END) AS cost
         FROM _taskex.usage_samples(customer, of_program, of_environment) s
             LEFT JOIN _taskex.rate r ON r.rate_id = _taskex.rate_for(s.meter, of_environment, of_program, of_tier, _taskex.now())
+            -- pieces of a chain, with the row of the time
+            LEFT JOIN LATERAL (SELECT sum(_taskex.usage_charge(x.rate_id, priority, _taskex.usage_billed(x.rate_id, CASE p.meter WHEN 8 THEN 1 ELSE s.quantity END, s.outcome)) / x.per) AS cost
+                FROM unnest(pieces) WITH ORDINALITY i (program_id, step) CROSS JOIN (VALUES (8), (9)) p (meter)
+                    JOIN _taskex.rate x ON x.rate_id = _taskex.rate_for(p.meter, of_environment, i.program_id, of_tier, _taskex.now())
+                WHERE s.meter = 1 AND (p.meter = 9 OR s.outcome = 1) AND x.owner_id <> customer) c ON true
         GROUP BY s.run_id, s.attempt ORDER BY s.run_id DESC LIMIT 1000) a;
     mean := trim_scale(round(mean, 12));
     median := trim_scale(round(median, 12));

@@ -425,7 +425,7 @@ BEGIN
     RETURN QUERY EXECUTE format($q$
         SELECT s.key, m.name, sum(s.usages)::bigint, sum(s.quantity), sum(s.billed), m.base_unit, trim_scale(round(sum(s.charge / s.per), 12)) FROM (
             SELECT CASE $4 WHEN 'program' THEN o.login || '/' || p.name WHEN 'environment' THEN e.name WHEN 'day' THEN to_char(u.at AT TIME ZONE 'UTC', 'YYYY-MM-DD') ELSE 'all' END AS key,
-                u.meter, count(*) FILTER (WHERE u.correction = 0) AS usages, sum(u.quantity) AS quantity, sum(u.billed) AS billed,
+                u.meter, count(*) FILTER (WHERE (u.correction & 65535) = 0) AS usages, sum(u.quantity) AS quantity, sum(u.billed) AS billed,
                 sum(CASE WHEN u.rate_id = 0 THEN 0 ELSE _taskex.usage_charge(u.rate_id, u.priority, u.billed) END) AS charge, coalesce(r.per, 1) AS per
             FROM _taskex.usage_%1$s u
                 LEFT JOIN _taskex.rate r ON r.rate_id = u.rate_id
@@ -468,7 +468,7 @@ CREATE FUNCTION taskex.check_billing(OUT check_name text, OUT ok boolean, OUT de
         -- once more, in exact arithmetic of its own
         SELECT 'what is billed follows from the rate', count(*), 'rows of usage that bill another quantity than their rate says' FROM usage u LEFT JOIN _taskex.rate r USING (rate_id)
             WHERE CASE WHEN u.rate_id = 0 THEN u.billed <> 0 WHEN r.rate_id IS NULL THEN true
-                WHEN u.correction > 0 AND u.quantity = 0 AND u.billed = 0 THEN false ELSE u.billed <> CASE WHEN r.outcomes & u.outcome = 0 THEN 0
+                WHEN (u.correction & 65535) > 0 AND u.quantity = 0 AND u.billed = 0 THEN false ELSE u.billed <> CASE WHEN r.outcomes & u.outcome = 0 THEN 0
                 ELSE (CASE WHEN u.correction % 2 = 1 THEN -1 ELSE 1 END)
                     * ceil(greatest((CASE WHEN u.correction % 2 = 1 THEN -1 ELSE 1 END) * u.quantity, r.minimum)::numeric / r.granularity) * r.granularity END END
         UNION ALL
@@ -476,8 +476,8 @@ CREATE FUNCTION taskex.check_billing(OUT check_name text, OUT ok boolean, OUT de
             WHERE u.started_at < r.valid_from OR cardinality(r.prices) = 0 OR r.meter <> u.meter OR r.environment_id NOT IN (0, u.environment_id)
         UNION ALL
         SELECT 'corrections are complete', count(*), 'corrected usages whose rows do not take each other back' FROM (
-            SELECT FROM usage u GROUP BY u.customer_id, u.source_id, u.attempt, u.meter
-            HAVING count(*) <> max(u.correction) + 1 OR count(DISTINCT u.rate_id) > 1) c
+            SELECT FROM usage u GROUP BY u.customer_id, u.source_id, u.attempt, u.meter, u.correction >> 16
+            HAVING count(*) <> max(u.correction & 65535) + 1 OR count(DISTINCT u.rate_id) > 1) c
         UNION ALL
         SELECT 'lines add up', count(*), 'invoices whose lines do not add up to the total' FROM invoice i
             WHERE i.kind = 'invoice' AND i.total <> (SELECT coalesce(sum(l.amount), 0) FROM line l WHERE l.invoice_id = i.invoice_id)

@@ -17,6 +17,7 @@
 #include "base/errcodes.h"
 #include "infra/child.h"
 #include "ledger/ledger.h"
+#include "workload/pieces.h"
 
 #include "fmgr.h"
 #include "utils/builtins.h"
@@ -141,14 +142,15 @@ close_tables(UsageTables *tables)
 	pfree(tables->tables);
 }
 
-/* the row of one meter; what it costs, if that is to be set aside */
+/* the row of one meter of the step'th piece of a program (0: all of it); what it costs, if that is to be set aside */
 static int64
-write_row(UsageTables *tables, const AttemptFacts *facts, const Terms *terms, int meter, int64 quantity)
+write_row(UsageTables *tables, const AttemptFacts *facts, const Terms *terms, int64 program_id, int step, int meter,
+		  int64 quantity)
 {
 	bool		for_program = meter == METER_PROGRAM_USE || meter == METER_PROGRAM_TIME;
 
 	/* its owner must not make a program dearer for runs that wait already */
-	RateKey		key = {meter, facts->environment_id, facts->program_id, terms->tier,
+	RateKey		key = {meter, facts->environment_id, program_id, terms->tier,
 	for_program ? facts->submitted_at : facts->started_at};
 	const Rate *rate = rate_find(&key);
 	int			bit = outcome_bit(facts->outcome);
@@ -175,16 +177,42 @@ write_row(UsageTables *tables, const AttemptFacts *facts, const Terms *terms, in
 	SET(USAGE_BILLED, Int64GetDatum(billed));
 	SET(USAGE_ACCRUED, Int64GetDatum(terms->limited ? accrued : 0));
 	SET(USAGE_RATE_ID, Int64GetDatum(rate ? rate->rate_id : 0));
-	SET(USAGE_PROGRAM_ID, Int64GetDatum(facts->program_id));
+	SET(USAGE_PROGRAM_ID, Int64GetDatum(program_id));
 	SET(USAGE_SEQ, Int64GetDatum(tables->seq));
 	SET(USAGE_ATTEMPT, Int32GetDatum(facts->attempt));
 	SET(USAGE_METER, Int32GetDatum(meter));
-	SET(USAGE_CORRECTION, Int32GetDatum(0));
+	SET(USAGE_CORRECTION, Int32GetDatum(step * USAGE_STEP));
 	SET(USAGE_ENVIRONMENT_ID, Int32GetDatum(facts->environment_id));
 	SET(USAGE_PARTITION_ID, Int32GetDatum(facts->customer->partition));
 	SET(USAGE_PRIORITY, Int32GetDatum(facts->priority));
 	SET(USAGE_OUTCOME, Int32GetDatum(bit));
 #undef SET
+	return accrued;
+}
+
+/* what owners of programs get: that of the program and, of a chain, those of its pieces, each time that one is run */
+static int64
+write_program_rows(UsageTables *tables, const AttemptFacts *facts, const Terms *terms)
+{
+	bool		use = rate_any(METER_PROGRAM_USE) && strcmp(facts->outcome, "succeeded") == 0;
+	bool		time = rate_any(METER_PROGRAM_TIME);
+	const Pieces *pieces = use || time ? pieces_of(facts->program_id, facts->version) : NULL;
+	int64		accrued = 0;
+
+	if (pieces == NULL)
+		return 0;
+	for (int step = 0; step <= pieces->count; step++)
+	{
+		int64		program_id = step == 0 ? facts->program_id : pieces->pieces[step - 1].program_id;
+
+		/* the only step of what is no chain */
+		if (step > 0 && program_id == facts->program_id)
+			continue;
+		if (use)
+			accrued += write_row(tables, facts, terms, program_id, step, METER_PROGRAM_USE, 1);
+		if (time)
+			accrued += write_row(tables, facts, terms, program_id, step, METER_PROGRAM_TIME, Max(facts->usage->wall_us, 0));
+	}
 	return accrued;
 }
 
@@ -200,18 +228,14 @@ write_rows(UsageTables *tables, const AttemptFacts *facts, const Terms *terms)
 		{METER_CPU_TIME, usage->cpu_us}, {METER_ROWS, usage->rows}, {METER_BLOCKS_READ, usage->blocks_read},
 		{METER_BLOCKS_WRITTEN, usage->blocks_written}, {METER_WAL_BYTES, usage->wal_bytes}
 	};
-	int64		accrued = write_row(tables, facts, terms, METER_RUN_TIME, Max(usage->wall_us, 0));
+	int64		accrued = write_row(tables, facts, terms, facts->program_id, 0, METER_RUN_TIME, Max(usage->wall_us, 0));
 
 	/* the row of the time is always there: it says that the attempt was metered */
 	for (int i = 0; i < (int) lengthof(used); i++)
 		if (used[i].quantity > 0)
-			accrued += write_row(tables, facts, terms, used[i].meter, used[i].quantity);
-	if (facts->program_id == 0)
-		return accrued;
-	if (rate_any(METER_PROGRAM_USE) && strcmp(facts->outcome, "succeeded") == 0)
-		accrued += write_row(tables, facts, terms, METER_PROGRAM_USE, 1);
-	if (rate_any(METER_PROGRAM_TIME))
-		accrued += write_row(tables, facts, terms, METER_PROGRAM_TIME, Max(usage->wall_us, 0));
+			accrued += write_row(tables, facts, terms, facts->program_id, 0, used[i].meter, used[i].quantity);
+	if (facts->program_id != 0)
+		accrued += write_program_rows(tables, facts, terms);
 	return accrued;
 }
 

@@ -9,6 +9,9 @@
 
 #include "postgres.h"
 
+/* by so much the numbers of corrections of a chain's next piece are higher */
+#define USAGE_STEP 65536
+
 enum UsageColumn
 {
 	USAGE_CUSTOMER_ID = 1,

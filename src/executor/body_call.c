@@ -9,6 +9,7 @@
 #include "base/errcodes.h"
 #include "infra/spi.h"
 #include "workload/options.h"
+#include "workload/pieces.h"
 #include "workload/run.h"
 
 #include "access/htup_details.h"
@@ -26,78 +27,6 @@
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/regproc.h"
-
-/* ---- pieces of a program's version, which never change ---- */
-
-typedef struct Piece
-{
-	int64		program_id;
-	int64		owner_id;
-	int32		version;
-} Piece;
-
-typedef struct PiecesKey
-{
-	int64		program_id;
-	int64		version;
-} PiecesKey;
-
-typedef struct Pieces
-{
-	PiecesKey	key;
-	int			count;
-	Piece	   *pieces;
-} Pieces;
-
-#define PIECES_MAX 1024
-
-static HTAB *known = NULL;
-static MemoryContext known_context = NULL;
-
-static Statement select_pieces = {
-	"SELECT program_id, version, owner_id FROM _taskex.program_steps($1, $2)", 2, {INT8OID, INT4OID}
-};
-
-static void
-forget_pieces(void)
-{
-	HASHCTL		ctl = {.keysize = sizeof(PiecesKey),.entrysize = sizeof(Pieces)};
-
-	if (known_context)
-		MemoryContextDelete(known_context);
-	known = NULL;
-	known_context = AllocSetContextCreate(TopMemoryContext, "taskex pieces", ALLOCSET_SMALL_SIZES);
-	ctl.hcxt = known_context;
-	known = hash_create("taskex pieces", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-}
-
-static const Pieces *
-pieces_of(int64 program_id, int32 version)
-{
-	PiecesKey	key = {program_id, version};
-	Pieces	   *entry = known ? hash_search(known, &key, HASH_FIND, NULL) : NULL;
-	Datum		values[2] = {Int64GetDatum(program_id), Int32GetDatum(version)};
-	Piece	   *pieces;
-	uint64		count;
-	SpiScope	scope;
-
-	if (entry)
-		return entry;
-	if (known == NULL || hash_get_num_entries(known) >= PIECES_MAX)
-		forget_pieces();
-	spi_begin(&scope);
-	count = spi_run(&select_pieces, 0, values, NULL, SPI_VIEW_CURRENT, 0);
-	if (count == 0)
-		elog(ERROR, "version %d of program %lld is missing", version, (long long) program_id);
-	pieces = MemoryContextAlloc(known_context, sizeof(Piece) * count);
-	for (uint64 i = 0; i < count; i++)
-		pieces[i] = (Piece) {spi_int64(i, 1), spi_int64(i, 3), spi_int32(i, 2)};
-	spi_end(&scope);
-	entry = hash_search(known, &key, HASH_ENTER, NULL);
-	entry->count = (int) count;
-	entry->pieces = pieces;
-	return entry;
-}
 
 /* ---- who may run and write code that can do everything ---- */
 
@@ -215,6 +144,8 @@ body_call(const BodyRun *run, Datum data, bool no_data, bool *no_result)
 	if (run->program_id == 0)
 		return call(body_function(environment.language, 0, 0, run->code), 1, &value, no_result);
 	count = pieces_of(run->program_id, run->version)->count;
+	if (count == 0)
+		elog(ERROR, "version %d of program %lld is missing", run->version, (long long) run->program_id);
 	for (int i = 0; i < count; i++)
 	{
 		/* what the one before did may have let go of the others */

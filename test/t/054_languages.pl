@@ -102,6 +102,18 @@ $node->safe_psql($p, q{
 is(run(q{'chain', '5'}), 'succeeded {"who": "ann", "data": 13}', 'a chain of two owners');
 is(run(q{'chain', '7'}), 'succeeded {"who": "ann", "data": 17}', 'again, with the functions that are there');
 like(run(q{'chain', '"x"', options => '{"max_attempts": 1}'}), qr/^dead 22P02/, 'the error of a piece');
+my $paid = q{select string_agg(format('%s %s', program, trim_scale(amount)), ', ' order by program) from (select program, sum(amount) as amount
+	from taskex.usage where customer = 'ann' and meter = 'program_use' group by program) u};
+is($node->safe_psql($p, $paid), 'bob/twice 1, bob/who 1', 'each piece of another owner costs its price where the run succeeds');
+is($node->safe_psql($p, q{select mean from taskex.estimate_cost('ann', 'chain')}) > 0, 1, 'estimates have them');
+is($node->safe_psql($p, q{select (select what || ' ' || left(value, 8) from taskex.explain_charge(u.usage_id) where step = 2) from taskex.usage u
+	where customer = 'ann' and program = 'bob/who' order by run_id limit 1}), 'as a piece number 4', 'and so does the explanation');
+$node->safe_psql($p, q{select taskex.correct_usage((select usage_id from taskex.usage where customer = 'ann' and program = 'bob/who' order by run_id limit 1), q, 'a gift') from unnest('{3,0}'::int[]) q});
+is($node->safe_psql($p, $paid), 'bob/twice 1, bob/who 0.5', 'one piece is corrected without the others');
+is($node->safe_psql($p, q{select string_agg(correction::text, ',' order by correction) from taskex.usage where customer = 'ann' and program = 'bob/who' and correction > 0}), '1,2,3,4', 'with corrections of its own');
+$node->safe_psql($p, 'select taskex.close_invoices()');
+is($node->safe_psql($p, q{select b.available from taskex.balance('bob') b}), '1.2', 'the owner is paid with the invoice');
+is($node->safe_psql($p, q{select string_agg(check_name, ',') from taskex.check_billing() where not ok}), '', 'the books are right');
 
 # data that a run points to, read at the start as the customer
 my $echo = q{'environment', 'once', 'code', 'begin return data; end', 'data_ref', };
