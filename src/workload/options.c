@@ -94,6 +94,17 @@ interval_us(const Interval *interval)
 	return interval->time + ((int64) interval->month * DAYS_PER_MONTH + interval->day) * USECS_PER_DAY;
 }
 
+/* as people say it */
+static const char *
+in_words(int64 us)
+{
+	bool		days = us > 0 && us % USECS_PER_DAY == 0;
+	bool		hours = us > 0 && us % USECS_PER_HOUR == 0;
+	double		number = (double) us / (days ? USECS_PER_DAY : hours ? USECS_PER_HOUR : USECS_PER_SEC);
+
+	return psprintf("%g %s%s", number, days ? "day" : hours ? "hour" : "second", number == 1 ? "" : "s");
+}
+
 int64
 check_duration(const Interval *interval, const char *name, int64 low_us, int64 high_us)
 {
@@ -104,7 +115,7 @@ check_duration(const Interval *interval, const char *name, int64 low_us, int64 h
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s is out of range", name),
-				 errdetail("It must be between %g seconds and %g days.", low_us / 1000000.0, (double) high_us / USECS_PER_DAY)));
+				 errdetail("It must be between %s and %s.", in_words(low_us), in_words(high_us))));
 	return interval_us(interval);
 }
 
