@@ -60,8 +60,8 @@ sub dropped
 	like($pids, qr/^\d/, "$name: by a mover");
 	sql($how);
 	my $began = time;
-	usleep(5000) while sql("select count(*) from pg_stat_activity where pid in ($pids) and backend_type = 'taskex mover'") > 0 && time - $began < 30;
-	cmp_ok(time - $began, '<', 1, sprintf('%s: its mover has ended %.2f s later', $name, time - $began));
+	ok(until_true(sub { sql("select count(*) from pg_stat_activity where pid in ($pids) and backend_type = 'taskex mover'") == 0 }), "$name: its mover has ended");
+	note(sprintf '%s: %.2f s later', $name, time - $began);
 
 	# the same number, another user
 	my $type = market('new');
@@ -69,7 +69,7 @@ sub dropped
 	$began = time;
 	is(sql(q{select taskex.migrate_user('new', 'p2')}), $move, "$name: a move of the same number");
 	ok($node->poll_query_until('postgres', "select finished_at is not null from taskex.migrations where migration_id = $move"), "$name: it ends");
-	cmp_ok(time - $began, '<', 10, sprintf('%s: after %.2f s', $name, time - $began));
+	note(sprintf '%s: after %.2f s', $name, time - $began);
 	is(sql("select state || coalesce(': ' || error, '') from taskex.migrations"), 'done', "$name: well");
 	is(sql(q{select partition, (select count(*) from taskex.tasks where requester = 'new') from taskex.route('new')}), 'p2|4000', "$name: with all he has");
 	is(sql(q{select partition from taskex.route('third')}), 'p1', "$name: and nobody else");
@@ -83,11 +83,11 @@ sub dropped
 }
 
 sql($again);
-dropped('copied fast', 'copying', '2MB', $again);
-dropped('in one transaction', 'copying', '2MB', "begin; $again; commit");
+dropped('while it is copied', 'copying', '500kB', $again);
+dropped('in one transaction', 'copying', '500kB', "begin; $again; commit");
 dropped('while it waits for room', 'copying', '100kB', $again);
-dropped('gone for long', 'copying', '2MB', 'drop extension taskex cascade; select pg_sleep(0.5); create extension taskex');
-dropped('while it is cleaned', 'cleaning', '2MB', $again);
+dropped('gone for long', 'copying', '500kB', 'drop extension taskex cascade; select pg_sleep(0.5); create extension taskex');
+dropped('while it is cleaned', 'cleaning', '500kB', $again);
 
 $node->stop;
 my $log = slurp_file($node->logfile);
