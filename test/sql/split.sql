@@ -206,6 +206,24 @@ SELECT data FROM taskex.pull_runs('w', 'sp_sum');
 SELECT taskex.complete_run(:id, lease_token, '385') FROM _taskex.run WHERE run_id = :id;
 SELECT * FROM broken;
 
+-- a part is cancelled: the whole fails, and when it is tried again another run gets the same inputs
+SELECT taskex.submit_split('sp_ann', 'square', 'SELECT n FROM numbers', 3) AS id \gset
+SELECT taskex.cancel_run(run_id) FROM taskex.runs WHERE split_id = :id AND part = 2;
+SELECT pg_temp.step();
+SELECT state, waiting, suspended, failed FROM s;
+SELECT taskex.retry_run(:id);
+SELECT part, state, data -> 'inputs' AS inputs FROM taskex.runs WHERE split_id = :id AND part > 0 ORDER BY run_id;
+SELECT count(*) FROM pg_temp.pull(9);
+SELECT pg_temp.finish(1, 2, 3);
+SELECT pg_temp.step();
+SELECT taskex.run_result(:id);
+-- it has ended, and does so once; what is gone is looked after no more
+SELECT _taskex.split_end(:id, 'failed', '{}'), (taskex.run_status(:id)).state;
+INSERT INTO _taskex.split_open SELECT 1, user_id FROM taskex.route('sp_ann');
+SELECT _taskex.split_step(1, user_id) FROM taskex.route('sp_ann');
+SELECT count(*) FROM _taskex.split_open WHERE split_id = 1;
+SELECT * FROM broken;
+
 -- how many parts: a program that takes 2 s, and 1 s for each input
 SELECT taskex.register_user('sp_bob', partition => 'split_1') > 0 AS bob;
 SELECT taskex.publish_program('sp_bob', 'slow', 'sp_ext', 'x');
@@ -222,6 +240,8 @@ BEGIN
         PERFORM taskex.complete_run(r.run_id, r.lease_token, '1');
     END LOOP;
 END $$;
+-- (3 s until the whole goes on are for any run in parts)
+SELECT set_config('taskex.clock', (current_setting('taskex.clock')::timestamptz + interval '3 s')::text, false) IS NULL AS x;
 SELECT pg_temp.step();
 SELECT taskex.run_result(:id);
 SELECT * FROM taskex.recommend_parts('sp_bob', 'slow', 100, 4);
