@@ -75,8 +75,8 @@ extern void queue_place(int32 lane, int32 key, const ReadyRun *run);
 /* the same for one that was found in the window: false: there is no entry to be had */
 extern bool queue_place_found(int32 lane, int32 key, const ReadyRun *run);
 
-/* an entry of a lane that has more than this one (-1: none) goes back to the table; false: there is none */
-extern bool queue_make_room(int32 for_lane);
+/* for an entry of this lane (-1: none), urgent: with a deadline, one of another goes back to the table; false: there is none */
+extern bool queue_make_room(int32 for_lane, bool urgent);
 
 /* lanes that found no entries try again; false: there was none */
 extern bool queue_unstick(void);

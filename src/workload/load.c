@@ -161,7 +161,7 @@ place_row(const Realm *realm, RunRow *row)
 		else if (done && row->running)
 		{
 			/* ready ones give way to what runs */
-			room = place_running(realm, row) || (queue_make_room(-1) && place_running(realm, row));
+			room = place_running(realm, row) || (queue_make_room(-1, false) && place_running(realm, row));
 		}
 		else if (done)
 			queue_place(row->pinned.lane, row->pinned.key, &row->run);

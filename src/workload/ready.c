@@ -58,18 +58,28 @@ give_back(int32 index)
 	lane_settle(lane);
 }
 
+/* so many runs with deadlines of one lane stay here whatever others have */
+static int64
+urgent_share(void)
+{
+	return guc_ready_runs / 8;
+}
+
 /*
- * All entries are in use: a lane that holds many has one less.  Those with a
- * deadline, and those parked behind a key, are spared twice as long as others,
- * but no customer keeps all entries by them.  Who has more does not take from who
- * has less, and the only one of a lane goes to one whose turn it is, not to one that has just come.
+ * All entries are in use: a lane that holds many has one less.  Who has more does
+ * not take from who has less, and the only one of a lane goes to one whose turn it
+ * is, not to one that has just come.  Those parked behind a key are spared twice as
+ * long as others.  A run with a deadline is missed by nobody until its lane's turn
+ * once it is gone: it gives way to nobody, and anybody to it, unless its lane has many, or
+ * there is nobody else.
  */
 bool
-queue_make_room(int32 for_lane)
+queue_make_room(int32 for_lane, bool urgent)
 {
 	const Lane *own = for_lane >= 0 ? &queue.lanes[for_lane] : NULL;
-	int64		most = own ? 2 * (int64) (own->listed + own->parked) : 0;
-	int32		victim = -1;
+	int64		own_held = own ? own->listed + own->parked : 0;
+	int64		most[2] = {urgent && own_held < urgent_share() ? 0 : 2 * own_held, 2 * own_held};
+	int32		victims[2] = {-1, -1};
 
 	for (int i = 0; i < SAMPLE; i++)
 	{
@@ -77,6 +87,7 @@ queue_make_room(int32 for_lane)
 		const Entry *sample = &queue.entries[index];
 		const Lane *lane;
 		int64		held;
+		bool		spared = false;
 
 		if ((sample->state != ENTRY_READY && sample->state != ENTRY_PARKED) || sample->lane == for_lane)
 			continue;
@@ -86,20 +97,23 @@ queue_make_room(int32 for_lane)
 			continue;
 		/* of a list and of a key the last one */
 		if (sample->state == ENTRY_READY)
+		{
 			index = lane->last;
+			spared = queue.entries[index].urgent && held <= urgent_share();
+		}
 		else if (queue.entries[queue.keys[sample->key].last].lane == sample->lane)
 			index = queue.keys[sample->key].last;
 		if (sample->state == ENTRY_READY && !queue.entries[index].urgent)
 			held *= 2;
-		if (held > most)
+		if (held > most[spared])
 		{
-			most = held;
-			victim = index;
+			most[spared] = held;
+			victims[spared] = index;
 		}
 	}
-	if (victim < 0)
+	if (victims[0] < 0 && victims[1] < 0)
 		return false;
-	give_back(victim);
+	give_back(victims[0] >= 0 ? victims[0] : victims[1]);
 	return true;
 }
 
@@ -143,7 +157,7 @@ queue_place_found(int32 index, int32 key, const ReadyRun *run)
 
 	if (queue_find_entry(realm, run->run_id) >= 0)
 		return true;
-	if (queue.header->free_entry < 0 && !queue_make_room(index) && !give_back_later(index, run->run_id))
+	if (queue.header->free_entry < 0 && !queue_make_room(index, run->deadline != DT_NOEND) && !give_back_later(index, run->run_id))
 		return false;
 	entry = queue_new_entry(realm, run->run_id, index, key);
 	queue.entries[entry].submitted = run->submitted;

@@ -58,6 +58,15 @@ is(work('e2', 10), '10|10', 'runs with deadlines leave room for others');
 work_all('e1', 200, 'and are taken themselves, all of them');
 drain();
 
+# a few with deadlines stay while others fill the memory: who has come late is seen when its time is over
+sql(q{select count(r) from generate_series(1, 20) c, lateral taskex.submit_runs('c' || c, null, array_fill('1'::jsonb, array[20]), 5, options => '{"environment": "e1"}') r});
+sql(q{select count(r) from taskex.submit_runs('c50', null, array_fill('"late"'::jsonb, array[6]), 0, '50 ms', options => '{"environment": "e1"}') r});
+sql(q{select count(r) from generate_series(21, 40) c, lateral taskex.submit_runs('c' || c, null, array_fill('1'::jsonb, array[20]), 5, options => '{"environment": "e1"}') r});
+sql('select pg_sleep(0.1)');
+is(sql(q{select count(*) from taskex.pull_runs('w', 'e1', 6) where data = '"late"'}), '6', 'runs whose deadline is over come first, though the memory is full');
+sql(q{select taskex.complete_run(run_id, lease_token, '1') from _taskex.run where state = 'running'});
+drain();
+
 # runs behind one key
 submit('c1', 'e1', 200, 'null', ', "concurrency_key": "k"');
 is(work('e1', 10), '1|1', 'of runs with one key one is taken');
