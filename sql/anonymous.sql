@@ -718,7 +718,7 @@ COMMENT ON FUNCTION _taskex.remove_anonymous(text, int, interval) IS
 last login that was looked at; NULL: there are no more.';
 
 CREATE VIEW taskex.anonymous_users WITH (security_barrier) AS
-    SELECT d.login, d.user_id, p.name::text AS partition, d.db_role, f.profile, f.registered_at AS started_at
+    SELECT d.login, d.user_id, p.name::text AS partition, nullif(d.db_role::oid, 0)::regrole AS db_role, f.profile, f.registered_at AS started_at
     FROM _taskex.directory d JOIN _taskex.partition p USING (partition_id)
         LEFT JOIN _taskex.profile f ON f.partition_id = d.partition_id AND f.user_id = d.user_id
     WHERE d.login >= 'anonymous:' COLLATE "C" AND d.login < 'anonymous;' COLLATE "C"

@@ -26,6 +26,18 @@ CREATE TABLE _taskex.partition (
 );
 COMMENT ON TABLE _taskex.partition IS 'Storage partitions: logical places for users'' data.';
 
+-- A role that was dropped is none in a dump: regrole would write its number, which may be another role's where it is restored.
+CREATE TYPE _taskex.role;
+CREATE FUNCTION _taskex.role_in(cstring) RETURNS _taskex.role LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'taskex_role_in';
+CREATE FUNCTION _taskex.role_out(_taskex.role) RETURNS cstring LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'taskex_role_out';
+CREATE TYPE _taskex.role (INPUT = _taskex.role_in, OUTPUT = _taskex.role_out, LIKE = regrole);
+CREATE CAST (_taskex.role AS oid) WITHOUT FUNCTION AS IMPLICIT;
+CREATE CAST (_taskex.role AS regrole) WITHOUT FUNCTION AS ASSIGNMENT;
+CREATE CAST (regrole AS _taskex.role) WITHOUT FUNCTION AS ASSIGNMENT;
+COMMENT ON TYPE _taskex.role IS 'A database role; one that was dropped is written as "-", and a number is read as none.';
+COMMENT ON FUNCTION _taskex.role_in(cstring) IS 'Input of _taskex.role.';
+COMMENT ON FUNCTION _taskex.role_out(_taskex.role) IS 'Output of _taskex.role.';
+
 -- No foreign key to partition: thousands of new users a second would fight
 -- over its few rows. The insert into the partition's profile table, in the same
 -- transaction, fails where the partition does not exist.
@@ -34,7 +46,7 @@ CREATE TABLE _taskex.directory (
     login text NOT NULL UNIQUE COLLATE "C",
     partition_id int NOT NULL,
     epoch bigint NOT NULL DEFAULT 0,
-    db_role regrole
+    db_role _taskex.role
 );
 CREATE INDEX directory_db_role_idx ON _taskex.directory (db_role) WHERE db_role IS NOT NULL;
 CREATE INDEX directory_partition_idx ON _taskex.directory (partition_id);
@@ -685,7 +697,7 @@ CREATE VIEW taskex.partitions AS
 COMMENT ON VIEW taskex.partitions IS 'Storage partitions, with the number of users on each.';
 
 CREATE VIEW taskex.users WITH (security_barrier) AS
-    SELECT d.login, d.user_id, p.name::text AS partition, n.name::text AS node, d.epoch, d.db_role,
+    SELECT d.login, d.user_id, p.name::text AS partition, n.name::text AS node, d.epoch, nullif(d.db_role::oid, 0)::regrole AS db_role,
         f.tier, f.location, f.profile, f.registered_at
     FROM _taskex.directory d
         JOIN _taskex.partition p USING (partition_id)

@@ -36,6 +36,10 @@ CREATE FUNCTION taskex.resume_executors() RETURNS void
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_resume_executors';
 COMMENT ON FUNCTION taskex.resume_executors() IS 'Ends drain_executors. Operators only.';
 
+CREATE FUNCTION _taskex.wake_executors() RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_wake_executors';
+COMMENT ON FUNCTION _taskex.wake_executors() IS 'From the commit on executors of this exchange that sleep look for runs again.';
+
 CREATE FUNCTION taskex.acknowledge_run(run_id bigint) RETURNS boolean
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_acknowledge_run';
 COMMENT ON FUNCTION taskex.acknowledge_run(bigint) IS

@@ -40,7 +40,7 @@ static Statement insert_profile = {
 
 static Statement update_directory = {
 	"UPDATE _taskex.directory SET db_role = $2 WHERE user_id = $1"
-	" AND db_role IS DISTINCT FROM $2",
+	" AND db_role::oid IS DISTINCT FROM $2::oid",
 	2, {INT8OID, REGROLEOID}
 };
 

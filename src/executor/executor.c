@@ -294,6 +294,7 @@ typedef struct Batch
 
 static Batch batch;
 static bool outdated = false;
+static bool paused = false;		/* the environment, when runs were to be taken last */
 
 static void
 keep(const TakenRun *run, void *arg)
@@ -407,12 +408,17 @@ static void
 take_next(void *arg)
 {
 	const Realm *realm = realm_find();
+	const KnownEnvironment *environment = NULL;
 	bool		careful = pool_careful();
 
-	outdated = realm == NULL || realm->serial != kind.realm ||
-		environment_by_id(kind.name.environment_id)->generation != setup.environment.generation;
+	if (realm && realm->serial == kind.realm)
+		environment = environment_by_id(kind.name.environment_id);
+	outdated = environment == NULL || environment->generation != setup.environment.generation;
 	batch.count = 0;
 	if (outdated)
+		return;
+	paused = environment->paused;
+	if (paused)
 		return;
 	if (!careful)
 		xact_async_begin();
@@ -562,7 +568,7 @@ to_do_otherwise(void)
 static void
 rest(int64 reserved, bool empty)
 {
-	QueueSleep	sleep = {&kind.name, reserved, SLEEP_MS, empty, to_do_otherwise};
+	QueueSleep	sleep = {&kind.name, reserved, SLEEP_MS, empty, paused, to_do_otherwise};
 
 	if (reserved != 0)
 		sleep.milliseconds = Min(SLEEP_MS, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), mine->dedicated_until) + 1);

@@ -180,7 +180,7 @@ set_draining(bool draining)
 		if (pool.slots[i].state != EXECUTOR_FREE && pool.slots[i].kind.realm == realm->serial)
 			pool_let_go(&pool.slots[i]);
 	LWLockRelease(pool.lock);
-	queue_poke_all();
+	queue_poke_all(realm->serial);
 	queue_call_keeper(realm->slot, realm->serial);
 }
 
@@ -218,6 +218,37 @@ taskex_resume_executors(PG_FUNCTION_ARGS)
 	directory_require_admin("resume executors");
 	queue_require_loaded();
 	set_draining(false);
+	PG_RETURN_VOID();
+}
+
+/* ---- an environment that goes on ---- */
+
+typedef struct Resumption
+{
+	uint32		realm;
+} Resumption;
+
+static void
+resumption_commit(void *record)
+{
+	queue_poke_all(((const Resumption *) record)->realm);
+}
+
+static void
+resumption_abort(void *record)
+{
+}
+
+static const XactKind resumption_kind = {resumption_commit, resumption_abort};
+
+PG_FUNCTION_INFO_V1(taskex_wake_executors);
+
+/* _taskex.wake_executors(): those who sleep look for runs again when the transaction has committed */
+Datum
+taskex_wake_executors(PG_FUNCTION_ARGS)
+{
+	if (shmem_ready() && xact_find(&resumption_kind) == NULL)
+		((Resumption *) xact_add(&resumption_kind, sizeof(Resumption)))->realm = realm_current()->serial;
 	PG_RETURN_VOID();
 }
 

@@ -19,6 +19,7 @@ typedef struct QueueSleep
 	int64		customer_id;	/* 0: any */
 	long		milliseconds;	/* at most */
 	bool		empty;			/* there was one that could not be taken */
+	bool		closed;			/* none may be taken before the next poke */
 	bool		(*over) (void); /* is there something else to do?  Asked again after each poke */
 } QueueSleep;
 
@@ -29,7 +30,7 @@ extern void queue_sleep(const QueueSleep *sleep);
  * take says so.  Takes the queue lock.
  */
 extern void queue_poke(uint32 realm, const QueueName *name);
-extern void queue_poke_all(void);
+extern void queue_poke_all(uint32 realm);
 
 /* ---- for who starts executors ---- */
 

@@ -225,7 +225,7 @@ sleep_for(const QueueSleep *sleep, int32 index, ConditionVariable *variable)
 
 		ConditionVariablePrepareToSleep(variable);
 		LWLockAcquire(queue.lock, LW_SHARED);
-		found = has_next(index, sleep->customer_id);
+		found = !sleep->closed && has_next(index, sleep->customer_id);
 		LWLockRelease(queue.lock);
 		if ((found && !empty) || left <= 0 || sleep->over())
 			return;
@@ -278,10 +278,8 @@ queue_poke(uint32 realm, const QueueName *name)
 }
 
 void
-queue_poke_all(void)
+queue_poke_all(uint32 realm)
 {
-	uint32		realm = realm_current()->serial;
-
 	LWLockAcquire(queue.lock, LW_SHARED);
 	for (int32 i = 0; i < guc_max_lanes; i++)
 		if (queue.environments[i].realm == realm)

@@ -186,6 +186,22 @@ is(sqlstate_of($node, 'restored', q{select taskex.resume_node('local'); select t
 is($node->safe_psql('restored', q{select taskex.add_node('next'); select max(node_id) from _taskex.node}) + 0, 2,
 	'and others come after those there are');
 
+
+# a role that was dropped is nobody where a dump is restored, though another one may have its number
+$node->safe_psql('postgres', 'create database roles');
+$node->safe_psql('roles', q{create extension taskex; select taskex.add_partition('p1'); create role "123" login; create role gone login;
+	select taskex.register_user('numbered', '{"db_role": "123"}'), taskex.register_user('orphan', '{"db_role": "gone"}'),
+		taskex.create_environment('for gone', 'external', options => '{"worker_role": "gone"}'), taskex.create_environment('for 123', 'external', options => '{"worker_role": "123"}')});
+my $gone = $node->safe_psql('roles', q{select 'gone'::regrole::oid});
+$node->safe_psql('roles', 'drop role gone');
+$node->command_ok([ 'pg_dump', '-Fc', '-f', "$dump.roles", 'roles' ], 'pg_dump after DROP ROLE');
+$node->safe_psql('postgres', qq{create database heirs; create role heir login; set allow_system_table_mods = on; update pg_authid set oid = $gone where rolname = 'heir'});
+$node->command_ok([ 'pg_restore', '--exit-on-error', '-d', 'heirs', "$dump.roles" ], 'pg_restore');
+is($node->safe_psql('heirs', q{select login, db_role from taskex.users order by 1}), qq{numbered|"123"\norphan|}, 'who has lost his role has none');
+is($node->safe_psql('heirs', q{select name, worker_role from taskex.environments order by 1}), qq{for 123|"123"\nfor gone|}, '... nor does an environment get workers');
+$node->safe_psql('heirs', q{select taskex.update_user('orphan', '{"db_role": "heir"}')});
+is($node->safe_psql('heirs', q{select db_role from taskex.users where login = 'orphan'}), 'heir', '... but those that are given to it');
+
 $node->stop;
 
 done_testing();

@@ -166,6 +166,18 @@ like(result($waits), qr/^\d+$/, 'and others have the place');
 result(nap('ann', 0, 'pl', '{"dedicated": "300 ms"}'));
 like(result(nap('bob', 0)), qr/^\d+$/, 'or the time is over');
 
+# ---- paused ----
+my $sleeper = result(nap('ann', 0));
+sql("select taskex.pause_environment('pl')");
+my $held = nap('ann', 0);
+%takes = ();
+$began = time;
+while (time - $began < 1.5) { $takes{ sql("select state_change from pg_stat_activity where pid = $sleeper") }++; usleep(20_000) }
+cmp_ok(scalar(keys %takes), '<', 3 + time - $began, 'where the environment is paused an executor sleeps, too');
+is(state($held), 'waiting', 'and its runs wait');
+sql("select taskex.resume_environment('pl')");
+is(result($held), $sleeper, 'until it goes on');
+
 # ---- set-up that fails ----
 sql(q{select taskex.create_environment('broken', 'plpgsql', options => '{"setup": "SELECT * FROM nonesuch", "max_attempts": 1}')});
 my $broken = nap('cid', 0, 'broken');
