@@ -52,6 +52,9 @@ typedef struct BodyRun
 	Jsonb	   *options;		/* the run's, or NULL */
 } BodyRun;
 
+/* is all of its code this user's?  In a transaction, as somebody who may read programs. */
+extern bool body_is_by(const BodyRun *run, int64 user_id);
+
 /*
  * Runs it as the current user, all pieces of a chain one after the other; errors
  * are raised as they are.  The result is in the current memory context.

@@ -7,6 +7,7 @@
 #include "executor/body.h"
 #include "base/compat.h"
 #include "base/errcodes.h"
+#include "executor/interpreter.h"
 #include "infra/spi.h"
 #include "workload/options.h"
 #include "workload/pieces.h"
@@ -16,6 +17,7 @@
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "commands/proclang.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "parser/parse_func.h"
@@ -128,15 +130,40 @@ call_with_result(Jsonb *options, int64 run_id, bool *no_result)
 
 /* ---- a run ---- */
 
+/* code of this user is about to be called */
+static void
+begin_code_of(int64 user_id, bool keeps)
+{
+	interpreter_author(user_id);
+	if (keeps)
+		interpreter_used();
+}
+
+bool
+body_is_by(const BodyRun *run, int64 user_id)
+{
+	const Pieces *pieces;
+
+	if (run->program_id == 0)
+		return run->customer_id == user_id;
+	pieces = pieces_of(run->program_id, run->version);
+	for (int i = 0; i < pieces->count; i++)
+		if (pieces->pieces[i].owner_id != user_id)
+			return false;
+	return true;
+}
+
 Datum
 body_call(const BodyRun *run, Datum data, bool no_data, bool *no_result)
 {
 	const KnownEnvironment environment = *environment_by_id(run->environment_id);
 	bool		untrusted = body_untrusted(environment.language);
+	bool		keeps = interpreter_keeps(get_language_oid(environment.language, false));
 	int64		earlier = result_of(run->options);
 	NullableDatum value = {data, no_data};
 	int			count;
 
+	begin_code_of(run->customer_id, keeps && run->program_id == 0);
 	if (earlier != 0)
 		return call_with_result(run->options, earlier, no_result);
 	if (untrusted)
@@ -153,6 +180,7 @@ body_call(const BodyRun *run, Datum data, bool no_data, bool *no_result)
 
 		if (untrusted)
 			require_named(environment_by_id(run->environment_id), piece.owner_id);
+		begin_code_of(piece.owner_id, keeps);
 		value.value = call(body_function(environment.language, piece.program_id, piece.version, NULL), 1, &value, &value.isnull);
 	}
 	*no_result = value.isnull;

@@ -3,7 +3,8 @@
  *	  Code is compiled before it is kept.
  *
  * It is compiled in a subtransaction that is rolled back, as its owner's role,
- * in a restricted operation: some languages run parts of the code meanwhile.
+ * in a restricted operation: some languages run parts of the code meanwhile.  Where
+ * such a part never ends, and looks at no interrupts, a cancel ends the session.
  */
 #include "postgres.h"
 
@@ -11,11 +12,15 @@
 #include "base/args.h"
 #include "base/compat.h"
 #include "base/errcodes.h"
+#include "base/guc.h"
+#include "executor/interpreter.h"
+#include "executor/limits.h"
 #include "infra/spi.h"
 
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "commands/proclang.h"
 #include "common/hashfn.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
@@ -26,6 +31,8 @@
 #include "utils/memutils.h"
 #include "utils/portal.h"
 #include "utils/resowner.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
 #include "tcop/pquery.h"
 
 /* the path that sessions of a role begin with, as far as the database says it */
@@ -67,6 +74,55 @@ set_up(Oid role, const char *path)
 	(void) set_config_option("check_function_bodies", "on", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
+/* ---- a compiler that runs code which does not end ---- */
+
+#define TICK_MS 100
+
+static TimeoutId tick;
+static bool tick_known = false;
+static volatile TimestampTz asked_at;	/* since when the statement is to end; 0: it is not */
+
+/* called by the signal handler of timeouts, for as long as the compiler is at it */
+static void
+on_tick(void)
+{
+	if (!QueryCancelPending && !ProcDiePending)
+		asked_at = 0;
+	else if (asked_at == 0)
+		asked_at = GetCurrentTimestamp();
+	else if (GetCurrentTimestamp() - asked_at >= guc_run_grace * INT64CONST(1000) &&
+			 InterruptHoldoffCount == 1 && CritSectionCount == 0 && interrupted_may_leave())
+	{
+		/* what others would say of the place is of no use, and may not be asked here */
+		error_context_stack = NULL;
+		ereport(FATAL,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("terminating connection because code that runs while it is compiled does not end"),
+				 errdetail("The statement was to be cancelled, and the code does not listen.")));
+	}
+}
+
+static void
+watch_compiler(void)
+{
+	if (!tick_known)
+		tick = RegisterTimeout(USER_TIMEOUT, on_tick);
+	tick_known = true;
+	interrupted_install();
+	interrupted_begin();
+	asked_at = 0;
+	enable_timeout_every(tick, GetCurrentTimestamp() + TICK_MS * INT64CONST(1000), TICK_MS);
+}
+
+static void
+leave_compiler(void)
+{
+	if (tick_known)
+		disable_timeout(tick, false);
+}
+
+/* ---- all of it ---- */
+
 /* what the compiler says; NULL: nothing */
 static ErrorData *
 compile(const char *language, Oid role, const char *source)
@@ -87,6 +143,8 @@ compile(const char *language, Oid role, const char *source)
 		set_up(role, path);
 		/* else compilers look for the place of an error in the text of the caller's query */
 		ActivePortal = NULL;
+		if (interpreter_keeps(get_language_oid(language, true)))
+			watch_compiler();
 		(void) body_create(language, get_namespace_oid("_taskex", false), psprintf("code_of_process_%d", MyProcPid), source);
 	}
 	PG_CATCH();
@@ -96,6 +154,7 @@ compile(const char *language, Oid role, const char *source)
 		FlushErrorState();
 	}
 	PG_END_TRY();
+	leave_compiler();
 	ActivePortal = portal;
 	RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(context);

@@ -20,6 +20,7 @@
 #include "base/guc.h"
 #include "executor/body.h"
 #include "executor/capture.h"
+#include "executor/interpreter.h"
 #include "executor/limits.h"
 #include "executor/measure.h"
 #include "executor/pool.h"
@@ -194,12 +195,18 @@ end_deferred(Execution *execution)
 	execution->last = true;
 }
 
+static BodyRun
+body_of(const TakenRun *run)
+{
+	return (BodyRun) {run->environment_id, run->customer.user_id, run->program_id, run->version,
+		run->program_id == 0 && run->code ? text_to_cstring(run->code) : NULL, run->options};
+}
+
 static void
 call(Execution *execution)
 {
 	const TakenRun *run = execution->run;
-	BodyRun		body = {run->environment_id, run->customer.user_id, run->program_id, run->version,
-	run->program_id == 0 && run->code ? text_to_cstring(run->code) : NULL, run->options};
+	BodyRun		body = body_of(run);
 	Jsonb	   *data = run->data;
 
 	if (run->data_ref)
@@ -440,6 +447,32 @@ throttle(void)
 	}
 }
 
+typedef struct Stranger
+{
+	const TakenRun *run;
+	bool		is;
+} Stranger;
+
+static void
+look_whose(void *arg)
+{
+	Stranger   *stranger = arg;
+	BodyRun		body = body_of(stranger->run);
+
+	stranger->is = !body_is_by(&body, interpreter_owner());
+}
+
+/* would it meet what code of somebody else has left in an interpreter? */
+static bool
+is_stranger(const TakenRun *run)
+{
+	Stranger	stranger = {run, false};
+
+	if (interpreter_owner() != 0)
+		as_owner(look_whose, &stranger);
+	return stranger.is;
+}
+
 /* returns whether another run may follow it in the transaction */
 static bool
 execute_one(const TakenRun *run, bool *wrote)
@@ -449,6 +482,12 @@ execute_one(const TakenRun *run, bool *wrote)
 
 	CHECK_FOR_INTERRUPTS();
 	*wrote = false;
+	if (is_stranger(run))
+	{
+		/* it goes back, for another process */
+		reset_wear();
+		return false;
+	}
 	if (!executor_begin_run(run))
 		return true;
 	current = run;
@@ -529,7 +568,7 @@ execute_runs(const TakenRun *runs, int count)
 	MemoryContext context = CurrentMemoryContext;
 	volatile int next = 0;
 
-	while (next < count && (next == 0 || !executor_to_yield()))
+	while (next < count && (next == 0 || !(executor_to_yield() || reset_worn())))
 	{
 		volatile int done = 0;
 		volatile bool undone = false;

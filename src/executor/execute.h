@@ -17,7 +17,7 @@ extern void execute_prepare(void);
 
 /*
  * Executes runs that this process has taken, outside any transaction, in the
- * order given, until executor_to_yield().  Each one's end is committed when it returns (succeeded, failed,
+ * order given, until executor_to_yield() or execute_worn().  Each one's end is committed when it returns (succeeded, failed,
  * or it had been revoked); executor_begin_run() and executor_end_run() stand around
  * each.  Where an error leaves it, its current transaction is undone, the current
  * run's attempt counts as crashed, and those not begun go back.

@@ -65,8 +65,11 @@ alarm_handler(int number, siginfo_t *info, void *context)
 void
 interrupted_install(void)
 {
+	static bool installed = false;
 	struct sigaction outer;
 
+	if (installed)
+		return;
 	if (sigaction(SIGALRM, NULL, &inner) != 0)
 		elog(ERROR, "could not read the handler of SIGALRM: %m");
 	outer = inner;
@@ -74,6 +77,7 @@ interrupted_install(void)
 	outer.sa_sigaction = alarm_handler;
 	if (sigaction(SIGALRM, &outer, NULL) != 0)
 		elog(ERROR, "could not set the handler of SIGALRM: %m");
+	installed = true;
 }
 
 /* ---- libraries ---- */

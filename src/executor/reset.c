@@ -16,14 +16,19 @@
  *		large objects			descriptors are closed
  *		currval(), lastval()	forgotten
  *		random()				another seed
+ *
+ * Interpreters of languages keep what was left in them (interpreter.c).  Connections
+ * of dblink outlive all of this: who makes one wears the process out.
  */
 #include "postgres.h"
 
 #include "executor/reset.h"
 #include "base/compat.h"
+#include "executor/interpreter.h"
 #include "infra/realm.h"
 
 #include "access/htup_details.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/catalog.h"
 #include "catalog/dependency.h"
@@ -41,8 +46,10 @@
 #include "catalog/pg_ts_config.h"
 #include "catalog/pg_ts_dict.h"
 #include "catalog/pg_type.h"
+#include "catalog/pg_language.h"
 #include "commands/async.h"
 #include "commands/prepare.h"
+#include "commands/proclang.h"
 #include "commands/sequence.h"
 #include "common/pg_prng.h"
 #include "fmgr.h"
@@ -51,6 +58,7 @@
 #include "nodes/parsenodes.h"
 #include "storage/lock.h"
 #include "tcop/utility.h"
+#include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -88,6 +96,21 @@ is_prepared_here(const char *name)
 	return false;
 }
 
+/* DO in a language that has an interpreter */
+static void
+note_block(const DoStmt *block)
+{
+	ListCell   *cell;
+
+	foreach(cell, block->args)
+	{
+		const DefElem *item = lfirst(cell);
+
+		if (strcmp(item->defname, "language") == 0 && interpreter_keeps(get_language_oid(strVal(item->arg), true)))
+			interpreter_used();
+	}
+}
+
 /* after the command has succeeded */
 static void
 note_command(Node *command)
@@ -122,6 +145,9 @@ note_command(Node *command)
 			break;
 		case T_LoadStmt:
 			worn = true;
+			break;
+		case T_DoStmt:
+			note_block(castNode(DoStmt, command));
 			break;
 		default:
 			break;
@@ -207,6 +233,29 @@ is_setup(Oid class, Oid object)
 	return false;
 }
 
+/* a function that is not PostgreSQL's own is about to be called */
+static void
+note_function(Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Oid			language;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	language = ((Form_pg_proc) GETSTRUCT(tuple))->prolang;
+	if (language == ClanguageId)
+	{
+		bool		isnull;
+		char	   *symbol = TextDatumGetCString(SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull));
+
+		worn |= strcmp(symbol, "dblink_connect") == 0;
+		pfree(symbol);
+	}
+	else if (interpreter_keeps(language))
+		interpreter_used();
+	ReleaseSysCache(tuple);
+}
+
 static void
 on_access(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
 {
@@ -214,6 +263,12 @@ on_access(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
 		previous_access(access, class, object, sub, arg);
 	if (!watching)
 		return;
+	if (access == OAT_FUNCTION_EXECUTE)
+	{
+		if (object >= FirstNormalObjectId)
+			note_function(object);
+		return;
+	}
 
 	/* what replaces something is created, too, and there already */
 	if (access == OAT_DROP || access == OAT_POST_ALTER || (access == OAT_POST_CREATE && class == ProcedureRelationId))
@@ -314,5 +369,11 @@ reset_constraints_used(void)
 bool
 reset_worn(void)
 {
-	return worn;
+	return worn || interpreter_mixed();
+}
+
+void
+reset_wear(void)
+{
+	worn = true;
 }

@@ -22,5 +22,6 @@ extern bool reset_constraints_used(void);
 
 /* something cannot be undone */
 extern bool reset_worn(void);
+extern void reset_wear(void);
 
 #endif							/* TASKEX_EXECUTOR_RESET_H */

@@ -13,7 +13,7 @@ use Test::More;
 
 my $sharedir = `pg_config --sharedir`;
 chomp $sharedir;
-my $node = new_cluster('main', conf => "taskex.conductor_interval = 50ms\nmax_worker_processes = 30\n");
+my $node = new_cluster('main', conf => "taskex.conductor_interval = 50ms\ntaskex.run_grace = 200ms\nmax_worker_processes = 30\n");
 my $p = 'postgres';
 $node->safe_psql($p, q{
 	create role ann login; create role bob login; grant taskex_user to ann, bob;
@@ -91,6 +91,50 @@ SKIP:
 	my (undef, $out, $err) = $node->psql($p, "select pg_advisory_lock(1);\nselect taskex.publish_program('ann', 'locks', 'plperl', 'BEGIN { spi_exec_query(\"SELECT pg_advisory_lock(2)\"); } return 1;');\n"
 		. "select 'left ' || string_agg(objid::text, ',') from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()", on_error_stop => 0);
 	like("$err$out", qr/does not compile.*left 1$/s, 'a BEGIN block calls no SQL');
+}
+
+# and what never ends is ended with its session
+SKIP:
+{
+	skip 'language plperl is not installed', 2 if !-e "$sharedir/extension/plperl.control";
+	my (undef, undef, $err) = $node->psql($p, q{set statement_timeout = '200 ms'; select taskex.publish_program('ann', 'endless', 'plperl', 'BEGIN { while (1) {} } return 1;')},
+		timeout => $PostgreSQL::Test::Utils::timeout_default);
+	like($err, qr/code that runs while it is compiled does not end/, 'an endless BEGIN block is ended by statement_timeout');
+	is($node->safe_psql($p, q{select count(*) from taskex.programs where name = 'endless'}), '0', 'and nothing is published');
+}
+
+# what code leaves in an interpreter does not reach the code of others
+for my $test ([ 'plperl', 'my $was = $_SHARED{left} // 0; $_SHARED{left}++; return $was;' ], [ 'pltcl', 'if {![info exists GD(left)]} {set GD(left) 0}; set was $GD(left); incr GD(left); return $was' ],
+	[ 'plpython3u', "GD['left'] = GD.get('left', -1) + 1\nreturn str(GD['left'])" ])
+{
+	my ($language, $code) = @$test;
+  SKIP:
+	{
+		skip "language $language is not installed", 6 if !-e "$sharedir/extension/$language.control";
+		my $named = $language =~ /u$/ ? ', "customers": ["ann", "bob"]' : '';
+		$node->safe_psql($p, qq{select taskex.create_environment('left $language', '$language', options => '{"max_executors": 1$named}');
+			select taskex.publish_program('ann', 'own $language', 'left $language', \$c\$$code\$c\$), taskex.publish_program('bob', 'theirs $language', 'left $language', \$c\$$code\$c\$, 0, true)});
+		my @ends = map { run("'$_', '1'") } "own $language", "own $language", "bob/theirs $language", "own $language";
+		is("@ends[0, 1]", 'succeeded 0 succeeded 1', "$language: what one's code has left is there for his own");
+		is("@ends[2, 3]", 'succeeded 0 succeeded 0', '... and not for that of others, nor theirs for his');
+		# in one batch, too
+		my $ids = $node->safe_psql($p, qq{select taskex.pause_environment('left $language');
+			select string_agg(taskex.submit_run('ann', case when i % 2 = 0 then 'own $language' else 'bob/theirs $language' end, '1')::text, ',') from generate_series(1, 4) i});
+		$ids =~ s/^\s+//;
+		$node->safe_psql($p, "select taskex.resume_environment('left $language')");
+		like(ended($_), qr/^succeeded 0/, '... taken together, too') for split /,/, $ids;
+	}
+}
+
+# nor does a connection
+SKIP:
+{
+	skip 'dblink is not installed', 2 if !-e "$sharedir/extension/dblink.control";
+	$node->safe_psql($p, 'create extension dblink; grant execute on function dblink_connect_u(text, text) to ann');
+	my $connect = sprintf q{begin perform dblink_connect_u('c', 'host=%s port=%s dbname=postgres user=' || current_user); return to_jsonb(dblink_get_connections()); end}, $node->host, $node->port;
+	my $inline = sub { run("options => jsonb_build_object('environment', 'once', 'code', \$c\$$_[0]\$c\$)") };
+	is($inline->($connect), 'succeeded ["c"]', 'a connection is made');
+	is($inline->('begin return coalesce(to_jsonb(dblink_get_connections()), to_jsonb(0)); end'), 'succeeded 0', '... and is not there in the next run');
 }
 
 # chains: each piece as the customer, whoever has written it
