@@ -34,6 +34,9 @@
 #define STOP_AFTER_MAX (INT64CONST(366) * USECS_PER_DAY)
 #define STOPS 100
 
+/* attempts that gave way whose rows are kept, the last ones */
+#define YIELDS_KEPT 100
+
 static Statement insert_stop = {
 	"INSERT INTO _taskex.run_stop AS s (run_id, force_at) VALUES ($1, $2)"
 	" ON CONFLICT (run_id) DO UPDATE SET force_at = least(s.force_at, excluded.force_at)",
@@ -53,6 +56,11 @@ static Statement select_stops = {
 static Statement sweep = {
 	"SELECT count(_taskex.sweep_runs()) FROM (SELECT FROM _taskex.run_sweep LIMIT 1) s",
 	0, {InvalidOid}
+};
+
+static Statement delete_yield = {
+	"DELETE FROM _taskex.run_attempt_%p WHERE run_id = $1 AND attempt = $2 AND outcome = 'suspended' AND error IS NULL",
+	2, {INT8OID, INT4OID}
 };
 
 static Statement insert_held = {
@@ -78,6 +86,24 @@ run_statement(Statement *statement, Datum first, Datum second)
 
 /* ---- a run that is running ---- */
 
+/*
+ * One that gives way again and again leaves no row each time for ever: of the times
+ * that it was suspended in order the last are kept.  Each was metered when it ended.
+ */
+static void
+forget_yield(Child *run, const UserHome *home)
+{
+	Datum		values[2] = {Int64GetDatum(child_int64(run, RUN_RUN_ID)),
+	Int32GetDatum(child_int32(run, RUN_ATTEMPTS) - YIELDS_KEPT)};
+	SpiScope	scope;
+
+	if (run_suspensions(run) < YIELDS_KEPT)
+		return;
+	spi_begin(&scope);
+	spi_run(&delete_yield, home->partition, values, NULL, SPI_VIEW_CURRENT, 0);
+	spi_end(&scope);
+}
+
 const char *
 attempt_suspend(Child *run, const UserHome *home, const AttemptEnd *end)
 {
@@ -93,6 +119,7 @@ attempt_suspend(Child *run, const UserHome *home, const AttemptEnd *end)
 
 	stops_forget(run);
 	attempt_record(run, home, end);
+	forget_yield(run, home);
 	child_update(run, end->state ? 7 : 6, columns, values, nulls);
 	if (hold)
 		queue_ended_at_commit(run_id, cost);

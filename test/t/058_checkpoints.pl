@@ -130,6 +130,21 @@ like($turns, qr/^\[0, [1-9]\d*(, \d+)*\]$/, 'after its slice it goes on where it
 is($turns, q1("select to_jsonb(array_agg(x order by x)) from jsonb_array_elements('$turns') x"), '... each time further');
 is(q1("select count(*) from taskex.run_attempts where run_id = $id and outcome = 'suspended'"), q1("select jsonb_array_length('$turns') - 1"), '... and no slice counts as an attempt');
 
+# one that gives way for ever leaves no record of each time
+q1(q{select taskex.publish_program('ann', 'again', 'pl', $p$
+	begin
+		if (data #>> '{}')::int > coalesce(taskex.run_state()::int, 0) then
+			perform taskex.yield_run(state => to_jsonb(coalesce(taskex.run_state()::int, 0) + 1));
+		end if;
+		return '"done"';
+	end $p$)});
+$id = q1(q{select taskex.submit_run('ann', 'again', '130')});
+is(q1("select taskex.wait_for_run($id, '1 minute')"), '"done"', 'a run that gives way 130 times');
+is(q1("select attempts, suspensions from _taskex.run where run_id = $id"), '131|130', '... ends');
+is(q1("select count(*), max(attempt), count(distinct outcome) from _taskex.run_attempt where run_id = $id"), '100|130|1', '... and the last hundred times are on record');
+is(q1('select count(*) from taskex.check_workload() where not ok'), '0', '... and all is well');
+is(q1('select count(*) from taskex.check_billing() where not ok'), '0', '... with what it used');
+
 # a part of a run in parts has a state of its own
 q1(q{select taskex.publish_program('ann', 'part', 'pl', $p$
 		begin
