@@ -99,6 +99,15 @@ extern TU_UpdateIndexes update_heap_tuple(Relation rel, ItemPointer tid, HeapTup
 /* the same of a row that is not locked; false: there is a newer version of it, or none */
 extern bool try_update_heap_tuple(Relation rel, ItemPointer tid, HeapTuple tuple, TU_UpdateIndexes *which);
 
+/* is the page still in that buffer?  Then it is pinned. */
+#if PG_VERSION_NUM < 160000
+#define read_recent_buffer(rel, block, buffer) \
+	(BufferIsValid(buffer) && ReadRecentBuffer((rel)->rd_node, MAIN_FORKNUM, block, buffer))
+#else
+#define read_recent_buffer(rel, block, buffer) \
+	(BufferIsValid(buffer) && ReadRecentBuffer((rel)->rd_locator, MAIN_FORKNUM, block, buffer))
+#endif
+
 /* releases what an index keeps between insertions, since 17 */
 #if PG_VERSION_NUM < 170000
 #define index_insert_cleanup(index, info) ((void) 0)

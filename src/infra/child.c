@@ -278,11 +278,82 @@ next_row(IndexScanDesc scan, TupleTableSlot *slot)
 	return false;
 }
 
-bool
-child_find(Child *child, int index, int nkeys, const int64 *keys)
+/*
+ * Where rows went that this process has changed last, by their primary keys: who
+ * has pulled a run completes it, and needs no index to find it again.  Only a hint:
+ * the page must still be in that buffer, and what is found there be the row.
+ */
+typedef struct Place
+{
+	Oid			relid;
+	Buffer		buffer;
+	int64		key;
+	ItemPointerData tid;
+} Place;
+
+#define PLACES 1024
+
+static Place places[PLACES];
+
+static Place *
+place_of(int64 key)
+{
+	return &places[(uint64) key * UINT64CONST(0x9E3779B97F4A7C15) >> 54];
+}
+
+StaticAssertDecl(PLACES == 1 << (64 - 54), "a place for each hash");
+
+/* the primary key, if it is one column; 0: it is not */
+static AttrNumber
+key_column(const Child *child)
+{
+	const ChildTable *table = child->known->key.table;
+
+	return table->nindexes > 0 && table->indexes[0][1] == 0 ? table->indexes[0][0] : 0;
+}
+
+/* the row in the slot was changed, and is here now; its last version was in the buffer */
+static void
+note_place(Child *child, Buffer buffer, BlockNumber block, ItemPointer tid)
+{
+	int64		key;
+	Place	   *place;
+
+	if (!BufferIsValid(buffer) || ItemPointerGetBlockNumber(tid) != block || key_column(child) == 0)
+		return;
+	key = child_int64(child, key_column(child));
+	place = place_of(key);
+	place->relid = RelationGetRelid(child->rel);
+	place->buffer = buffer;
+	place->key = key;
+	place->tid = *tid;
+}
+
+static bool
+find_in_place(Child *child, int64 key, Snapshot snapshot)
+{
+	const Place *place = place_of(key);
+	Buffer		buffer = place->buffer;
+	ItemPointerData tid = place->tid;
+	bool		found;
+
+	if (place->key != key || place->relid != RelationGetRelid(child->rel) ||
+		!read_recent_buffer(child->rel, ItemPointerGetBlockNumber(&tid), buffer))
+		return false;
+	if (PageGetHeapFreeSpace(BufferGetPage(buffer)) < ROOM_MIN)
+		heap_page_prune_opt(child->rel, buffer);
+	found = table_tuple_fetch_row_version(child->rel, &tid, snapshot, child->slot) &&
+		child_int64(child, key_column(child)) == key;
+	ReleaseBuffer(buffer);
+	if (!found)
+		ExecClearTuple(child->slot);
+	return found;
+}
+
+static bool
+find_in_index(Child *child, int index, int nkeys, const int64 *keys, Snapshot snapshot)
 {
 	Relation	rel = index_open(child->indexes[index], AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	IndexScanDesc scan = index_beginscan(child->rel, rel, snapshot, NULL, nkeys, 0);
 	ScanKeyData scankeys[CHILD_INDEX_KEYS];
 	bool		found;
@@ -292,8 +363,18 @@ child_find(Child *child, int index, int nkeys, const int64 *keys)
 	index_rescan(scan, scankeys, nkeys, NULL, 0);
 	found = next_row(scan, child->slot);
 	index_endscan(scan);
-	UnregisterSnapshot(snapshot);
 	index_close(rel, NoLock);
+	return found;
+}
+
+bool
+child_find(Child *child, int index, int nkeys, const int64 *keys)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	bool		found = (index == 0 && nkeys == 1 && key_column(child) != 0 && find_in_place(child, keys[0], snapshot)) ||
+		find_in_index(child, index, nkeys, keys, snapshot);
+
+	UnregisterSnapshot(snapshot);
 	return found;
 }
 
@@ -626,6 +707,7 @@ update(Child *child, bool locked, int ncolumns, const int *columns,
 	   const Datum *values, const bool *nulls)
 {
 	bool		free_old;
+	Buffer		buffer = TTS_IS_BUFFERTUPLE(child->slot) ? ((BufferHeapTupleTableSlot *) child->slot)->buffer : InvalidBuffer;
 	HeapTuple	old = ExecFetchSlotHeapTuple(child->slot, true, &free_old);
 	HeapTuple	tuple = heap_modify_tuple_by_cols(old, RelationGetDescr(child->rel), ncolumns,
 												  unconstify(int *, columns),
@@ -643,6 +725,7 @@ update(Child *child, bool locked, int ncolumns, const int *columns,
 		insert_tuple_entries(child, tuple, NULL, NULL, which);
 	CommandCounterIncrement();
 	ExecForceStoreHeapTuple(tuple, child->slot, false);
+	note_place(child, buffer, ItemPointerGetBlockNumber(&old->t_self), &tuple->t_self);
 	if (free_old)
 		heap_freetuple(old);
 	return true;

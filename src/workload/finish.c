@@ -227,10 +227,17 @@ taskex_complete_run(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-static int
-compare_finished(const void *a, const void *b)
+/* an element of the arrays */
+typedef struct Element
 {
-	return ids_compare(&((const Finished *) a)->run_id, &((const Finished *) b)->run_id);
+	int64		run_id;
+	int			index;
+} Element;
+
+static int
+compare_elements(const void *a, const void *b)
+{
+	return ids_compare(&((const Element *) a)->run_id, &((const Element *) b)->run_id);
 }
 
 static Finished *
@@ -245,6 +252,7 @@ read_finished(FunctionCallInfo fcinfo, int *count)
 	int			token_count;
 	int			result_count;
 	Finished   *finished;
+	Element    *order;
 
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT8OID, 8, true, TYPALIGN_DOUBLE, &ids, &id_nulls, count);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), INT8OID, 8, true, TYPALIGN_DOUBLE, &tokens, &token_nulls, &token_count);
@@ -261,6 +269,7 @@ read_finished(FunctionCallInfo fcinfo, int *count)
 				 errmsg("too many runs: %d", *count),
 				 errhint("Complete at most %d runs with one call.", COMPLETE_MAX)));
 	finished = palloc0(sizeof(Finished) * Max(*count, 1));
+	order = palloc(sizeof(Element) * Max(*count, 1));
 	for (int i = 0; i < *count; i++)
 	{
 		if (id_nulls[i] || token_nulls[i])
@@ -268,17 +277,24 @@ read_finished(FunctionCallInfo fcinfo, int *count)
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("run_ids and lease_tokens must not contain nulls"),
 					 errdetail("Element %d is null.", i + 1)));
-		finished[i].run_id = DatumGetInt64(ids[i]);
-		finished[i].token = DatumGetInt64(tokens[i]);
-		finished[i].no_result = results == NULL || result_nulls[i];
-		if (!finished[i].no_result)
-		{
+		order[i] = (Element) {DatumGetInt64(ids[i]), i};
+		if (results && !result_nulls[i])
 			check_json_size(results[i], "result");
-			finished[i].result = results[i];
-		}
 	}
+
 	/* rows are locked in the order of their ids, as by everybody else */
-	qsort(finished, *count, sizeof(Finished), compare_finished);
+	qsort(order, *count, sizeof(Element), compare_elements);
+	for (int i = 0; i < *count; i++)
+	{
+		int			at = order[i].index;
+
+		finished[i].run_id = order[i].run_id;
+		finished[i].token = DatumGetInt64(tokens[at]);
+		finished[i].no_result = results == NULL || result_nulls[at];
+		if (!finished[i].no_result)
+			finished[i].result = results[at];
+	}
+	pfree(order);
 	return finished;
 }
 
