@@ -284,17 +284,23 @@ sub hammer_patiently
 	die "no answer: $query";
 }
 
-# hammer_queue_wrong(NODE): what is wrong with the queue of runs, and stays so: rows and the queue are
-# looked at one after the other, and a lease may end in between
+# hammer_queue_wrong(NODE): what is wrong with the queue of runs. Rows and the queue are looked at one after the
+# other, and a lease may end in between, or a commit be about to tell the queue: so it is wrong if it is so twice
+# in a row and no row has changed from before the first look until after the second one.
 sub hammer_queue_wrong
 {
 	my ($node) = @_;
-	my $wrong;
-	for (1 .. 5)
+	my $rows = q{select count(*) || ' ' || coalesce(sum(hashtextextended(concat_ws(' ', run_id, state, attempts, lease_token, lease_until), 0)), 0) from _taskex.run};
+	my ($wrong, $same) = ('', 0);
+	my $known = hammer_patiently($node, $rows);
+	for (1 .. 200)
 	{
 		$wrong = hammer_patiently($node, q{select string_agg(check_name || ': ' || detail, '; ') from taskex.check_workload() where not ok});
-		last if $wrong eq '';
-		usleep(300_000);
+		return '' if $wrong eq '';
+		my $now = hammer_patiently($node, $rows);
+		$same = $now eq $known ? $same + 1 : 0;
+		return $wrong if $same == 2;
+		$known = $now;
 	}
 	return $wrong;
 }
