@@ -332,8 +332,8 @@ COMMENT ON FUNCTION _taskex.requeue_run(bigint, int) IS 'retry_run for any custo
 CREATE FUNCTION taskex.redrive_runs(customer text, environment text = NULL, attempts int = 1, max_runs int = 1000)
     RETURNS int LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_act';
 COMMENT ON FUNCTION taskex.redrive_runs(text, text, int, int) IS
-'Does what retry_run does for the dead letters of a customer, the oldest first. environment: only those of one. attempts: so many more for each, 1 to 1000. max_runs: 1 to 10000. Result: how many.
-Errors: unknown_environment (TX620), invalid_parameter_value (22023).';
+'Does what retry_run does for the dead letters of a customer, the oldest first. environment: only those of one; NULL: those of all that are not retired. attempts: so many more for each, 1 to 1000. max_runs: 1 to 10000. Result: how many.
+Errors: unknown_environment (TX620), environment_retired (TX621), invalid_parameter_value (22023).';
 
 CREATE FUNCTION _taskex.redrive_runs(customer bigint, environment text, attempts int, max_runs int)
     RETURNS int LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -350,7 +350,8 @@ BEGIN
     IF environment IS NOT NULL THEN
         wanted := (_taskex.lock_environment(environment)).environment_id;
     END IF;
-    FOR id IN EXECUTE format('SELECT run_id FROM _taskex.run_%s WHERE customer_id = $1 AND ($2 IS NULL OR environment_id = $2)'
+    FOR id IN EXECUTE format('SELECT run_id FROM _taskex.run_%s WHERE customer_id = $1 AND CASE WHEN $2 IS NULL'
+            ' THEN environment_id NOT IN (SELECT e.environment_id FROM _taskex.environment e WHERE e.state = ''retired'') ELSE environment_id = $2 END'
             ' AND state IN (''failed'', ''dead'') ORDER BY run_id LIMIT $3', _taskex.home(customer)) USING customer, wanted, max_runs LOOP
         done := done + _taskex.requeue_run(id, attempts)::int;
     END LOOP;

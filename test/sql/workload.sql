@@ -86,6 +86,10 @@ SELECT attempt, worker, started_at, finished_at, outcome, error FROM taskex.run_
 SELECT taskex.retry_run(:f);
 SELECT pg_temp.pull(1), (taskex.run_status(:f)).max_attempts;
 SELECT taskex.fail_run(:f, pg_temp.token(:f), '{"message": "third"}');
+SELECT taskex.retire_environment('w_ext');
+SELECT taskex.redrive_runs('w_ann');
+SELECT taskex.redrive_runs('w_ann', 'w_ext');
+SELECT taskex.resume_environment('w_ext');
 SELECT taskex.redrive_runs('w_ann', 'w_pl'), taskex.redrive_runs('w_ann', 'w_ext', 2), taskex.redrive_runs('w_ann');
 SELECT pg_temp.pull(1);
 SELECT taskex.fail_run(:f, pg_temp.token(:f), '{"message": "fourth"}', retry => false);
