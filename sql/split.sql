@@ -267,10 +267,14 @@ BEGIN
         DELETE FROM _taskex.split_open o WHERE o.split_id = id;
         RETURN true;
     ELSIF NOT EXISTS (SELECT FROM _taskex.split_runs(home, id) x WHERE x.winner IS NULL) THEN
-        SELECT jsonb_agg(r.result ORDER BY x.first_input, x.part) INTO results FROM _taskex.split_runs(home, id) x
-            JOIN _taskex.run r ON r.partition_id = home AND r.run_id = x.winner;
-        PERFORM CASE WHEN s.combine IS NULL THEN _taskex.split_end(id, 'succeeded', results)
-            ELSE _taskex.split_end(id, 'ready', jsonb_build_object('results', results)) END;
+        BEGIN
+            SELECT jsonb_agg(r.result ORDER BY x.first_input, x.part) INTO results FROM _taskex.split_runs(home, id) x
+                JOIN _taskex.run r ON r.partition_id = home AND r.run_id = x.winner;
+            PERFORM CASE WHEN s.combine IS NULL THEN _taskex.split_end(id, 'succeeded', results)
+                ELSE _taskex.split_end(id, 'ready', jsonb_build_object('results', results)) END;
+        EXCEPTION WHEN program_limit_exceeded OR out_of_memory THEN
+            PERFORM _taskex.split_end(id, 'failed', jsonb_build_object('message', 'the results of the parts are too large together', 'sqlstate', SQLSTATE, 'detail', SQLERRM));
+        END;
         DELETE FROM _taskex.split_open o WHERE o.split_id = id;
         RETURN true;
     ELSIF s.speculate IS NOT NULL AND whole = 'blocked' THEN

@@ -56,6 +56,14 @@ is(until_true(sub { ask("select taskex.wait_for_run($id, '1 s')") }), '333833500
 is(ask("select state, parts, done, failed, inputs_done from taskex.splits where split_id = $id"), 'succeeded|40|40|0|1000', '... and all parts are done');
 is(ask("select count(*) from taskex.runs where split_id = $id and part is not null and state not in ('succeeded', 'cancelled')"), '0', '... nothing of it is left over');
 is(ask(q{select count(*) from _taskex.split_open}), '0', '... nor looked after any more');
+
+# results that no value has room for end the whole
+q1(q{select taskex.create_environment('out', 'external'), taskex.publish_program('ann', 'long', 'out', 'x')});
+my $long = q1(q{select taskex.submit_split('ann', 'long', 'values (1), (2)', 2)});
+q1(q{set taskex.max_input_size = '200MB';
+	select count(taskex.complete_run(run_id, lease_token, to_jsonb(repeat('x', 140000000)))) from taskex.pull_runs('w', 'out', 2)});
+is(until_true(sub { ask("select error ->> 'message' from taskex.run_status($long) where state = 'failed'") }),
+	'the results of the parts are too large together', 'results that are too large together make the whole fail');
 is(ask(q{select string_agg(check_name || ': ' || detail, '; ') from taskex.check_workload() where not ok}), '', 'all checks hold');
 is(ask(q{select string_agg(check_name || ': ' || detail, '; ') from (select check_name, ok, detail from taskex.check_billing()
 	union all select check_name, ok, detail from taskex.health where check_name = 'metering') c where not ok}), '', '... those of billing, too');
