@@ -385,7 +385,7 @@ BEGIN
     PERFORM _taskex.limits_changed(id, NULL);
 END $$;
 COMMENT ON FUNCTION taskex.limit_customer(text, int, int, interval) IS
-'How many runs of a customer may run at a time (max_running), and how many may be started in a time (rate in per); NULL: any number. Runs that run already go
+'How many runs of a customer may run at a time (max_running), and how many may be started in a time (rate in per, in the long run, and so many at once; one that is given back counts); NULL: any number. Runs that run already go
 on. Errors: unknown_user (TX001), invalid_parameter_value (22023). Operators only.';
 
 CREATE FUNCTION taskex.limit_key(customer text, concurrency_key text, max_running int)
