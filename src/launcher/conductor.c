@@ -119,6 +119,8 @@ conductor_exit(int code, Datum arg)
 	if (begun)
 	{
 		pool_leave();
+		supplier_leave();
+		mover_leave();
 		conductor_ends(no_exchange);
 	}
 }

@@ -545,6 +545,8 @@ taskex_mover_main(Datum main_arg)
 
 /* ---- the conductor's part ---- */
 
+static BackgroundWorkerHandle *handles[MAX_MOVERS];
+
 static Statement count_work = {
 	"SELECT _taskex.movers_wanted()",
 	0, {0}
@@ -564,7 +566,6 @@ look_for_work(void *arg)
 void
 mover_ensure(void)
 {
-	static BackgroundWorkerHandle *handles[MAX_MOVERS];
 	int			wanted = 0;
 	int			running = 0;
 
@@ -595,6 +596,14 @@ mover_ensure(void)
 			break;
 		running++;
 	}
+}
+
+void
+mover_leave(void)
+{
+	for (int i = 0; i < MAX_MOVERS; i++)
+		if (handles[i])
+			TerminateBackgroundWorker(handles[i]);
 }
 
 /* ---- SQL ---- */

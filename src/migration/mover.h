@@ -18,6 +18,9 @@ extern void mover_install(const MoveFollower *const *followers);
 /* the conductor's part: sees to it that movers run while there is something to move */
 extern void mover_ensure(void);
 
+/* the conductor, when it ends: who comes after it does not know of these */
+extern void mover_leave(void);
+
 /* nobody else works on the migration until the session, or the transaction, ends; false: somebody does */
 extern bool mover_claim(int64 migration, bool session);
 

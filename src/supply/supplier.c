@@ -277,6 +277,8 @@ taskex_supplier_main(Datum main_arg)
 
 /* ---- the conductor's part: sees to it that one runs ---- */
 
+static BackgroundWorkerHandle *handle = NULL;
+
 static void
 look_for_leases(void *arg)
 {
@@ -287,7 +289,6 @@ look_for_leases(void *arg)
 void
 supplier_ensure(void)
 {
-	static BackgroundWorkerHandle *handle = NULL;
 	static bool looked = false;
 	pid_t		pid;
 	bool		kept = false;
@@ -316,6 +317,13 @@ supplier_ensure(void)
 			handle = NULL;
 		MemoryContextSwitchTo(old);
 	}
+}
+
+void
+supplier_leave(void)
+{
+	if (handle)
+		TerminateBackgroundWorker(handle);
 }
 
 /* ---- SQL ---- */

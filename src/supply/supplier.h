@@ -14,4 +14,7 @@ extern const ShmemPart supplier_shmem;
 /* the conductor, now and then: starts one if there should be one and is none */
 extern void supplier_ensure(void);
 
+/* the conductor, when it ends: who comes after it does not know of this one */
+extern void supplier_leave(void);
+
 #endif							/* TASKEX_SUPPLIER_H */
