@@ -389,7 +389,7 @@ BEGIN
     IF max_items NOT BETWEEN 1 AND 10000 OR cardinality(logins) > 10000 THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'a payout must have between 1 and 10000 items';
-    ELSIF array_position(logins, NULL) IS NOT NULL OR array_ndims(logins) > 1 THEN
+    ELSIF array_ndims(logins) > 1 OR array_position(logins, NULL) IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'logins must be a one-dimensional array without nulls';
     END IF;
@@ -641,6 +641,18 @@ CREATE VIEW taskex.audit WITH (security_barrier) AS
             JOIN _taskex.audited a ON a.partition_id = d.partition_id AND a.account_id = d.user_id
         WHERE _taskex.visible(d.user_id) AND _taskex.visible(a.account_id)
             AND _taskex.narrow(a.partition_id, a.account_id, d.login, NULL)
+        UNION ALL
+        -- from when he was anonymous
+        SELECT a.transfer_id, a.at, d.login,
+            a.kind, trim_scale(a.available * 0.000000001), trim_scale(a.held * 0.000000001),
+            CASE a.counterparty WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
+                ELSE coalesce((SELECT o.login FROM _taskex.directory o WHERE o.user_id = a.counterparty),
+                    (SELECT o.login FROM _taskex.identified x JOIN _taskex.directory o USING (user_id) WHERE x.anonymous_id = a.counterparty)) END,
+            a.act, a.cause, a.policy_id, a.task_id, a.task_type_id, a.assignment_id, a.reference, a.reason, a.explained
+        FROM _taskex.directory d
+            JOIN _taskex.identified i ON i.user_id = d.user_id AND i.anonymous_id <> d.user_id
+            CROSS JOIN LATERAL (SELECT * FROM _taskex.audited a WHERE a.account_id = i.anonymous_id OFFSET 0) a
+        WHERE _taskex.visible(d.user_id) AND _taskex.visible(i.user_id) AND _taskex.narrow(NULL, d.user_id, d.login, NULL)
         UNION ALL
         SELECT a.transfer_id, a.at, s.login,
             a.kind, trim_scale(a.available * 0.000000001), trim_scale(a.held * 0.000000001),

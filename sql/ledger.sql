@@ -282,6 +282,18 @@ CREATE VIEW taskex.transfers WITH (security_barrier) AS
         WHERE _taskex.visible(d.user_id) AND _taskex.visible(e.account_id)
             AND _taskex.narrow(e.partition_id, e.account_id, d.login, NULL)
         UNION ALL
+        -- from when he was anonymous
+        SELECT e.transfer_id, e.at, d.login,
+            e.kind, trim_scale(e.available * 0.000000001), trim_scale(e.held * 0.000000001),
+            CASE e.counterparty WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside' 
+                ELSE coalesce((SELECT o.login FROM _taskex.directory o WHERE o.user_id = e.counterparty),
+                    (SELECT o.login FROM _taskex.identified x JOIN _taskex.directory o USING (user_id) WHERE x.anonymous_id = e.counterparty)) END,
+            e.subject_id, e.reference
+        FROM _taskex.directory d
+            JOIN _taskex.identified i ON i.user_id = d.user_id AND i.anonymous_id <> d.user_id
+            CROSS JOIN LATERAL (SELECT * FROM _taskex.entry e WHERE e.account_id = i.anonymous_id OFFSET 0) e
+        WHERE _taskex.visible(d.user_id) AND _taskex.visible(i.user_id) AND _taskex.narrow(NULL, d.user_id, d.login, NULL)
+        UNION ALL
         SELECT e.transfer_id, e.at, s.login,
             e.kind, trim_scale(e.available * 0.000000001), trim_scale(e.held * 0.000000001),
             CASE e.counterparty WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
@@ -292,7 +304,7 @@ CREATE VIEW taskex.transfers WITH (security_barrier) AS
             JOIN _taskex.entry e USING (account_id)
         WHERE (SELECT _taskex.caller_admin())) u;
 COMMENT ON VIEW taskex.transfers IS
-    'Transfers, one row for each account that takes part. A member of taskex_user sees the rows of the users
+    'Transfers, one row for each account that takes part; with those of the time when a user was anonymous. A member of taskex_user sees the rows of the users
 whose db_role it is, one of taskex_app those of all users, operators also those of exchange and outside.';
 
 -- checks --------------------------------------------------------------------

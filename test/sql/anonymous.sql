@@ -121,7 +121,10 @@ SELECT * FROM taskex.balance('anon_known');
 -- all that is his becomes the known user's
 SELECT taskex.identify(:'a', 'anon_known') = :known AS known;
 SELECT task_id = ANY (:'tasks') AS one, state, reward FROM taskex.assignments WHERE performer = 'anon_known' ORDER BY assignment_id;
-SELECT kind, available, held, counterparty FROM taskex.transfers WHERE login = 'anon_known' ORDER BY transfer_id;
+SELECT kind, available, held, counterparty FROM taskex.transfers WHERE login = 'anon_known' ORDER BY transfer_id, available, held;
+-- with what he earned while he was anonymous, and each transfer has all its sides and its act
+SELECT count(*) AS uneven FROM (SELECT FROM taskex.transfers WHERE transfer_id IN (SELECT transfer_id FROM taskex.transfers WHERE login = 'anon_known')
+    GROUP BY transfer_id HAVING sum(available + held) <> 0) t;
 SELECT kind, available, counterparty FROM taskex.transfers WHERE login = 'anon_req' AND kind IN ('reward', 'bonus') ORDER BY transfer_id;
 SELECT kind, act, explained FROM taskex.audit WHERE login = 'anon_known' ORDER BY transfer_id;
 SELECT rewards_earned, bonuses_earned, deposited FROM taskex.yearly_statements WHERE login = 'anon_known' ORDER BY year;
