@@ -2,7 +2,7 @@
 
 CREATE VIEW taskex.task_types AS
     SELECT task_type_id, title, _taskex.amount(reward) AS reward, description, keywords,
-        lease, auto_approve, qualifications, created_at
+        lease, auto_approve, qualifications, created_at, result_schema
     FROM _taskex.task_type;
 COMMENT ON VIEW taskex.task_types IS 'Task types: what equal tasks share.';
 

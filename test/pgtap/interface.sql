@@ -337,7 +337,7 @@ insert into expected_column values
     ('inferences', 'pid integer, role name, method text, phase text, round integer, rounds integer, labels bigint, tasks bigint, performers bigint, started_at timestamp with time zone'),
     ('nodes', 'name text, remote boolean, location text, tier text, capacity jsonb, state text'),
     ('partitions', 'name text, node text, tablespace text, storage_class text, capacity jsonb, state text, users bigint, partition_id integer, tier text, location text'),
-    ('task_types', 'task_type_id bigint, title text, reward numeric, description text, keywords text[], lease interval, auto_approve interval, qualifications jsonb, created_at timestamp with time zone'),
+    ('task_types', 'task_type_id bigint, title text, reward numeric, description text, keywords text[], lease interval, auto_approve interval, qualifications jsonb, created_at timestamp with time zone, result_schema jsonb'),
     ('payout_items', 'reference text, login text, amount numeric, state text, created_at timestamp with time zone, settled_at timestamp with time zone, external_reference text, error text'),
     ('payouts', 'reference text, payout_id bigint, created_at timestamp with time zone, minimum numeric, items bigint, pending bigint, paid bigint, failed bigint, amount numeric'),
     ('yearly_statements', 'login text, year integer, rewards_earned numeric, bonuses_earned numeric, withdrawn numeric, deposited numeric, rewards_paid numeric, bonuses_paid numeric, fees_paid numeric'),
