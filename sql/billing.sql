@@ -908,7 +908,7 @@ SELECT pg_catalog.pg_extension_config_dump('_taskex.usage_removed', '');
 CREATE FUNCTION taskex.remove_usage(older_than interval, max_rows int = 10000)
     RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    before timestamptz := _taskex.now() - older_than;
+    before timestamptz := _taskex.ago(older_than);
     c record;
     home int;
     rest bigint := max_rows;

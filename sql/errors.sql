@@ -40,6 +40,27 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _taskex.check_text(text, text, int, boolean) IS 'Checks the length of a text in bytes; NULL is fine.';
 
+CREATE FUNCTION _taskex.check_vector(value anyarray, what text)
+    RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF array_ndims(value) > 1 THEN
+        PERFORM _taskex.bad_value(format('%s must be a one-dimensional array', what));
+    ELSIF array_position(value, NULL) IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = format('%s must not contain nulls', what);
+    END IF;
+END $$;
+COMMENT ON FUNCTION _taskex.check_vector(anyarray, text) IS 'Checks that an array has one dimension and no nulls; NULL is fine.';
+
+-- PostgreSQL's error of times that there are not would name none of the arguments.
+CREATE FUNCTION _taskex.ago(older_than interval) RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF older_than NOT BETWEEN '-1000 years' AND '1000 years' THEN
+        PERFORM _taskex.bad_value('older_than must be at most 1000 years');
+    END IF;
+    RETURN _taskex.now() - older_than;
+END $$;
+COMMENT ON FUNCTION _taskex.ago(interval) IS 'So long before the time of the exchange.';
+
 CREATE FUNCTION _taskex.check_size(value jsonb, what text)
     RETURNS void LANGUAGE plpgsql AS $$
 BEGIN

@@ -729,9 +729,9 @@ DECLARE
     probability float8;
 BEGIN
     PERFORM _taskex.check_task_types(task_types, 1000);
-    IF quantities IS NULL OR within IS NULL OR array_position(quantities, NULL) IS NOT NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'quantities and within must not be null, nor have null elements';
-    ELSIF coalesce(array_ndims(quantities), 0) <> 1 OR cardinality(quantities) <> cardinality(task_types) THEN
+    PERFORM _taskex.require_value('quantities', quantities IS NOT NULL), _taskex.require_value('within', within IS NOT NULL),
+        _taskex.check_vector(quantities, 'quantities');
+    IF coalesce(array_ndims(quantities), 0) <> 1 OR cardinality(quantities) <> cardinality(task_types) THEN
         PERFORM _taskex.bad_value('task_types and quantities must have the same number of elements');
     ELSIF EXISTS (SELECT FROM unnest(quantities) q WHERE q NOT BETWEEN 0 AND 1000000) THEN
         PERFORM _taskex.bad_value('quantities must be between 0 and 1000000');

@@ -277,9 +277,8 @@ CREATE FUNCTION _taskex.list_members(grp int, logins text[]) RETURNS int LANGUAG
 DECLARE
     added int;
 BEGIN
-    IF array_position(logins, NULL) IS NOT NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'members must not contain nulls';
-    ELSIF NOT _taskex.keep_group(grp) THEN
+    PERFORM _taskex.check_vector(logins, 'members');
+    IF NOT _taskex.keep_group(grp) THEN
         PERFORM _taskex.fail('unknown_group', 'the group does not exist', 'It was dropped at this moment.');
     END IF;
     INSERT INTO _taskex.group_member AS m SELECT DISTINCT _taskex.kept_user_id(l), $1, 'listed' FROM unnest(logins) l ORDER BY 1
@@ -435,9 +434,7 @@ DECLARE
     id int := _taskex.explicit_group(name, 'Removing members');
     removed int;
 BEGIN
-    IF members IS NULL OR array_position(members, NULL) IS NOT NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'members must not be null, nor contain nulls';
-    END IF;
+    PERFORM _taskex.require_value('members', members IS NOT NULL), _taskex.check_vector(members, 'members');
     PERFORM _taskex.keep_group(id);
     DELETE FROM _taskex.group_member m WHERE m.group_id = id AND m.origin = 'listed'
         AND m.user_id = ANY (SELECT _taskex.user_id(l) FROM unnest(members) l);

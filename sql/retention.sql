@@ -13,7 +13,7 @@ CREATE FUNCTION _taskex.dispose_tasks(requester bigint, older_than interval, aft
         OUT disposed bigint, OUT last_task_id bigint)
     RETURNS record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    before timestamptz := _taskex.now() - older_than;
+    before timestamptz := _taskex.ago(older_than);
     seen int := 0;
     t record;
 BEGIN
@@ -43,7 +43,7 @@ COMMENT ON FUNCTION _taskex.dispose_tasks(bigint, interval, bigint, int) IS 'Bod
 CREATE FUNCTION taskex.prune(kind text, older_than interval, max_rows int = 10000)
     RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    before timestamptz := _taskex.now() - older_than;
+    before timestamptz := _taskex.ago(older_than);
     home int;
     condition text;
     source text;

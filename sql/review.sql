@@ -380,9 +380,8 @@ DECLARE
 BEGIN
     PERFORM _taskex.check_length(subject, 'subject', 1, 200);
     PERFORM _taskex.check_length(message, 'message', 1, 4096);
-    IF array_position(performers, NULL) IS NOT NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'performers must not contain nulls';
-    ELSIF cardinality(performers) > 100 THEN
+    PERFORM _taskex.check_vector(performers, 'performers');
+    IF cardinality(performers) > 100 THEN
         RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded',
             MESSAGE = format('too many performers: %s', cardinality(performers)),
             HINT = 'Notify at most 100 with one call.';

@@ -373,14 +373,13 @@ CREATE FUNCTION taskex.limit_customer(customer text, max_running int = NULL, rat
     RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     id bigint := _taskex.user_id(customer);
-    us bigint := (extract(epoch FROM per) * 1000000)::bigint;
 BEGIN
     IF max_running NOT BETWEEN 1 AND 1000000 OR rate NOT BETWEEN 1 AND 1000000000 THEN
         PERFORM _taskex.bad_value('max_running must be between 1 and 1000000, rate between 1 and 1000000000');
     ELSIF per IS NULL OR per NOT BETWEEN '1 millisecond' AND '366 days' THEN
         PERFORM _taskex.bad_value('per must be between a millisecond and 366 days');
     END IF;
-    INSERT INTO _taskex.run_limit AS l (customer_id, max_running, rate, rate_us) VALUES (id, limit_customer.max_running, limit_customer.rate, us)
+    INSERT INTO _taskex.run_limit AS l (customer_id, max_running, rate, rate_us) VALUES (id, limit_customer.max_running, limit_customer.rate, (extract(epoch FROM per) * 1000000)::bigint)
         ON CONFLICT (customer_id, key_hash) DO UPDATE SET max_running = excluded.max_running, rate = excluded.rate, rate_us = excluded.rate_us;
     PERFORM _taskex.limits_changed(id, NULL);
 END $$;
@@ -516,7 +515,7 @@ COMMENT ON FUNCTION _taskex.remove_these(int, bigint[]) IS 'Removes runs that ha
 CREATE FUNCTION taskex.remove_runs(older_than interval, max_rows int = 10000)
     RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    before timestamptz := _taskex.now() - older_than;
+    before timestamptz := _taskex.ago(older_than);
     home int;
     rest bigint := max_rows;
     removed bigint;

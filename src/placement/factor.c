@@ -34,7 +34,7 @@ owner_of(Oid function)
 		ereport(ERROR,
 				(errcode(ERRCODE_TX_FACTOR_FAILED),
 				 errmsg("the function of a factor does not exist any more"),
-				 errhint("taskex.drop_factor() removes the factor.")));
+				 errhint("The view taskex.factors shows it without a function; give the fitness functions that have it other weights, then remove it with taskex.drop_factor().")));
 	owner = ((Form_pg_proc) GETSTRUCT(proc))->proowner;
 	ReleaseSysCache(proc);
 	return owner;

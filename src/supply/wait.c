@@ -273,7 +273,7 @@ METERED(taskex_wait_for_task)
 	directory_reader(PG_GETARG_TEXT_PP(0), &performer);
 	timeout = PG_GETARG_INTERVAL_P(1);
 	check_interval(timeout, "timeout", 0, 1);
-	if (task_type != 0)
+	if (!PG_ARGISNULL(2))
 		task_type_get(task_type);
 	PG_RETURN_BOOL(wait_until(&performer, task_type, after_interval(GetCurrentTimestamp(), timeout)));
 }

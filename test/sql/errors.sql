@@ -332,6 +332,11 @@ INSERT INTO bad_call (call) VALUES
     ('subscribe(''e_req'', NULL, repeat(''x'', 64))'), ('subscribe(''e_req'', NULL, repeat(''x'', 63))'),
     ('read_events(''e_req'', -1)'), ('read_events(''e_req'', 9223372036854775807)'), ('read_events(''e_req'', 0, 0)'), ('read_events(''e_req'', 0, -1)'),
     ('read_events(''e_req'', 0, 10001)'), ('read_events(''e_per'')'), ('unsubscribe(''e_per'')'), ('test_event(''e_per'')'),
+    -- times that there are not, arrays of arrays
+    ('dispose_tasks(''e_req'', ''178000000 years'')'), ('dispose_tasks(''e_req'', ''-178000000 years'')'), ('prune(''policy_action'', ''2147483647 days'')'),
+    ('remove_runs(''2147483647 days'')'), ('remove_usage(''178000000 years'')'), ('limit_customer(''e_req'', rate => 1, per => ''178000000 years'')'),
+    ('notify_performers(''e_req'', ''{{e_per,e_oth}}'', ''x'', ''x'')'), ('create_payout(''2d'', logins => ''{{e_per,e_oth}}'')'), ('create_group(''2d'', ''{{e_per,e_oth}}'')'),
+    ('acceptance_probability(''partition:errors_1'', ARRAY[pg_temp.id(''type'')], ''{{1}}'', ''1 hour'')'), ('wait_for_task(''e_per'', ''0'', 0)'),
     -- amounts
     ('create_task_type(''e_req'', ''t'', -1)'), ('create_task_type(''e_req'', ''t'', ''NaN'')'),
     ('create_task_type(''e_req'', ''t'', ''Infinity'')'), ('create_task_type(''e_req'', ''t'', ''-Infinity'')'),
