@@ -66,7 +66,8 @@ COMMENT ON COLUMN _taskex.task.annotation IS 'What the requester notes for himse
 COMMENT ON COLUMN _taskex.task.reviewing IS 'The requester is looking at its results.';
 -- The mutable columns are in no index and pages have room for one more version
 -- of each row, so updates are HOT.
-INSERT INTO _taskex.child_table VALUES ('task', 110, 60, ARRAY['PRIMARY KEY (task_id)'],
+-- The supplier changes all rows of a page at once: there is room for another version of each.
+INSERT INTO _taskex.child_table VALUES ('task', 110, 50, ARRAY['PRIMARY KEY (task_id)'],
     ARRAY['(task_type_id, task_id)', '(expires_at)', '(requester_id, task_id)'], 'requester_id', NULL, 'task', true);
 
 CREATE TABLE _taskex.supply (

@@ -155,9 +155,11 @@ END $$;
 COMMENT ON FUNCTION _taskex.wanted_slots(int, bigint, float8) IS
     'How many slots a supply is to have: its target or, if that is more, what the group accepts within the horizon at its present pace, or what was pushed to it.';
 
-CREATE FUNCTION _taskex.takers(group_id int, task_type_id bigint) RETURNS int LANGUAGE sql STABLE AS $$
-    SELECT greatest((SELECT o.active + ceil(o.soon / 2.0)::int FROM _taskex.outlook o WHERE o.group_id = $1 AND o.task_type_id = $2), 1)
-$$;
+CREATE FUNCTION _taskex.takers(group_id int, task_type_id bigint) RETURNS int LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    -- in PL/pgSQL, which keeps the plan: the supplier asks at each refill
+    RETURN greatest((SELECT o.active + ceil(o.soon / 2.0)::int FROM _taskex.outlook o WHERE o.group_id = $1 AND o.task_type_id = $2), 1);
+END $$;
 COMMENT ON FUNCTION _taskex.takers(int, bigint) IS 'How many members of a group each task of a type that is kept at hand is for.';
 
 CREATE FUNCTION _taskex.supply_counted(group_id int, task_type_id bigint, hits bigint, misses bigint, leased bigint, returned bigint,

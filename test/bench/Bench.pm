@@ -19,7 +19,8 @@ our @EXPORT = qw(%opt @result $began $slices $seconds $few $input $accept_submit
 	create_one buffers library print_table);
 
 our %opt;
-GetOptions(\%opt, 'quick') or exit 2;
+GetOptions(\%opt, 'quick', 'long') or exit 2;
+die "--quick or --long, not both\n" if $opt{quick} && $opt{long};
 $| = 1;
 
 our $slices = $opt{quick} ? 3 : 7;

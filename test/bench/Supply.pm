@@ -13,7 +13,7 @@ use JSON::PP qw(decode_json);
 use Sessions qw(rows_of scalar_of run_sql run_sql_in commas);
 use Time::HiRes qw(time sleep);
 
-my $rounds = $opt{quick} ? 2 : 7;
+my $rounds = $opt{quick} ? 2 : $opt{long} ? 7 : 3;
 our $warm = $opt{quick} ? 1 : 3;		# seconds of a slice that do not count
 my ($on, $off) = ('taskex_bench_on', 'taskex_bench_off');
 
@@ -245,6 +245,8 @@ sub rates
 
 	for my $clients (1, 8, 32)
 	{
+		# the more sessions there are, the longer it takes until all know the tables
+		local $warm = { 1 => 1, 8 => 2, 32 => 3 }->{$clients} if !$opt{quick} && !$opt{long};
 		my (%rate, @turn);
 		@turn = (@ours, @others);
 		@$with{qw(hits misses nothing calls)} = (0) x 4;

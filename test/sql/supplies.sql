@@ -175,5 +175,15 @@ SELECT count(*) = :hours AS kept FROM _taskex.supply_statistics;
 SET taskex.supply = off;
 SELECT taskex.replenish('none');
 SELECT taskex.replenish(NULL);
+-- a refill changes all rows of a page: their new versions find room there, so that no index gets an entry
+SELECT taskex.create_task_type('rich', 'Count', 0.01) AS many \gset
+SELECT count(*) FROM taskex.create_tasks('rich', :many, ARRAY(SELECT jsonb_build_object('n', i, 'text', repeat('x', 100)) FROM generate_series(1, 200) i));
+CREATE VIEW changed AS SELECT pg_stat_get_xact_tuples_updated(c.oid) AS rows, pg_stat_get_xact_tuples_hot_updated(c.oid) AS on_their_page
+    FROM _taskex.partition p JOIN pg_class c ON c.oid = to_regclass('_taskex.task_' || p.partition_id) WHERE p.name = 'p1';
+BEGIN;
+SELECT rows AS rows_before, on_their_page AS before FROM changed \gset
+SELECT _taskex.supply_acquire(-partition_id, :many, 200) AS leased FROM _taskex.partition WHERE name = 'p1';
+SELECT rows - :rows_before AS changed, on_their_page - :before AS on_their_page FROM changed;
+ROLLBACK;
 \c :regression
 DROP DATABASE regress_supplies;
