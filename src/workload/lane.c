@@ -176,7 +176,10 @@ lane_append(int32 index, int32 entry_index)
 	entry->state = ENTRY_READY;
 	entry->urgent = entry->deadline != DT_NOEND;
 	if (entry->urgent)
+	{
 		lane->urgent = heap_add(&deadlines, lane->urgent, entry_index);
+		lane->urgents++;
+	}
 	lane_settle(index);
 }
 
@@ -198,7 +201,10 @@ lane_take(int32 entry_index)
 	entry->next = entry->previous = -1;
 	lane->listed--;
 	if (entry->urgent)
+	{
 		lane->urgent = heap_remove(&deadlines, lane->urgent, entry_index);
+		lane->urgents--;
+	}
 	entry->urgent = false;
 	lane_settle(entry->lane);
 }
@@ -501,7 +507,7 @@ queue_forget(uint32 realm)
 
 			/* out of the heaps whatever is in it: its entries are gone */
 			lane_leave(i);
-			lane->entries = lane->pins = lane->listed = 0;
+			lane->entries = lane->pins = lane->listed = lane->urgents = 0;
 			lane->low = lane->high = 0;
 			lane->refilling = false;
 			lane->first = lane->last = lane->urgent = -1;

@@ -77,6 +77,7 @@ typedef struct Lane
 	int32		first;			/* ready ones, by run_id */
 	int32		last;
 	int32		urgent;			/* root of ready ones with a deadline */
+	int32		urgents;		/* how many these are */
 	int64		waiting;		/* ready runs, in memory and in the table */
 	int64		low;			/* window: low < run_id <= high; none if they are equal */
 	int64		high;

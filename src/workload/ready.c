@@ -65,6 +65,13 @@ urgent_share(void)
 	return guc_ready_runs / 8;
 }
 
+/* what a lane holds that others may want */
+static int64
+counted(const Lane *lane)
+{
+	return lane->listed + lane->parked - Min(lane->urgents, urgent_share());
+}
+
 /*
  * All entries are in use: a lane that holds many has one less.  Who has more does
  * not take from who has less, and the only one of a lane goes to one whose turn it
@@ -77,9 +84,10 @@ bool
 queue_make_room(int32 for_lane, bool urgent)
 {
 	const Lane *own = for_lane >= 0 ? &queue.lanes[for_lane] : NULL;
-	int64		own_held = own ? own->listed + own->parked : 0;
-	int64		most[2] = {urgent && own_held < urgent_share() ? 0 : 2 * own_held, 2 * own_held};
-	int32		victims[2] = {-1, -1};
+	bool		before_all = urgent && own && own->urgents < urgent_share();
+	int64		most = own && !before_all ? 2 * counted(own) : 0;
+	int32		victim = -1;
+	int32		spared = -1;	/* one with a deadline; there are others if it is -2 */
 
 	for (int i = 0; i < SAMPLE; i++)
 	{
@@ -87,33 +95,38 @@ queue_make_room(int32 for_lane, bool urgent)
 		const Entry *sample = &queue.entries[index];
 		const Lane *lane;
 		int64		held;
-		bool		spared = false;
 
 		if ((sample->state != ENTRY_READY && sample->state != ENTRY_PARKED) || sample->lane == for_lane)
 			continue;
 		lane = &queue.lanes[sample->lane];
-		held = lane->listed + lane->parked;
-		if (held == 1 && own && !own->refilling)
-			continue;
 		/* of a list and of a key the last one */
 		if (sample->state == ENTRY_READY)
-		{
 			index = lane->last;
-			spared = queue.entries[index].urgent && held <= urgent_share();
-		}
 		else if (queue.entries[queue.keys[sample->key].last].lane == sample->lane)
 			index = queue.keys[sample->key].last;
+		if (sample->state == ENTRY_READY && queue.entries[index].urgent && lane->urgents <= urgent_share())
+		{
+			if (spared == -1)
+				spared = index;
+			continue;
+		}
+		spared = -2;
+		held = counted(lane);
+		if (held == 1 && own && !own->refilling && !before_all)
+			continue;
 		if (sample->state == ENTRY_READY && !queue.entries[index].urgent)
 			held *= 2;
-		if (held > most[spared])
+		if (held > most)
 		{
-			most[spared] = held;
-			victims[spared] = index;
+			most = held;
+			victim = index;
 		}
 	}
-	if (victims[0] < 0 && victims[1] < 0)
+	if (victim < 0)
+		victim = spared;
+	if (victim < 0)
 		return false;
-	give_back(victims[0] >= 0 ? victims[0] : victims[1]);
+	give_back(victim);
 	return true;
 }
 
@@ -123,7 +136,8 @@ give_back_later(int32 lane, int64 run_id)
 {
 	int32		last = queue.lanes[lane].last;
 
-	if (last < 0 || queue.entries[last].run_id < run_id)
+	if (last < 0 || queue.entries[last].run_id < run_id ||
+		(queue.entries[last].urgent && queue.lanes[lane].urgents <= urgent_share()))
 		return false;
 	give_back(last);
 	return true;
