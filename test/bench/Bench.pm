@@ -19,7 +19,7 @@ our @EXPORT = qw(%opt @result $began $slices $seconds $few $input $accept_submit
 	create_one buffers library print_table);
 
 our %opt;
-GetOptions(\%opt, 'quick', 'long') or exit 2;
+GetOptions(\%opt, 'quick', 'long', 'tasks=i') or exit 2;
 die "--quick or --long, not both\n" if $opt{quick} && $opt{long};
 $| = 1;
 
@@ -131,13 +131,12 @@ sub pgbench
 	die "pgbench failed: @command\n$text" if $? || !defined $tps || $text =~ /aborted|ERROR/;
 	return $tps if !$skip;
 
-	# "progress: 4.0 s, 98765.4 tps, ..."
+	# "progress: 4.0 s, 98765.4 tps, ..."; on a busy machine the last line may be missing
 	my @second = $text =~ /^progress: [0-9.]+ s, ([0-9.]+) tps/mg;
-	splice @second, 0, $skip;
-	die "pgbench was too short: @command\n$text" if !@second;
-	my $sum = 0;
-	$sum += $_ for @second;
-	return $sum / @second;
+	die "pgbench was too short: @command\n$text" if @second < $skip;
+	my $rest = $transactions;
+	$rest -= $_ for @second[ 0 .. $skip - 1 ];
+	return $rest / ($transactions / $tps - $skip);
 }
 
 # versus(CLIENTS, A, B, BEFORE, WARM): alternating slices of both; the median of each

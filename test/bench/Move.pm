@@ -11,7 +11,7 @@ use File::Temp ();
 use Sessions qw(rows_of scalar_of run_sql run_sql_in commas);
 use Time::HiRes qw(time sleep);
 
-my $tasks = $opt{quick} ? 80_000 : 800_000;
+my $tasks = $opt{tasks} // ($opt{quick} ? 80_000 : 800_000);	# 1.1 kB each
 my $calm = $opt{quick} ? 10 : 30;		# seconds without a move
 my $rate = 1000;						# writes in a second
 
