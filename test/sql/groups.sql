@@ -25,6 +25,21 @@ BEGIN;
 SELECT taskex.add_group_members('named', ARRAY['g_bob']) AS added;
 ROLLBACK;
 SELECT pg_temp.groups_of('g_bob');
+-- also where the session has read meanwhile what it undid
+SELECT taskex.register_user('g_eve', '{}', 'groups_1') > 0 AS eve, taskex.register_user('g_fay', '{}', 'groups_1') > 0 AS fay;
+BEGIN;
+SELECT taskex.add_group_members('named', ARRAY['g_eve']) AS added;
+SELECT pg_temp.groups_of('g_eve');
+ROLLBACK;
+SELECT pg_temp.groups_of('g_eve');
+BEGIN;
+SAVEPOINT s;
+SELECT taskex.add_group_members('named', ARRAY['g_fay']) AS added;
+SELECT pg_temp.groups_of('g_fay');
+ROLLBACK TO s;
+SELECT pg_temp.groups_of('g_fay');
+COMMIT;
+SELECT pg_temp.groups_of('g_fay');
 
 -- by profile, which may change
 SELECT taskex.create_group('german', selector => '{"contains": {"language": "de"}}', weight => 2) > 0 AS made;
