@@ -44,6 +44,14 @@ typedef struct MoveProgress
 	int			waits[MOVE_WAITS];	/* pids; 0: a prepared transaction */
 } MoveProgress;
 
+/* transactions and subtransactions that are under way */
+typedef struct OpenXids
+{
+	uint64	   *xids;			/* in their order; NULL: never looked */
+	int			count;			/* more than there is room for: not all are known */
+	uint64		upto;			/* the first that was not looked at; 0: none was */
+} OpenXids;
+
 typedef struct Move
 {
 	int64		id;
@@ -63,6 +71,7 @@ typedef struct Move
 	int			table;			/* the present one */
 	bool		resumed;		/* some rows may have been copied before */
 	bool		ready;			/* the next step switches */
+	OpenXids	open;			/* as of the last look */
 	int			follower;		/* the first one that is not ready for the switch */
 	struct
 	{
@@ -88,9 +97,6 @@ extern Move *move_load(int64 id);
 extern void move_free(Move *move);
 extern void move_look(Move *move, bool lock);
 extern bool move_has_error(Move *move);
-
-/* was the transaction over when the home changed, or the one that changed it? */
-extern bool move_before_switch(Move *move, TransactionId xid);
 extern const char *move_state_name(MoveState state);
 extern void move_wait_point(MoveState state);
 
@@ -98,6 +104,15 @@ extern void move_wait_point(MoveState state);
 extern void move_set_state(Move *move, MoveState state);
 extern void move_save(Move *move);
 extern void move_set_error(Move *move, const char *error, int attempts, long wait, bool undo);
+
+/* over.c: looks, as long as nobody waits, at what will be asked for under the fence */
+extern void over_prepare(Move *move);
+
+/* what is over, as a pg_snapshot that has subtransactions too; after over_prepare() */
+extern char *over_now(Move *move);
+
+/* was the transaction over when the home changed, or the one that changed it? */
+extern bool move_before_switch(Move *move, TransactionId xid);
 
 /* step.c: a transaction's worth of work, in a transaction */
 extern long move_step(Move *move);

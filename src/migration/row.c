@@ -8,12 +8,9 @@
 #include "infra/spi.h"
 #include "infra/waitpoint.h"
 
-#include "access/transam.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 /* in the order of MoveState */
@@ -56,12 +53,6 @@ static Statement note_switch = {
 	"UPDATE _taskex.migration SET switched_at = clock_timestamp(), switched_xid = pg_current_xact_id(),"
 	" detail = detail || jsonb_build_object('snapshot', $2) WHERE migration_id = $1",
 	2, {INT8OID, TEXTOID}
-};
-
-static Statement select_before_switch = {
-	"SELECT switched_xid = x OR pg_visible_in_snapshot(x, (detail ->> 'snapshot')::pg_snapshot)"
-	" FROM _taskex.migration, CAST($2::text AS xid8) x WHERE migration_id = $1",
-	2, {INT8OID, INT8OID}
 };
 
 static Statement update_error = {
@@ -207,74 +198,6 @@ move_has_error(Move *move)
 	return result;
 }
 
-/* xid is not in the future */
-static uint64
-whole_xid(TransactionId xid)
-{
-	FullTransactionId next = ReadNextFullTransactionId();
-	uint32		epoch = EpochFromFullTransactionId(next);
-
-	return U64FromFullTransactionId(FullTransactionIdFromEpochAndXid(xid > XidFromFullTransactionId(next) ? epoch - 1 : epoch, xid));
-}
-
-static int
-compare_xids(const void *a, const void *b)
-{
-	uint64		left = *(const uint64 *) a;
-	uint64		right = *(const uint64 *) b;
-
-	return left < right ? -1 : left > right;
-}
-
-/*
- * What is over, as a pg_snapshot.  Subtransactions that are not stand there too,
- * which pg_current_snapshot() leaves out: rows bear their numbers.  Where there
- * are more than are known, nothing is over from the oldest transaction on.
- */
-static char *
-over_now(void)
-{
-	Snapshot	snapshot = GetLatestSnapshot();
-	uint64		xmin = whole_xid(snapshot->xmin);
-	int			count = 0;
-	uint64	   *xids;
-	StringInfoData text;
-
-	initStringInfo(&text);
-	appendStringInfo(&text, UINT64_FORMAT ":" UINT64_FORMAT ":", xmin, snapshot->suboverflowed ? xmin : whole_xid(snapshot->xmax));
-	if (snapshot->suboverflowed)
-		return text.data;
-	xids = palloc(sizeof(uint64) * (snapshot->xcnt + snapshot->subxcnt + 1));
-	for (uint32 i = 0; i < snapshot->xcnt; i++)
-		xids[count++] = whole_xid(snapshot->xip[i]);
-	for (int32 i = 0; i < snapshot->subxcnt; i++)
-		if (NormalTransactionIdPrecedes(snapshot->subxip[i], snapshot->xmax))	/* else it may not stand there */
-			xids[count++] = whole_xid(snapshot->subxip[i]);
-	qsort(xids, count, sizeof(uint64), compare_xids);
-	for (int i = 0; i < count; i++)
-		appendStringInfo(&text, "%s" UINT64_FORMAT, i > 0 ? "," : "", xids[i]);
-	return text.data;
-}
-
-bool
-move_before_switch(Move *move, TransactionId xid)
-{
-	Datum		values[2];
-	SpiScope	scope;
-	bool		isnull;
-	bool		result;
-
-	if (!TransactionIdIsNormal(xid))
-		return true;			/* frozen: long over */
-	values[0] = Int64GetDatum(move->id);
-	values[1] = Int64GetDatum((int64) whole_xid(xid));
-	spi_begin(&scope);
-	spi_run(&select_before_switch, 0, values, NULL, SPI_VIEW_CURRENT, 1);
-	result = DatumGetBool(spi_value(0, 1, &isnull)) && !isnull;
-	spi_end(&scope);
-	return result;
-}
-
 /* writes the state and the progress */
 static void
 write_row(Move *move, MoveState state)
@@ -291,7 +214,7 @@ write_row(Move *move, MoveState state)
 	spi_run(&update_state, 0, values, NULL, SPI_VIEW_CURRENT, 0);
 	if (state == MOVE_CLEANING && move->state != MOVE_CLEANING)
 	{
-		values[1] = CStringGetTextDatum(over_now());
+		values[1] = CStringGetTextDatum(over_now(move));
 		spi_run(&note_switch, 0, values, NULL, SPI_VIEW_CURRENT, 0);
 	}
 	spi_end(&scope);

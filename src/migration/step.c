@@ -195,6 +195,8 @@ step_switching(Move *move)
 		return STEP_AT_ONCE;
 	}
 	move->ready = follow_pass(move, PASS_KEYS) <= PASS_SHORT;
+	if (move->ready)
+		over_prepare(move);
 	return STEP_AT_ONCE;
 }
 
