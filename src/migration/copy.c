@@ -15,6 +15,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "executor/executor.h"
+#include "executor/instrument.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/memutils.h"
@@ -22,12 +23,15 @@
 #include "utils/snapmgr.h"
 
 /* bytes of rows that a batch copies */
-#define BATCH_BYTES (512 * 1024)
+#define BATCH_BYTES (256 * 1024)
 
 /* rows that a batch copies, compares or deletes */
 #define COPY_ROWS MOVE_SLOTS
 #define VERIFY_ROWS 2000
 #define CLEAN_ROWS 1000
+
+/* WAL after which a batch deletes no more: each page that is touched the first time since a checkpoint is in it */
+#define CLEAN_BYTES (128 * 1024)
 
 /* rows that may seem to differ before it is taken for more than changes meanwhile */
 #define DOUBTS_MAX 100000
@@ -316,6 +320,7 @@ clean_batch(Move *move, int32 partition, bool switched)
 	MoveChild	home;
 	ForwardIds	forward;
 	LoggedKeys *log = NULL;
+	uint64		wal = pgWalUsage.wal_bytes;
 	int64		rows = 0;
 
 	if (table == NULL)
@@ -324,7 +329,7 @@ clean_batch(Move *move, int32 partition, bool switched)
 	if (switched)
 		child_of_move(&home, table, move->target, AccessShareLock);
 	forward_begin(&forward, table);
-	for (; table->next < table->count && rows < CLEAN_ROWS; table->next++)
+	for (; table->next < table->count && rows < CLEAN_ROWS && pgWalUsage.wal_bytes - wal < CLEAN_BYTES; table->next++)
 	{
 		ItemPointer tid = &table->tids[table->next];
 

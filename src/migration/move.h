@@ -13,6 +13,8 @@
 #include "migration/rows.h"
 
 #include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "portability/instr_time.h"
 #include "storage/lock.h"
 
 typedef enum MoveState
@@ -161,6 +163,22 @@ typedef struct LoggedKeys
 extern bool follow_deleted(Move *move, const MoveChild *row, LoggedKeys **log);
 extern int64 follow_waiting(Move *move, int position);
 extern void follow_forget(Move *move);
+
+/* pace.c: how fast a mover writes */
+typedef struct Pace
+{
+	instr_time	begun;
+	uint64		wal;			/* bytes that this process had written */
+} Pace;
+
+extern void pace_rest(long milliseconds);
+
+/* in a transaction, before a step: the next file of the WAL */
+extern void pace_make_files(void);
+
+/* around a step; "gently": nobody waits for it, so it may take its time */
+extern void pace_begin(Pace *pace);
+extern void pace_end(Pace *pace, bool gently, pg_atomic_uint64 *room_at);
 
 /* mover.c: NULL-terminated */
 extern const MoveFollower *const *move_followers;

@@ -23,14 +23,13 @@
 #include "infra/worker.h"
 
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "catalog/pg_type.h"
-#include "executor/instrument.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "port/atomics.h"
+#include "postmaster/interrupt.h"
 #include "postmaster/bgworker.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
@@ -53,10 +52,6 @@
 /* between two looks at what is drained, and two times that progress is written */
 #define TEND_MS 500
 #define SAVE_MS 1000
-
-/* a commit that took longer than this shows that the disk is busy with others */
-#define SLOW_COMMIT_US 20000
-#define REST_MAX_MS 50
 
 /* migrations that a mover has: it works on one while the others must wait */
 #define MOVER_MOVES 8
@@ -205,37 +200,6 @@ rate_of(const MoveTold *told)
 	return seconds > 0 ? Max(work_done(&told->progress) - told->began_with, 0) / seconds : 0;
 }
 
-/* ---- pace ---- */
-
-static void
-rest(long milliseconds)
-{
-	if (milliseconds <= 0)
-		return;
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds, PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
-}
-
-/* takes room for bytes that were written, and waits until there is some again */
-static void
-keep_rate(uint64 bytes)
-{
-	MoverSlot  *slot = &slots[realm_current()->slot];
-	uint64		now = (uint64) GetCurrentTimestamp();
-	uint64		room_at;
-	uint64		next;
-
-	if (guc_move_rate == 0)
-		return;
-	room_at = pg_atomic_read_u64(&slot->room_at);
-	do
-		next = Max(room_at, now) + bytes * USECS_PER_SEC / ((uint64) guc_move_rate * 1024);
-	while (!pg_atomic_compare_exchange_u64(&slot->room_at, &room_at, next));
-	if (next > now)
-		rest((long) ((next - now) / 1000));
-}
-
 /* ---- one migration ---- */
 
 typedef struct Attempt
@@ -264,6 +228,7 @@ step_work(void *arg)
 	Move	   *move = attempt->move;
 
 	require_exchange();
+	pace_make_files();
 	attempt->wait = move_step(move);
 	if (TimestampDifferenceExceeds(move->saved, GetCurrentTimestamp(), SAVE_MS) && attempt->wait != STEP_FINISHED &&
 		(move->state == MOVE_COPYING || move->state == MOVE_CLEANING))
@@ -291,23 +256,6 @@ note_stall(Move *move)
 	move->fenced = false;
 }
 
-/*
- * Has the disk take what was written, in the mover's own time, so that nobody
- * else's commit waits for it; how long that took, in microseconds.
- */
-static uint64
-flush_step(void)
-{
-	instr_time	begun;
-	instr_time	ended;
-
-	INSTR_TIME_SET_CURRENT(begun);
-	XLogFlush(XactLastCommitEnd);
-	INSTR_TIME_SET_CURRENT(ended);
-	INSTR_TIME_SUBTRACT(ended, begun);
-	return INSTR_TIME_GET_MICROSEC(ended);
-}
-
 static void
 step_failed(Attempt *attempt)
 {
@@ -318,23 +266,28 @@ step_failed(Attempt *attempt)
 		attempt->wait = IDLE_MS;
 }
 
+/* those steps that nobody waits for */
+static bool
+clears(const Move *move)
+{
+	return move->state == MOVE_CLEANING || move->state == MOVE_UNDOING;
+}
+
 /* does a step, and rests as long as others need; the wait before the next one */
 static long
 do_step(int number, Move *move)
 {
 	Attempt		attempt = {move, 0, NULL};
-	uint64		wal = pgWalUsage.wal_bytes;
-	uint64		flushed;
+	bool		gently = clears(move);
+	Pace		pace;
 
+	pace_begin(&pace);
 	attempt.error = worker_catch_transaction("moving a user", step_work, &attempt);
 	note_stall(move);
 	if (attempt.error)
 		step_failed(&attempt);
 	publish(number, move);
-	flushed = flush_step();
-	keep_rate(pgWalUsage.wal_bytes - wal);
-	if (flushed > SLOW_COMMIT_US)
-		rest(Min(flushed / 1000, REST_MAX_MS));
+	pace_end(&pace, gently, &slots[realm_current()->slot].room_at);
 	return attempt.wait;
 }
 
@@ -395,7 +348,14 @@ static struct
 	TimestampTz due;
 }			mine[MOVER_MOVES];
 
-/* works on a migration until it has ended, or must wait */
+/* whether there are as many movers as may be without this one */
+static bool
+is_one_too_many(void)
+{
+	return place - slots[realm_current()->slot].places >= guc_max_movers;
+}
+
+/* works on a migration until it has ended, or must wait, or settings have changed */
 static void
 work_on(int number)
 {
@@ -410,10 +370,10 @@ work_on(int number)
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(context);
 		wait = do_step(number, move);
-	} while (wait == STEP_AT_ONCE);
+	} while (wait == STEP_AT_ONCE && !ConfigReloadPending);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
-	if (wait > 0)
+	if (wait >= 0)
 	{
 		mine[number].due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait);
 		return;
@@ -514,7 +474,7 @@ mover_round(void)
 
 	begin();
 	worker_transaction("looking for the exchange", look_for_exchange, &exchange);
-	if (!exchange || !guc_conductor || guc_max_movers == 0)
+	if (!exchange || !guc_conductor || is_one_too_many())
 		return -1;
 	if (TimestampDifferenceExceeds(tended, GetCurrentTimestamp(), TEND_MS))
 	{
@@ -522,6 +482,8 @@ mover_round(void)
 		tended = GetCurrentTimestamp();
 	}
 	wait = work_on_mine();
+	if (wait == 0)
+		return 0;
 	number = free_number();
 	if (number >= 0 && worker_try_transaction("choosing a migration", choose_work, &choice) && choice.move)
 	{
@@ -552,21 +514,45 @@ static Statement count_work = {
 	0, {0}
 };
 
+/* also by movers that another conductor started */
+static int
+places_taken(void)
+{
+	MoverSlot  *slot = &slots[realm_current()->slot];
+	int			taken = 0;
+
+	for (int i = 0; i < MAX_MOVERS; i++)
+	{
+		SpinLockAcquire(&slot->places[i].mutex);
+		taken += slot->places[i].pid != 0;
+		SpinLockRelease(&slot->places[i].mutex);
+	}
+	return taken;
+}
+
+typedef struct WorkSeen
+{
+	int			wanted;			/* movers */
+	int			running;
+} WorkSeen;
+
 static void
 look_for_work(void *arg)
 {
+	WorkSeen   *work = arg;
 	SpiScope	scope;
 
 	spi_begin(&scope);
 	spi_run(&count_work, 0, NULL, NULL, SPI_VIEW_CURRENT, 1);
-	*(int *) arg = spi_int32(0, 1);
+	work->wanted = spi_int32(0, 1);
 	spi_end(&scope);
+	work->running = places_taken();
 }
 
 void
 mover_ensure(void)
 {
-	int			wanted = 0;
+	WorkSeen	work = {0, 0};
 	int			running = 0;
 
 	for (int i = 0; i < MAX_MOVERS; i++)
@@ -580,9 +566,10 @@ mover_ensure(void)
 		}
 		running += handles[i] != NULL;
 	}
-	if (!worker_try_transaction("looking for migrations", look_for_work, &wanted))
+	if (!worker_try_transaction("looking for migrations", look_for_work, &work))
 		return;
-	for (int i = 0; i < MAX_MOVERS && running < Min(wanted, guc_max_movers); i++)
+	running = Max(running, work.running);
+	for (int i = 0; i < MAX_MOVERS && running < Min(work.wanted, guc_max_movers); i++)
 	{
 		MemoryContext old;
 

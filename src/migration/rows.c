@@ -44,6 +44,19 @@ column_of(Relation rel, const char *name)
 	return column;
 }
 
+static void
+init_keys(MoveChild *child)
+{
+	for (int i = 0; i < child->key->rd_index->indnkeyatts; i++)
+	{
+		Oid			type = child->key->rd_opcintype[i];
+		Oid			operator = get_opfamily_member(child->key->rd_opfamily[i], type, type, BTEqualStrategyNumber);
+
+		ScanKeyEntryInitialize(&child->keys[i], 0, i + 1, BTEqualStrategyNumber, InvalidOid,
+							   child->key->rd_indcollation[i], get_opcode(operator), (Datum) 0);
+	}
+}
+
 void
 child_of_move(MoveChild *child, const MoveTable *table, int32 partition, LOCKMODE mode)
 {
@@ -70,11 +83,16 @@ child_of_move(MoveChild *child, const MoveTable *table, int32 partition, LOCKMOD
 	child->owner = column_of(child->rel, table->owner);
 	child->place = column_of(child->rel, "partition_id");
 	child->slot = table_slot_create(child->rel, NULL);
+	init_keys(child);
+	child->scan = NULL;
+	child->like = NULL;
 }
 
 void
 child_of_move_end(MoveChild *child)
 {
+	if (child->scan)
+		index_endscan(child->scan);
 	ExecDropSingleTupleTableSlot(child->slot);
 	index_close(child->key, NoLock);
 	table_close(child->rel, NoLock);
@@ -118,29 +136,28 @@ move_owned(MoveChild *child, int64 user)
 	return child->table->owned != NULL && owned_by_condition(child, user);
 }
 
-/* the scan key for "column n of the primary key = value" */
-static void
-init_key(MoveChild *child, int n, ScanKey key, Datum value)
-{
-	Oid			type = child->key->rd_opcintype[n];
-	Oid			operator = get_opfamily_member(child->key->rd_opfamily[n], type, type, BTEqualStrategyNumber);
-
-	ScanKeyEntryInitialize(key, 0, n + 1, BTEqualStrategyNumber, InvalidOid,
-						   child->key->rd_indcollation[n], get_opcode(operator), value);
-}
-
+/* finds the row whose primary key is in child->keys; many are sought by one snapshot */
 static bool
-find_by(MoveChild *child, ScanKey keys, Snapshot snapshot)
+find(MoveChild *child, Snapshot snapshot)
 {
 	int			n = child->key->rd_index->indnkeyatts;
-	IndexScanDesc scan = index_beginscan(child->rel, child->key, snapshot, NULL, n, 0);
 	bool		found;
 
-	index_rescan(scan, keys, n, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, child->slot);
-	if (found)
-		ExecMaterializeSlot(child->slot);
-	index_endscan(scan);
+	if (child->scan && child->scan->xs_snapshot != snapshot)
+	{
+		index_endscan(child->scan);
+		child->scan = NULL;
+	}
+	if (child->scan == NULL)
+		child->scan = index_beginscan(child->rel, child->key, snapshot, NULL, n, 0);
+	index_rescan(child->scan, child->keys, n, NULL, 0);
+	found = index_getnext_slot(child->scan, ForwardScanDirection, child->slot);
+	if (!IsMVCCSnapshot(snapshot))
+	{
+		/* it would go on holding a page of the index */
+		index_endscan(child->scan);
+		child->scan = NULL;
+	}
 	return found;
 }
 
@@ -148,7 +165,6 @@ bool
 move_find_text(MoveChild *child, ArrayType *key, Snapshot snapshot)
 {
 	int			n = child->key->rd_index->indnkeyatts;
-	ScanKeyData keys[MOVE_KEYS];
 	Datum	   *values;
 	bool	   *nulls;
 	int			count;
@@ -166,25 +182,21 @@ move_find_text(MoveChild *child, ArrayType *key, Snapshot snapshot)
 		if (nulls[i])
 			elog(ERROR, "a logged key of table %s is null", child->table->name);
 		getTypeInputInfo(column->atttypid, &input, &param);
-		init_key(child, i, &keys[i],
-				 OidInputFunctionCall(input, TextDatumGetCString(values[i]), param, column->atttypmod));
+		child->keys[i].sk_argument = OidInputFunctionCall(input, TextDatumGetCString(values[i]), param, column->atttypmod);
 	}
-	return find_by(child, keys, snapshot);
+	return find(child, snapshot);
 }
 
 bool
 move_find_same(MoveChild *child, const MoveChild *other, Snapshot snapshot)
 {
-	ScanKeyData keys[MOVE_KEYS];
-
 	for (int i = 0; i < child->key->rd_index->indnkeyatts; i++)
 	{
 		bool		isnull;
 
-		init_key(child, i, &keys[i],
-				 slot_getattr(other->slot, other->key->rd_index->indkey.values[i], &isnull));
+		child->keys[i].sk_argument = slot_getattr(other->slot, other->key->rd_index->indkey.values[i], &isnull);
 	}
-	return find_by(child, keys, snapshot);
+	return find(child, snapshot);
 }
 
 /* the columns of another child that are ours, or NULL where all are the same */
@@ -209,17 +221,22 @@ map_columns(Relation rel, Relation other)
 }
 
 bool
-move_equal(const MoveChild *child, const MoveChild *other)
+move_equal(MoveChild *child, const MoveChild *other)
 {
 	TupleDesc	desc = RelationGetDescr(child->rel);
-	AttrNumber *map = map_columns(child->rel, other->rel);
+
+	if (child->like != other)
+	{
+		child->from = map_columns(child->rel, other->rel);
+		child->like = other;
+	}
 
 	slot_getallattrs(child->slot);
 	slot_getallattrs(other->slot);
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute column = TupleDescAttr(desc, i);
-		int			theirs = map ? map[i] - 1 : i;
+		int			theirs = child->from ? child->from[i] - 1 : i;
 
 		if (column->attisdropped || i + 1 == child->place)
 			continue;

@@ -10,6 +10,8 @@
 
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/skey.h"
 #include "nodes/execnodes.h"
 #include "storage/lockdefs.h"
 #include "utils/array.h"
@@ -41,6 +43,10 @@ typedef struct MoveChild
 	Relation	rel;
 	Relation	key;			/* its primary key */
 	TupleTableSlot *slot;		/* the row that was found last */
+	ScanKeyData keys[MOVE_KEYS];	/* "column of the primary key = ..." */
+	IndexScanDesc scan;			/* kept from one search to the next; or NULL */
+	const struct MoveChild *like;	/* whose columns "from" tells of */
+	AttrNumber *from;			/* column of it for each of ours, or NULL: the same */
 	AttrNumber	owner;
 	AttrNumber	place;			/* partition_id */
 } MoveChild;
@@ -74,7 +80,7 @@ extern bool move_find_text(MoveChild *child, ArrayType *key, Snapshot snapshot);
 extern bool move_find_same(MoveChild *child, const MoveChild *other, Snapshot snapshot);
 
 /* are the rows in the two slots equal, but for the partition? */
-extern bool move_equal(const MoveChild *child, const MoveChild *other);
+extern bool move_equal(MoveChild *child, const MoveChild *other);
 
 /* bytes of the row in the slot */
 extern Size move_size(const MoveChild *child);

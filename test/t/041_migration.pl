@@ -50,6 +50,7 @@ sql(q{
 		return total;
 	end $f$;
 });
+sql(q{select taskex.create_environment('later', 'external')});
 my $type = sql(q{select taskex.create_task_type('req', 'Move', 0.01)});
 my $id = sql(q{select user_id from taskex.users where login = 'req'});
 sql("select count(*) from generate_series(1, 4) i, lateral taskex.create_tasks('req', $type, array_fill('{\"x\": 1}'::jsonb, array[500 + 0 * i])) t");
@@ -155,7 +156,7 @@ ended($m, 'done', 'an open transaction of his is waited for');
 
 # of a subtransaction that is under way at the switch, rows at the new home bear the number
 setting('taskex.max_movers', 0);
-my $hand = $node->background_psql('postgres');
+my $hand = $node->background_psql('postgres', on_error_stop => 0);
 $m = sql("select taskex.migrate_user('req', '" . elsewhere() . "')");
 sub go { my $upto = shift; return until_true(sub { $hand->query_safe("select _taskex.move_step($m)") eq $upto }) }
 ok(go('following'), 'all is copied');
@@ -181,6 +182,41 @@ $writer->query_safe("select taskex.cancel_task('req', (select max(task_id) from 
 ok(eval { go('done') }, 'what that writes of his then is no difference, either') || diag($hand->{stderr});
 sql('alter system reset taskex.move_stall'); sql('select pg_reload_conf()');
 $holder->quit;
+
+# nor of one of so many that snapshots do not know them all; but what differs for no reason is seen
+$m = sql("select taskex.migrate_user('req', '" . elsewhere() . "')");
+my $source = sql("select partition_id from taskex.partitions where name = '" . home() . "'");
+ok(go('following'), 'all is copied again');
+$writer->query_safe(q{begin; do $$ begin for i in 1 .. 80 loop begin insert into held (task) values (i); exception when others then raise; end; end loop; end $$; savepoint s}
+	. "; select taskex.create_task('other', $type, '1')");
+ok(go('cleaning'), 'he is switched while somebody else has 81 subtransactions');
+$writer->query_safe("select taskex.cancel_task('req', (select max(task_id) from taskex.tasks where requester = 'req' and state = 'available')); commit");
+my $one = sql("select min(task_id) from _taskex.task_$source where requester_id = $id");
+sql(q{create function c_as_mover() returns void language c as '$libdir/taskex', 'taskex_move_as_mover'});
+my $spoil = "begin; select c_as_mover(); update _taskex.task_$source set performers = performers %s 1 where task_id = $one; commit";
+sql(sprintf $spoil, '+');
+ok(!eval { go('done') }, 'a row left behind that its copy does not equal is not deleted');
+like($@, qr/the copy of a row of table "task_$source" differs/, 'that is told');
+$hand->{stderr} = '';
+is(sql("select count(*) from _taskex.task_$source where task_id = $one"), '1', 'it is there');
+sql(sprintf $spoil, '-');
+ok(eval { go('done') }, 'what the subtransaction wrote is no difference') || diag($hand->{stderr});
+
+# keys of rows are known whatever the time zones and the styles of dates of those who write, and of the mover
+my @runs = map { sql("select taskex.submit_run('req', null, '1', options => '{\"environment\": \"later\", \"run_at\": \"2100-01-01T00:0$_:00Z\"}')") } 1 .. 6;
+my @far = map { $node->background_psql('postgres') } 1, 2;
+$far[0]->query_safe(q{set timezone = 'Asia/Kolkata'; set datestyle = 'German'});
+$far[1]->query_safe(q{set timezone = 'America/St_Johns'; set datestyle = 'SQL, MDY'});
+$hand->query_safe(q{set timezone = 'Pacific/Chatham'; set datestyle = 'Postgres, DMY'});
+$m = sql("select taskex.migrate_user('req', '" . elsewhere() . "')");
+for my $state (qw(following cleaning done))
+{
+	ok(eval { go($state) }, "$state, in another time zone") || diag($hand->{stderr});
+	$_->query_safe('select taskex.cancel_run(' . shift(@runs) . ')') for $state eq 'done' ? () : @far;
+}
+is(sql("select count(*) from _taskex.run_wait where customer_id = $id"), '2', 'what two sessions in other time zones took away is gone, the rest is there');
+$_->quit for @far;
+sql("select taskex.cancel_run($_)") for @runs;
 setting('taskex.max_movers', 2);
 $hand->quit;
 $writer->quit;
@@ -203,6 +239,55 @@ sql("select taskex.cancel_migration($m)");
 setting('taskex.move_rate', 0);
 ended($m, 'cancelled', 'it is cancelled');
 whole($before, 'cancelled');
+
+# at most taskex.max_movers at once, however they came to be
+my $movers = q{select count(*) from pg_stat_activity where backend_type = 'taskex mover'};
+my $at_work = "$movers and wait_event = 'advisory'";
+sub most
+{
+	my ($most, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my %seen;
+	for (1 .. 40) { $seen{ sql($at_work) }++; usleep(25_000) }
+	return is((sort { $b <=> $a } keys %seen)[0], $most, $name);
+}
+sql("select taskex.register_user('many' || i, partition => 'p1'), taskex.deposit('many' || i, 1, 'start') from generate_series(1, 8) i");
+$holder = $node->background_psql('postgres');
+$holder->query_safe('select pg_advisory_lock(7411)');
+setting('taskex.wait_point', 'move_following');
+sql("select taskex.migrate_user('many' || i, 'p2') from generate_series(1, 8) i");
+await($node, 'postgres', "select ($at_work) = 2", 'two movers are at work');
+most(2, 'and no more, though there are eight to be moved');
+setting('taskex.max_movers', 3);
+await($node, 'postgres', "select ($at_work) = 3", 'another where three may be');
+most(3, 'and no more');
+my $conductor = conductor_pid($node, 'postgres');
+sql("select pg_terminate_backend($conductor)");
+await($node, 'postgres', "select count(*) = 1 from pg_stat_activity where backend_type = 'taskex conductor' and pid <> $conductor", 'there is another conductor');
+most(3, 'whose movers are no more');
+setting('taskex.max_movers', 1);
+setting('taskex.wait_point', '');
+$holder->quit;
+await($node, 'postgres', "select ($movers) <= 1", 'where one may be the others end');
+$node->poll_query_until('postgres', q{select count(*) = 8 from taskex.migrations where login like 'many%' and state = 'done'});
+is(sql(q{select count(*) from taskex.users where login like 'many%' and partition = 'p2'}), '8', 'all have moved');
+setting('taskex.max_movers', 2);
+
+# all movers together keep to taskex.move_rate; what is written besides is little
+sql("select count(*) from generate_series(1, 3) i, lateral taskex.create_tasks('other', $type, array_fill('{\"x\": 1}'::jsonb, array[500 + 0 * i])) t");
+sql('checkpoint');
+$node->poll_query_until('postgres', "select ($movers) = 0");
+my $rate = 400;
+setting('taskex.move_rate', $rate . 'kB');
+my $wal = sql('select pg_current_wal_insert_lsn()');
+my $from = time;
+my @both = map { sql("select taskex.migrate_user('$_', case (select partition from taskex.users where login = '$_') when 'p1' then 'p2' else 'p1' end)") } qw(req other);
+ended($_, 'done', 'he moves at a limited rate') for @both;
+my $took = time - $from;
+my $least = sql("select pg_current_wal_insert_lsn() - '$wal'") / 1024 / $rate;
+ok($took > 0.7 * $least && $took < 1.5 * $least + 10, sprintf 'two who moved together took %.1f s, at the rate that is %.1f s', $took, $least);
+ok($least > 3, 'that was long enough to tell');
+setting('taskex.move_rate', 0);
 
 # ---- a table of the target that cannot be written
 
