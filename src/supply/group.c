@@ -189,7 +189,6 @@ typedef struct Changed
 	bool		shards[SHARDS];
 } Changed;
 
-/* also if it was undone: this session may have read what it had changed itself */
 static void
 changed_end(void *record)
 {
@@ -200,7 +199,13 @@ changed_end(void *record)
 			pg_atomic_fetch_add_u32(&generations[i], 2);	/* odd, so never 0 */
 }
 
-static const XactKind changed_kind = {changed_end, changed_end};
+/* nobody has read it: also this session reads what is committed (SPI_VIEW_LATEST) */
+static void
+changed_undone(void *record)
+{
+}
+
+static const XactKind changed_kind = {changed_end, changed_undone};
 
 /* of a row of group_member */
 static int64

@@ -113,7 +113,17 @@ find(RunTables *tables, int64 run_id, UserHome *home, const Search *search)
 		return run;
 	count = directory_partitions_like(run_id % RUN_ID_STEP, RUN_ID_STEP, &partitions);
 	for (int i = 0; i < count && run == NULL; i++)
-		run = look_at(tables, partitions[i], run_id, home, search);
+	{
+		/* it may be what its customer has left behind: that is neither locked nor looked at */
+		run = run_table_of(tables, partitions[i]);
+		if (child_find(run, 0, 1, &run_id))
+		{
+			home_of(search, child_int64(run, RUN_CUSTOMER_ID), home);
+			run = look_at(tables, home->partition, run_id, home, search);
+		}
+		else
+			run = NULL;
+	}
 	if (run == NULL && (customer = directory_forwarded("run", run_id)) != 0)
 	{
 		home_of(search, customer, home);

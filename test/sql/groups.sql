@@ -25,7 +25,7 @@ BEGIN;
 SELECT taskex.add_group_members('named', ARRAY['g_bob']) AS added;
 ROLLBACK;
 SELECT pg_temp.groups_of('g_bob');
--- also where the session has read meanwhile what it undid
+-- what is not committed, or undone, is not taken for true, also by the session that does it
 SELECT taskex.register_user('g_eve', '{}', 'groups_1') > 0 AS eve, taskex.register_user('g_fay', '{}', 'groups_1') > 0 AS fay;
 BEGIN;
 SELECT taskex.add_group_members('named', ARRAY['g_eve']) AS added;

@@ -183,12 +183,13 @@ ok(eval { go('done') }, 'what that writes of his then is no difference, either')
 sql('alter system reset taskex.move_stall'); sql('select pg_reload_conf()');
 $holder->quit;
 
-# nor of one of so many that snapshots do not know them all; but what differs for no reason is seen
+# nor of one of so many that snapshots do not know them all; but what differs for no reason is seen, also if it was
+# copied after that began
+$writer->query_safe(q{begin; do $$ begin for i in 1 .. 80 loop begin insert into held (task) values (i); exception when others then raise; end; end loop; end $$});
 $m = sql("select taskex.migrate_user('req', '" . elsewhere() . "')");
 my $source = sql("select partition_id from taskex.partitions where name = '" . home() . "'");
 ok(go('following'), 'all is copied again');
-$writer->query_safe(q{begin; do $$ begin for i in 1 .. 80 loop begin insert into held (task) values (i); exception when others then raise; end; end loop; end $$; savepoint s}
-	. "; select taskex.create_task('other', $type, '1')");
+$writer->query_safe("savepoint s; select taskex.create_task('other', $type, '1')");
 ok(go('cleaning'), 'he is switched while somebody else has 81 subtransactions');
 $writer->query_safe("select taskex.cancel_task('req', (select max(task_id) from taskex.tasks where requester = 'req' and state = 'available')); commit");
 my $one = sql("select min(task_id) from _taskex.task_$source where requester_id = $id");
@@ -239,6 +240,18 @@ sql("select taskex.cancel_migration($m)");
 setting('taskex.move_rate', 0);
 ended($m, 'cancelled', 'it is cancelled');
 whole($before, 'cancelled');
+
+# the next file of the WAL is made before somebody would have to wait for it
+my $next = q{select count(*) from pg_ls_waldir() where name ~ '^[0-9A-F]{24}$' and name > pg_walfile_name(pg_current_wal_insert_lsn())};
+for (1 .. 100)
+{
+	last if sql($next) eq '0';
+	sql('select pg_current_xact_id(); select pg_switch_wal()');
+}
+is(sql($next), '0', 'no file of the WAL is kept');
+$m = sql("select taskex.migrate_user('req', '" . elsewhere() . "')");
+ended($m, 'done', 'he moves');
+is(sql($next), '1', 'the mover has made the next one');
 
 # at most taskex.max_movers at once, however they came to be
 my $movers = q{select count(*) from pg_stat_activity where backend_type = 'taskex mover'};
