@@ -21,7 +21,7 @@ my ($type, $short, $kept) = split ' ', $node->safe_psql('postgres', q{
 		perform taskex.register_user(u, partition => 'p1'), taskex.deposit(u, 100, 'start') from unnest('{req,perf,other,late}'::text[]) u;
 		perform taskex.register_user(u, partition => 'p2'), taskex.deposit(u, 100, 'start') from unnest('{stays,stayer}'::text[]) u;
 	end $$;
-	select concat_ws(' ', taskex.create_task_type('req', 'Moved', 0.5, lease => '3 s'), taskex.create_task_type('req', 'Short', 0.5),
+	select concat_ws(' ', taskex.create_task_type('req', 'Moved', 0.5, lease => '20 s'), taskex.create_task_type('req', 'Short', 0.5),
 		taskex.create_task_type('req', 'Kept', 0.5))});
 $node->safe_psql('postgres', qq{
 	select taskex.create_task('req', $type, '1') from generate_series(1, 5);
