@@ -33,6 +33,9 @@
 #define CLEAN_REST_BYTES (32 * 1024)
 #define CLEAN_REST_MAX_MS 200
 
+/* what one mover may owe at most: so that a rate that was low is soon forgotten */
+#define OWED_BYTES (1024 * 1024)
+
 /* the mover's last step but one, in the WAL: copying goes on while it is flushed */
 static XLogRecPtr unflushed = InvalidXLogRecPtr;
 
@@ -92,22 +95,22 @@ flush(XLogRecPtr upto)
 	return microseconds_since(begun);
 }
 
-/* takes room for bytes that were written, and waits until there is some again */
-static void
+/* takes room for bytes that were written; in how many milliseconds there is some again */
+static long
 keep_rate(pg_atomic_uint64 *shared, uint64 bytes)
 {
 	uint64		now = (uint64) GetCurrentTimestamp();
+	uint64		rate = (uint64) guc_move_rate * 1024;
 	uint64		room_at;
 	uint64		next;
 
-	if (guc_move_rate == 0)
-		return;
+	if (rate == 0)
+		return 0;
 	room_at = pg_atomic_read_u64(shared);
 	do
-		next = Max(room_at, now) + bytes * USECS_PER_SEC / ((uint64) guc_move_rate * 1024);
+		next = Min(Max(room_at, now), now + OWED_BYTES * (uint64) guc_max_movers * USECS_PER_SEC / rate) + bytes * USECS_PER_SEC / rate;
 	while (!pg_atomic_compare_exchange_u64(shared, &room_at, next));
-	if (next > now)
-		pace_rest((long) ((next - now) / 1000));
+	return (long) ((next - now) / 1000);
 }
 
 void
@@ -130,6 +133,5 @@ pace_end(Pace *pace, bool gently, pg_atomic_uint64 *room_at)
 		rest = flushed > SLOW_FLUSH_US ? Min((long) (flushed / 1000), REST_MAX_MS) : 0;
 	}
 	unflushed = XactLastCommitEnd;
-	keep_rate(room_at, bytes);
-	pace_rest(rest);
+	pace_rest(Max(rest, keep_rate(room_at, bytes)));
 }

@@ -220,7 +220,7 @@ sub begin_all
 {
 	my ($name, $until) = @_;
 	return (
-		[ map { hammer_start($node, hammer_script(types => \@types, name => "$name$_", turns => 150 * $seconds, until => $until,
+		[ map { hammer_start($node, hammer_script(types => \@types, name => "$name$_", turns => 50 * $seconds, until => $until,
 				more => \&everything_turns, weight => { approve => 2, reject => 2 })) } 1 .. 8 ],
 		[ everything_helpers($node, $until),
 			map { hammer_start($node, "\\set VERBOSITY verbose\nset application_name = 'everything';\ncall $_($until);\n") } 'move_about', 'change_ground', 'rebalance_all' ]);
@@ -230,28 +230,50 @@ sub begin_all
 # Undisturbed: no call fails for it
 #
 
-my $until = time + $seconds;
-my ($clients, $helpers) = begin_all('c', $until);
+my $rebalanced = q{from taskex.migrations where reason like 'rebalance: %'};
 my ($looks, $wrong, $turn) = (0, '', 0);
-while (time < $until)
+my (@all_clients, @all_helpers, $clients, $helpers, %acts);
+
+# whoever moves users, rebalances, and adds partitions has had the time for it
+sub enough
 {
-	my $seen = seen($looks % 10 ? $glance : $look);
-	$wrong .= "$seen\n" if $seen ne '';
-	$looks++;
-	if ($looks % 5 == 0)
-	{
-		$node->append_conf('postgresql.conf', 'taskex.supply = ' . ($turn++ % 2 ? 'off' : 'on'));
-		$node->reload;
-	}
+	return $node->safe_psql('postgres', qq{select (select count(*) from taskex.migrations where switched_at is not null) > $seconds / 2
+		and (select count(*) from rebalanced where queued > 0) > 2 and (select count(*) $rebalanced and switched_at is not null) > 2
+		and (select is_called from extra)}) eq 't' && keys %{ $acts{submitted} // {} } > 5 * $seconds;
 }
-my $acts = hammer_finish(@$clients);
-hammer_finish(@$helpers);
+
+for my $try (1 .. 5)
+{
+	my $until = time + $seconds;
+	($clients, $helpers) = begin_all("c$try", $until);
+	while (time < $until)
+	{
+		my $seen = seen($looks % 10 ? $glance : $look);
+		$wrong .= "$seen\n" if $seen ne '';
+		$looks++;
+		if ($looks % 5 == 0)
+		{
+			$node->append_conf('postgresql.conf', 'taskex.supply = ' . ($turn++ % 2 ? 'off' : 'on'));
+			$node->reload;
+		}
+	}
+	my $done = hammer_finish(@$clients);
+	hammer_finish(@$helpers);
+	push @all_clients, @$clients;
+	push @all_helpers, @$helpers;
+	for my $act (keys %$done)
+	{
+		$acts{$act}{$_} = 1 for keys %{ $done->{$act} };
+	}
+	last if enough();
+	note("a machine with no time for it: once more");
+}
 is($wrong, '', "nothing wrong in any of $looks looks");
-is(hammer_errors(everything_errors(), @$clients), '', 'only errors that a client must expect')
-  || diag(unexpected(@$clients));
-is(hammer_errors(0, @$helpers), '', 'none of those who grant, block, read and move') || diag(map { $_->{err} } @$helpers);
-note(join(', ', map { scalar(keys %{ $acts->{$_} }) . " $_" } sort keys %$acts));
-note('errors: ' . hammer_errors(0, @$clients));
+is(hammer_errors(everything_errors(), @all_clients), '', 'only errors that a client must expect')
+  || diag(unexpected(@all_clients));
+is(hammer_errors(0, @all_helpers), '', 'none of those who grant, block, read and move') || diag(map { $_->{err} } @all_helpers);
+note(join(', ', map { scalar(keys %{ $acts{$_} }) . " $_" } sort keys %acts));
+note('errors: ' . hammer_errors(0, @all_clients));
 my $states = $node->safe_psql('postgres', q{select string_agg(state || ' ' || n, ', ') from (select state, count(*) as n from taskex.migrations group by 1 order by 1) s});
 note("moves: $states");
 note('moves took: ' . $node->safe_psql('postgres', q{select format('%s s to the switch, %s s to clean, longest stall %s ms, %s attempts', avg(extract(epoch from switched_at - started_at))::numeric(9, 3),
@@ -259,14 +281,13 @@ note('moves took: ' . $node->safe_psql('postgres', q{select format('%s s to the 
 cmp_ok($node->safe_psql('postgres', q{select count(*) from taskex.migrations where switched_at is not null}), '>', $seconds / 2, 'users have moved');
 # (a partition that was added may be emptied again before somebody has moved there)
 my $failed = q{select string_agg(error, ', ') from taskex.migrations where state = 'failed' and error !~ '^storage partition "x\d+" takes no new users$'};
-my $rebalanced = q{from taskex.migrations where reason like 'rebalance: %'};
 note('rebalancing: ' . $node->safe_psql('postgres', qq{select format('%s rounds, %s without a plan that could be carried out, %s moves queued, of which %s came to the switch',
 	count(*), count(*) filter (where queued is null), sum(queued), (select count(*) $rebalanced and switched_at is not null)) from rebalanced}));
 cmp_ok($node->safe_psql('postgres', q{select count(*) from rebalanced where queued > 0}), '>', 2, 'it was rebalanced again and again');
 cmp_ok($node->safe_psql('postgres', "select count(*) $rebalanced and switched_at is not null"), '>', 2, 'users have moved by it');
 is($node->safe_psql('postgres', q{select is_called from extra}), 't', 'partitions were added and emptied meanwhile');
 is($node->safe_psql('postgres', $failed), '', 'no move has failed');
-cmp_ok(scalar keys %{ $acts->{submitted} // {} }, '>', 5 * $seconds, 'much was done');
+cmp_ok(scalar keys %{ $acts{submitted} // {} }, '>', 5 * $seconds, 'much was done');
 ok_hammered($node, 'after the hammer');
 is(seen($look), '', 'nothing wrong after the hammer');
 
@@ -274,7 +295,6 @@ is(seen($look), '', 'nothing wrong after the hammer');
 # With kills
 #
 
-my %acts = %$acts;
 my %truth = everything_truth();
 sub lost
 {
