@@ -328,7 +328,9 @@ BEGIN
         SELECT array_agg(w.act ORDER BY w.position), array_agg(w.position ORDER BY w.position) INTO batch, places
             FROM (SELECT f.act, f.position FROM _taskex.journal_failed f
                 WHERE f.consumer = target AND NOT f.set_aside ORDER BY f.position LIMIT 20000) w;
-        outcome := _taskex.journal_share(target, _taskex.known_acts(batch));
+        batch := _taskex.known_acts(batch);
+        outcome := _taskex.journal_share(target, batch);
+        PERFORM _taskex.require_known(batch);
         IF outcome.done > 0 THEN
             DELETE FROM _taskex.journal_failed f
                 WHERE f.consumer = target AND NOT f.set_aside AND f.position <= places[outcome.done];
@@ -363,6 +365,18 @@ BEGIN
         ORDER BY b.n);
 END $$;
 COMMENT ON FUNCTION _taskex.known_acts(_taskex.journal_act[]) IS 'A batch with the numbers that identified users have now.';
+
+-- A consumer that comes to act after a user was identified finds nobody, and counts nothing.
+CREATE FUNCTION _taskex.require_known(batch _taskex.journal_act[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF _taskex.known_acts(batch) IS DISTINCT FROM batch THEN
+        RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = 'an anonymous user was identified during the dispatch',
+            HINT = 'The next round does it.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION _taskex.require_known(_taskex.journal_act[]) IS
+'Raises serialization_failure if somebody has been identified whom a batch, that consumers have just had, names by his old number.';
 
 CREATE FUNCTION _taskex.dispatch(max_acts int) RETURNS int
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off SET enable_bitmapscan = off AS $$
@@ -449,11 +463,7 @@ BEGIN
         FOR target IN SELECT k.name FROM _taskex.journal_consumer k ORDER BY k.position LOOP
             PERFORM _taskex.journal_give(target, batch);
         END LOOP;
-        -- some consumers would have found a user whom others did not
-        IF _taskex.known_acts(batch) IS DISTINCT FROM batch THEN
-            RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = 'an anonymous user was identified during the dispatch',
-                HINT = 'The next round does it.';
-        END IF;
+        PERFORM _taskex.require_known(batch);
     END IF;
     RETURN CASE WHEN complete THEN cardinality(batch) ELSE max_acts END;
 END $$;

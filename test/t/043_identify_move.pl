@@ -33,9 +33,12 @@ sql("select count(*) from generate_series(1, 4) i, lateral taskex.create_tasks('
 my $people = 0;
 sub visitor
 {
+	my $before_work = shift;
 	$people++;
+	my $who = sql('select taskex.start_anonymous()');
+	$before_work->($who) if $before_work;
 	return sql(qq{
-		select taskex.start_anonymous() as who \\gset
+		\\set who $who
 		select count(*) as x from taskex.accept_next(:'who', $type, 4) \\gset
 		select count(taskex.submit_assignment(:'who', assignment_id, '1')) as x
 			from (select assignment_id from taskex.assignments where performer = :'who' order by 1 limit 2) a \\gset
@@ -135,6 +138,28 @@ for my $point (qw(move_preparing move_copying move_following move_switching move
 	ok($node->poll_query_until('postgres', "select state = 'done' from taskex.migrations where migration_id = $move"), 'then the known user moves');
 	is(sqlstate_of($node, 'postgres', "select taskex.migrate_user('$who', 'v1')"), 'TX522', 'who is gone is not moved');
 	right('identified before the move');
+}
+
+# ---- he is identified while a consumer of the journal gets what it had missed
+
+{
+	my ($locker, $session, $hand) = map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. 3;
+	my $id;
+	my $who = visitor(sub {
+		$id = sql("select user_id from taskex.route('$_[0]')");
+		$locker->query_safe('begin; lock table _taskex.standing in share row exclusive mode');
+	});
+	await($node, 'postgres', "select count(*) = 3 from _taskex.journal_failed where consumer = 'fold_summaries' and (act).performer_id = $id", 'what he has done waits for a consumer');
+	$session->query_safe("begin; select taskex.identify('$who', 'known')");
+	$locker->query_safe('rollback');
+	$hand->query_until(qr/begun/, "\\echo begun\nbegin; lock table _taskex.journal_consumer in share update exclusive mode; delete from _taskex.journal_trouble; select _taskex.dispatch(1000);\n");
+	await($node, 'postgres', q{select exists (select from pg_stat_activity where wait_event = 'advisory' and query like '%dispatch(%')}, 'which waits for him');
+	$session->query_safe('commit');
+	$hand->query('commit');
+	like($hand->{stderr}, qr/identified during the dispatch/, 'who has another number then');
+	$hand->{stderr} = '';
+	$_->quit for $locker, $session, $hand;
+	right('identified during the dispatch');
 }
 
 # ---- all at once
