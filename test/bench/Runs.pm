@@ -89,7 +89,7 @@ sub submit
 # ---- pull and complete, beside other queues
 
 # work(CLIENTS, SCRIPT, EACH): runs a second
-my %rate_of = (1 => 8_000, 100 => 60_000);
+my %rate_of = (1 => 15_000, 100 => 150_000);	# more than can be, so that nothing runs dry
 sub work
 {
 	my ($clients, $script, $each) = @_;
