@@ -231,6 +231,7 @@ typedef struct KnownDatabase
 {
 	Oid			database;		/* hash key */
 	bool		no_exchange;
+	bool		announced;		/* an exchange was, since its conductor was started */
 	bool		listed;			/* in the present look through pg_database */
 	BackgroundWorkerHandle *handle; /* of its conductor, or NULL */
 } KnownDatabase;
@@ -262,6 +263,7 @@ hear_announcements(void)
 			if (all || database->database == announced[i])
 			{
 				database->no_exchange = false;
+				database->announced = true;
 				break;
 			}
 }
@@ -293,6 +295,7 @@ list_databases(void *arg)
 		if (!found)
 		{
 			database->no_exchange = false;
+			database->announced = false;
 			database->handle = NULL;
 		}
 		database->listed = true;
@@ -333,7 +336,8 @@ attend(KnownDatabase *database)
 		entry = entry_of(database->database, false);
 		if (entry)
 		{
-			database->no_exchange = entry->no_exchange;
+			/* a conductor may have looked before the exchange was made */
+			database->no_exchange = entry->no_exchange && !database->announced;
 			entry->conductor = 0;
 		}
 		LWLockRelease(lock);
@@ -366,7 +370,9 @@ attend(KnownDatabase *database)
 					 errmsg("no worker slot is free for a conductor of taskex"),
 					 errhint("Raise max_worker_processes.")));
 		told_full = !started;
-		if (!started)
+		if (started)
+			database->announced = false;
+		else
 			database->handle = NULL;
 	}
 }

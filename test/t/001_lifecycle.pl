@@ -80,6 +80,20 @@ is($session->query(q{select partition from taskex.route('req')}),
 	'a session of before sees the new one');
 $session->quit;
 
+# an exchange that is made before the launcher has noticed that the conductor ended without one
+$node->safe_psql('postgres', 'create database anew');
+$node->safe_psql('anew', 'create extension taskex');
+await_conductor($node, 'anew', 'another exchange has a conductor');
+my $launcher = $node->safe_psql('postgres', q{select pid from pg_stat_activity where backend_type = 'taskex launcher'});
+kill 'STOP', $launcher or die "the launcher is not there\n";
+is(prompt($node, 'anew', 'drop extension taskex'), '', 'DROP EXTENSION while the launcher does not look');
+await($node, 'template1', q{select count(*) = 0 from pg_stat_activity
+	where backend_type = 'taskex conductor' and datname = 'anew'}, 'the conductor ends');
+is(prompt($node, 'anew', 'create extension taskex'), '', 'CREATE EXTENSION before it looks');
+kill 'CONT', $launcher;
+await_conductor($node, 'anew', 'the new exchange has its conductor');
+is(prompt($node, 'postgres', 'drop database anew'), '', 'and can be dropped');
+
 #
 # Reload
 #
