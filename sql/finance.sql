@@ -23,15 +23,6 @@ END $$;
 COMMENT ON FUNCTION _taskex.require_length(text, text, int, int) IS
     'The error invalid_parameter_value unless a text, or NULL, has so many bytes.';
 
-CREATE FUNCTION _taskex.require_task_type(task_type bigint) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    IF NOT EXISTS (SELECT FROM _taskex.task_type y WHERE y.task_type_id = task_type) THEN
-        PERFORM _taskex.fail('unknown_task_type', format('task type %s does not exist', task_type), NULL,
-            'taskex.create_task_type() makes task types, the view taskex.task_types lists them.');
-    END IF;
-END $$;
-COMMENT ON FUNCTION _taskex.require_task_type(bigint) IS 'The error unknown_task_type unless there is such a one.';
-
 -- fees ------------------------------------------------------------------------
 
 CREATE FUNCTION taskex.set_fee(share numeric, minimum numeric = 0, requester text = NULL, task_type bigint = NULL,

@@ -324,9 +324,8 @@ DECLARE
     wanted bigint;
     last _taskex.layout_use;
 BEGIN
-    IF NOT EXISTS (SELECT FROM _taskex.task_type y WHERE y.task_type_id = task_type) THEN
-        PERFORM _taskex.fail('unknown_task_type', format('task type %s does not exist', task_type));
-    ELSIF layout IS NULL AND version IS NOT NULL THEN
+    PERFORM _taskex.require_task_type(task_type);
+    IF layout IS NULL AND version IS NOT NULL THEN
         PERFORM _taskex.bad_value('a version needs the layout''s name');
     END IF;
     EXECUTE format('SELECT FROM _taskex.profile_%s WHERE user_id = $1 FOR NO KEY UPDATE', _taskex.home(requester)) USING requester;

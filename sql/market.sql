@@ -352,14 +352,22 @@ CREATE FUNCTION _taskex.golden_rate_set(task_type bigint, partition int)
 COMMENT ON FUNCTION _taskex.golden_rate_set(bigint, int) IS
     'When the transaction commits, those who look for work hear that there is a golden rate on this shelf.';
 
+CREATE FUNCTION _taskex.require_task_type(task_type bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF task_type IS NOT NULL AND NOT EXISTS (SELECT FROM _taskex.task_type y WHERE y.task_type_id = task_type) THEN
+        PERFORM _taskex.fail('unknown_task_type', format('task type %s does not exist', task_type));
+    END IF;
+END $$;
+COMMENT ON FUNCTION _taskex.require_task_type(bigint) IS 'The error unknown_task_type unless there is such a one; NULL is fine.';
+
 CREATE FUNCTION _taskex.set_golden_rate(requester bigint, task_type bigint, rate float8)
     RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF rate NOT BETWEEN 0 AND 1 THEN
         RAISE 'rate must be between 0 and 1' USING ERRCODE = 'invalid_parameter_value';
-    ELSIF NOT EXISTS (SELECT FROM _taskex.task_type t WHERE t.task_type_id = task_type) THEN
-        RAISE 'task type % does not exist', task_type USING ERRCODE = 'TX101';
-    ELSIF rate = 0 THEN
+    END IF;
+    PERFORM _taskex.require_task_type(task_type);
+    IF rate = 0 THEN
         DELETE FROM _taskex.golden_rate g WHERE g.task_type_id = task_type AND g.requester_id = requester;
     ELSE
         INSERT INTO _taskex.golden_rate AS g VALUES (task_type, requester, rate)
@@ -484,10 +492,9 @@ BEGIN
             ' WHERE task_id = $1 AND requester_id = $2', _taskex.home(requester))
         INTO t USING task_id, requester;
     IF t.requester_id IS NULL THEN
-        RAISE 'user "%" has no task %', _taskex.login(requester), task_id USING ERRCODE = 'TX102';
+        PERFORM _taskex.fail('unknown_task', format('user "%s" has no task %s', _taskex.login(requester), task_id));
     ELSIF t.consensus IS NULL THEN
-        RAISE 'task % has no consensus', task_id
-            USING ERRCODE = 'TX109', HINT = 'Name one when the task is supplied.';
+        PERFORM _taskex.fail('wrong_state', format('task %s has no consensus', task_id), NULL, 'Name one when the task is supplied.');
     END IF;
     RETURN QUERY SELECT t.answer, t.confidence, coalesce((t.tally ->> 'results')::int, 0),
         coalesce((t.tally ->> 'final')::boolean, false), t.tally;
@@ -508,9 +515,8 @@ CREATE FUNCTION _taskex.task_answers(requester bigint, task_type bigint, after b
 BEGIN
     IF max_rows NOT BETWEEN 1 AND 10000 THEN
         RAISE 'max_rows must be between 1 and 10000' USING ERRCODE = 'invalid_parameter_value';
-    ELSIF NOT EXISTS (SELECT FROM _taskex.task_type t WHERE t.task_type_id = task_type) THEN
-        RAISE 'task type % does not exist', task_type USING ERRCODE = 'TX101';
     END IF;
+    PERFORM _taskex.require_task_type(task_type);
     RETURN QUERY EXECUTE format('SELECT task_id, state, answer, confidence, coalesce((tally ->> ''results'')::int, 0),'
             ' coalesce((tally ->> ''final'')::boolean, false) FROM _taskex.task_%s'
             ' WHERE task_type_id = $1 AND task_id > $2 AND requester_id = $3 AND consensus IS NOT NULL'

@@ -359,10 +359,8 @@ DECLARE
     checked jsonb := _taskex.check_policy(requester, kind, parameters);
     id bigint;
 BEGIN
-    IF task_type IS NOT NULL AND NOT EXISTS (SELECT FROM _taskex.task_type t WHERE t.task_type_id = task_type) THEN
-        PERFORM _taskex.fail('unknown_task_type', format('task type %s does not exist', task_type),
-            NULL, 'taskex.create_task_type() makes one.');
-    ELSIF (SELECT count(*) FROM _taskex.review_policy p
+    PERFORM _taskex.require_task_type(task_type);
+    IF (SELECT count(*) FROM _taskex.review_policy p
             WHERE p.requester_id = requester AND p.state <> 'deleted') >= 100 THEN
         RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'a requester can have 100 review policies',
             HINT = 'taskex.delete_policy() deletes one.';

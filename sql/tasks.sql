@@ -189,11 +189,10 @@ CREATE FUNCTION _taskex.list_tasks(requester bigint, wanted text, task_type bigi
 BEGIN
     PERFORM _taskex.check_page(max_rows);
     IF wanted NOT IN ('available', 'reviewable', 'reviewing', 'decided', 'complete', 'expired', 'cancelled', 'disposed') THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = format('task state "%s" is unknown', wanted);
-    ELSIF task_type IS NOT NULL AND NOT EXISTS (SELECT FROM _taskex.task_type y WHERE y.task_type_id = task_type) THEN
-        PERFORM _taskex.fail('unknown_task_type', format('task type %s does not exist', task_type));
+        PERFORM _taskex.bad_value(format('task state "%s" is unknown', wanted), NULL,
+            'The states are available, reviewable, reviewing, decided, complete, expired, cancelled and disposed.');
     END IF;
+    PERFORM _taskex.require_task_type(task_type);
     RETURN QUERY EXECUTE format('SELECT t.task_id, t.task_type_id, y.title, s.state, t.performers,
             CASE WHEN t.state = ''open'' THEN t.performers - t.live + h.at_hand ELSE 0 END, t.live - h.at_hand - r.waiting - t.judged, r.waiting,
             t.judged, _taskex.amount(t.reward), t.created_at, t.expires_at, t.annotation
@@ -243,7 +242,7 @@ CREATE FUNCTION taskex.reviewable_results(requester text, task_type bigint = NUL
 COMMENT ON FUNCTION taskex.reviewable_results(text, bigint, bigint, int) IS
 'A page of results that wait for the requester''s judgement, what is approved by itself next first. task_type: only of this
 type. after: only those after this assignment (the last of the page before). max_rows: 1 to 10000.
-Errors: unknown_assignment (TX103).';
+Errors: unknown_task_type (TX101), unknown_assignment (TX103).';
 CREATE FUNCTION _taskex.reviewable_results(requester bigint, task_type bigint, after bigint, max_rows int)
     RETURNS TABLE (assignment_id bigint, task_id bigint, task_type_id bigint, performer text, submitted_at timestamptz,
         auto_approve_at timestamptz, result jsonb)
@@ -252,6 +251,7 @@ DECLARE
     home int := _taskex.home(requester);
 BEGIN
     PERFORM _taskex.check_page(max_rows);
+    PERFORM _taskex.require_task_type(task_type);
     RETURN QUERY EXECUTE format('SELECT r.assignment_id, r.task_id, r.task_type_id, d.login, r.submitted_at, r.auto_approve_at, r.result
         FROM _taskex.result_%s r JOIN _taskex.directory d ON d.user_id = r.performer_id
         WHERE r.requester_id = $1 AND r.auto_approve_at >= $2 AND (r.auto_approve_at, r.assignment_id) > ($2, $3)
@@ -269,7 +269,7 @@ CREATE FUNCTION taskex.reviewable_tasks(requester text, task_type bigint = NULL,
 COMMENT ON FUNCTION taskex.reviewable_tasks(text, bigint, text, bigint, int) IS
 'A page of tasks that wait for nothing but the requester''s judgement, what is approved by itself next first.
 task_type: only of this type. status: reviewable or reviewing; NULL: both. after: next_after of the page before''s last row.
-max_rows: 1 to 10000. Errors: unknown_assignment (TX103).';
+max_rows: 1 to 10000. Errors: unknown_task_type (TX101), unknown_assignment (TX103).';
 CREATE FUNCTION _taskex.reviewable_tasks(requester bigint, task_type bigint, wanted text, after bigint, max_rows int)
     RETURNS TABLE (task_id bigint, task_type_id bigint, title text, status text, submitted int, auto_approve_at timestamptz,
         next_after bigint)
@@ -282,6 +282,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('review status "%s" is unknown', wanted), HINT = 'It is reviewable or reviewing.';
     END IF;
+    PERFORM _taskex.require_task_type(task_type);
     -- each task at its first waiting result
     RETURN QUERY EXECUTE format('SELECT t.task_id, y.task_type_id, y.title, s.state, w.waiting, r.auto_approve_at, r.assignment_id
         FROM _taskex.result_%1$s r JOIN _taskex.task_%1$s t ON t.task_id = r.task_id

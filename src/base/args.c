@@ -36,7 +36,7 @@ check_json_size(Datum value, const char *what)
 
 	if (size > (Size) guc_max_input_size * 1024)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_INPUT_TOO_LARGE),
+				(tx_errcode(ERRCODE_TX_INPUT_TOO_LARGE),
 				 errmsg("%s is too large", what),
 				 errdetail("It has %zu bytes, the limit is %zu.", size,
 						   (Size) guc_max_input_size * 1024),

@@ -101,9 +101,19 @@ typedef struct TxError
 	int			sqlerrcode;
 	const char *name;			/* as in taskex.errors and in the docs */
 	const char *description;
+	const char *hint;			/* for errors that give none of their own; NULL: none */
 } TxError;
 
 extern const TxError tx_errors[];
 extern const int tx_errors_count;
+
+/* the hint of the table, or NULL */
+extern const char *tx_errhint(int sqlerrcode);
+
+/*
+ * In place of errcode() in ereport(), for codes of this class: sets the hint of
+ * the table, too. An errhint() after it takes its place.
+ */
+extern int	tx_errcode(int sqlerrcode);
 
 #endif							/* TASKEX_ERRCODES_H */

@@ -194,7 +194,7 @@ taskex_explain_charge(PG_FUNCTION_ARGS)
 	}
 	if (count == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_USAGE),
+				(tx_errcode(ERRCODE_TX_UNKNOWN_USAGE),
 				 errmsg("usage \"%s\" does not exist", usage_id),
 				 errdetail("Or it is not one of a customer for whom the caller may act."),
 				 errhint("The view taskex.usage lists them.")));

@@ -392,7 +392,7 @@ submitting(const UserHome *customer, int32 environment_id, int64 program_id, int
 			break;
 		case LEFT_NO_CREDIT:
 			ereport(ERROR,
-					(errcode(ERRCODE_TX_CREDIT_EXHAUSTED),
+					(tx_errcode(ERRCODE_TX_CREDIT_EXHAUSTED),
 					 errmsg("the customer has no credit left"),
 					 found.credit == 0 ?
 					 errdetail("What was paid in is used up.") :
@@ -401,7 +401,7 @@ submitting(const UserHome *customer, int32 environment_id, int64 program_id, int
 			break;
 		case LEFT_NO_BUDGET:
 			ereport(ERROR,
-					(errcode(ERRCODE_TX_RUN_BUDGET_EXCEEDED),
+					(tx_errcode(ERRCODE_TX_RUN_BUDGET_EXCEEDED),
 					 errmsg("the budget for runs is used up"),
 					 errdetail("The budget is %s.", describe(&found.budget)),
 					 errhint("Use taskex.set_run_budget() to raise it, or wait for its next period.")));

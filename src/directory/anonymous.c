@@ -133,7 +133,7 @@ anonymous_gone(const text *login)
 {
 	if (is_anonymous(login) && identified_as(&select_identified, PointerGetDatum(login)) != 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_ALREADY_IDENTIFIED),
+				(tx_errcode(ERRCODE_TX_ALREADY_IDENTIFIED),
 				 errmsg("user \"%s\" has been identified", text_to_cstring(login)),
 				 errhint("Use the login that he has now.")));
 }
@@ -169,7 +169,7 @@ role_for_new(Jsonb *profile)
 	spi_end(&scope);
 	if (count >= guc_anonymous_limit)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_TOO_MANY_ANONYMOUS),
+				(tx_errcode(ERRCODE_TX_TOO_MANY_ANONYMOUS),
 				 errmsg("role \"%s\" has too many anonymous users", GetUserNameFromId(GetUserId(), false)),
 				 errdetail("It has %lld, the limit is %d.", (long long) count, guc_anonymous_limit),
 				 errhint("Identify those that are there, or raise taskex.anonymous_limit. Those who are not used go by themselves.")));
@@ -227,7 +227,7 @@ done_before(Identity *identity)
 		return false;
 	if (!directory_find_home(identity->login, true, &known) || known.user_id != user_id)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_ALREADY_IDENTIFIED),
+				(tx_errcode(ERRCODE_TX_ALREADY_IDENTIFIED),
 				 errmsg("user \"%s\" has been identified as another user", text_to_cstring(identity->anonymous)),
 				 errhint("An anonymous user is identified once.")));
 	directory_check_may_act(identity->login, &known);
@@ -250,7 +250,7 @@ take(Identity *identity)
 	}
 	if (!directory_find_home(identity->anonymous, false, &identity->home))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_USER),
+				(tx_errcode(ERRCODE_TX_UNKNOWN_USER),
 				 errmsg("user \"%s\" does not exist", text_to_cstring(identity->anonymous)),
 				 errhint("taskex.start_anonymous() makes anonymous users; those who are not used go after taskex.anonymous_lifetime.")));
 	directory_check_may_act(identity->anonymous, &identity->home);
@@ -382,19 +382,19 @@ taskex_identify(PG_FUNCTION_ARGS)
 	identity.login = PG_GETARG_TEXT_PP(1);
 	if (!is_anonymous(identity.anonymous))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_NOT_ANONYMOUS),
+				(tx_errcode(ERRCODE_TX_NOT_ANONYMOUS),
 				 errmsg("user \"%s\" is not anonymous", text_to_cstring(identity.anonymous)),
 				 errhint("taskex.start_anonymous() makes anonymous users.")));
 	if (is_anonymous(identity.login))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_NOT_ANONYMOUS),
+				(tx_errcode(ERRCODE_TX_NOT_ANONYMOUS),
 				 errmsg("nobody can be identified as \"%s\", who is anonymous", text_to_cstring(identity.login))));
 
 	for (int i = 0; !try_identify(&identity); i++)
 	{
 		if (i == TRIES)
 			ereport(ERROR,
-					(errcode(ERRCODE_TX_USER_BUSY),
+					(tx_errcode(ERRCODE_TX_USER_BUSY),
 					 errmsg("user \"%s\" cannot be identified at this moment", text_to_cstring(identity.anonymous)),
 					 errdetail("Other transactions are at work with what he or \"%s\" has.", text_to_cstring(identity.login)),
 					 errhint("Try again when they have ended.")));

@@ -178,7 +178,7 @@ look_up_login(const text *login, HomeView view, UserHome *home)
 	}
 	anonymous_gone(login);
 	ereport(ERROR,
-			(errcode(ERRCODE_TX_UNKNOWN_USER),
+			(tx_errcode(ERRCODE_TX_UNKNOWN_USER),
 			 errmsg("user \"%s\" does not exist", text_to_cstring(login)),
 			 errhint("Use taskex.register_user() to register users.")));
 }
@@ -211,7 +211,7 @@ require_user(bool found, int64 user_id)
 		return;
 	anonymous_gone_by_id(user_id);
 	ereport(ERROR,
-			(errcode(ERRCODE_TX_UNKNOWN_USER),
+			(tx_errcode(ERRCODE_TX_UNKNOWN_USER),
 			 errmsg("user with id %lld does not exist", (long long) user_id)));
 }
 
@@ -327,7 +327,8 @@ directory_require_trusted(const char *what)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to %s", what),
-				 errdetail("Only roles with privileges of taskex_app or taskex_admin may do this.")));
+				 errdetail("Only roles with privileges of taskex_app or taskex_admin may do this."),
+				 errhint("An operator uses GRANT taskex_app TO the role of a trusted application.")));
 }
 
 void
@@ -337,7 +338,8 @@ directory_require_admin(const char *what)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to %s", what),
-				 errdetail("Only roles with privileges of taskex_admin may do this.")));
+				 errdetail("Only roles with privileges of taskex_admin may do this."),
+				 errhint("A superuser uses GRANT taskex_admin TO the role of an operator.")));
 }
 
 void
@@ -350,7 +352,8 @@ directory_check_may_act(const text *login, const UserHome *home)
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied to act for user \"%s\"", text_to_cstring(login)),
-			 errdetail("A database role acts for the users whose profile names it as db_role; members of taskex_app act for any user.")));
+			 errdetail("A database role acts for the users whose profile names it as db_role; members of taskex_app act for any user."),
+			 errhint("The view taskex.users lists those whom you may act for; an operator names a role with taskex.update_user(), key \"db_role\".")));
 }
 
 static void

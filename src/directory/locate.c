@@ -52,7 +52,7 @@ directory_report_moved(const text *login, const UserHome *home, int64 epoch)
 
 	read_node(info->node_id, &conninfo, &location);
 	ereport(ERROR,
-			(errcode(ERRCODE_TX_STALE_EPOCH),
+			(tx_errcode(ERRCODE_TX_STALE_EPOCH),
 			 errmsg("user \"%s\" is not where he was in epoch %lld", text_to_cstring(login), (long long) epoch),
 			 errdetail("His epoch is %u.", home->epoch),
 			 errhint("He lives on storage partition \"%s\" of node \"%s\"%s%s; taskex.locate() tells.", info->name, info->node,

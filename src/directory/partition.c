@@ -283,7 +283,7 @@ partition_info(int32 partition_id)
 
 	if (info == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),
+				(tx_errcode(ERRCODE_TX_UNKNOWN_PARTITION),
 				 errmsg("storage partition %d does not exist", partition_id)));
 	return info;
 }
@@ -295,7 +295,7 @@ partition_require_local(int32 partition_id, const text *login)
 
 	if (unlikely(info->node_id != NODE_LOCAL))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_OTHER_NODE),
+				(tx_errcode(ERRCODE_TX_OTHER_NODE),
 				 errmsg("user \"%s\" lives on node \"%s\"", text_to_cstring(login), info->node),
 				 errhint("Connect to that node; taskex.route() tells where a user lives.")));
 }
@@ -529,20 +529,20 @@ named_partition(const text *name)
 	if (spi_run(&select_by_name, 0, &value, NULL,
 				topology_changed_here() ? SPI_VIEW_CURRENT : SPI_VIEW_LATEST, 1) == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),
+				(tx_errcode(ERRCODE_TX_UNKNOWN_PARTITION),
 				 errmsg("storage partition \"%s\" does not exist", text_to_cstring(name)),
 				 errhint("The view taskex.partitions lists them; taskex.add_partition() makes one.")));
 	partition_id = spi_int32(0, 1);
 	state = TextDatumGetCString(spi_value(0, 3, &isnull));
 	if (spi_int32(0, 2) != NODE_LOCAL)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_OTHER_NODE),
+				(tx_errcode(ERRCODE_TX_OTHER_NODE),
 				 errmsg("storage partition \"%s\" is on node \"%s\"", text_to_cstring(name),
 						TextDatumGetCString(spi_value(0, 4, &isnull))),
 				 errhint("Register the user there.")));
 	if (strcmp(state, "active") != 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_PARTITION_NOT_ACTIVE),
+				(tx_errcode(ERRCODE_TX_PARTITION_NOT_ACTIVE),
 				 errmsg("storage partition \"%s\" takes no new users", text_to_cstring(name)),
 				 errdetail("It or its node is \"%s\".", state)));
 	spi_end(&scope);
@@ -644,12 +644,12 @@ partition_for_new_user(const text *name, int32 chosen, bool anonymous)
 	}
 	if (partition_id == 0 && anonymous)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_PARTITION_NOT_ACTIVE),
+				(tx_errcode(ERRCODE_TX_PARTITION_NOT_ACTIVE),
 				 errmsg("there is no active storage partition for anonymous users"),
 				 errhint("Operators make one with taskex.add_partition(..., storage_class => '%s').", ANONYMOUS_CLASS)));
 	if (partition_id == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_PARTITION_NOT_ACTIVE),
+				(tx_errcode(ERRCODE_TX_PARTITION_NOT_ACTIVE),
 				 errmsg("there is no active storage partition"),
 				 errhint("Use taskex.add_partition() to make one, or taskex.resume_partition() and taskex.resume_node() if they are drained.")));
 	if (!counted)

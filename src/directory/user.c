@@ -98,12 +98,12 @@ user_check_login(const text *login)
 	for (const char *const *name = reserved_logins; *name; name++)
 		if (length == strlen(*name) && memcmp(string, *name, length) == 0)
 			ereport(ERROR,
-					(errcode(ERRCODE_TX_DUPLICATE_LOGIN),
+					(tx_errcode(ERRCODE_TX_DUPLICATE_LOGIN),
 					 errmsg("login \"%s\" is reserved", *name),
 					 errdetail("It names a system account of the ledger.")));
 	if (length >= strlen(ANONYMOUS_PREFIX) && memcmp(string, ANONYMOUS_PREFIX, strlen(ANONYMOUS_PREFIX)) == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_DUPLICATE_LOGIN),
+				(tx_errcode(ERRCODE_TX_DUPLICATE_LOGIN),
 				 errmsg("logins that begin with \"%s\" are reserved", ANONYMOUS_PREFIX),
 				 errdetail("They are those of anonymous users."),
 				 errhint("taskex.start_anonymous() makes one.")));
@@ -160,7 +160,8 @@ user_db_role(Jsonb *json)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to name role \"%s\" as db_role", text_to_cstring(role)),
-				 errdetail("Only a superuser may name a superuser.")));
+				 errdetail("Only a superuser may name a superuser."),
+				 errhint("Use a role of the user's own; the code of his runs has its rights.")));
 	return db_role;
 }
 
@@ -265,7 +266,7 @@ user_register(const text *login, Jsonb *json, Oid db_role, int32 partition)
 
 		if (spi_run(&insert_user, 0, values, nulls, SPI_VIEW_CURRENT, 0) == 0)
 			ereport(ERROR,
-					(errcode(ERRCODE_TX_DUPLICATE_LOGIN),
+					(tx_errcode(ERRCODE_TX_DUPLICATE_LOGIN),
 					 errmsg("login \"%s\" is registered already", text_to_cstring(login)),
 					 errhint("taskex.route() returns the user's id.")));
 	}

@@ -100,7 +100,8 @@ find_function(const char *name, int *nargs)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("function %s(bigint, jsonb) does not exist", name),
-				 errdetail("It is the result_function of a run. It may have the arguments (run_id bigint, result jsonb), or (result jsonb), and returns no set.")));
+				 errdetail("It is the result_function of a run. It may have the arguments (run_id bigint, result jsonb), or (result jsonb), and returns no set."),
+				 errhint("Make one of them, or give the run the option \"result_function\" with the name of one that exists.")));
 	allowed = object_aclcheck(ProcedureRelationId, function, GetUserId(), ACL_EXECUTE);
 	if (allowed != ACLCHECK_OK)
 		aclcheck_error(allowed, OBJECT_FUNCTION, name);

@@ -209,7 +209,7 @@ report(const char *language, const ErrorData *error)
 	if (error->detail)
 		appendStringInfo(&detail, "\n%s", strncmp(language, "plpython", strlen("plpython")) == 0 ? python_detail(error->detail) : error->detail);
 	ereport(ERROR,
-			(errcode(ERRCODE_TX_CODE_INVALID),
+			(tx_errcode(ERRCODE_TX_CODE_INVALID),
 			 errmsg("the code does not compile in language \"%s\"", language),
 			 errdetail_internal("%s", detail.data),
 			 error->hint ? errhint("%s", error->hint) : 0));
@@ -298,7 +298,7 @@ body_check(const UserHome *owner, const KnownEnvironment *environment, const cha
 				 errhint("The operator names who may have code in it with option \"customers\" of taskex.alter_environment().")));
 	if (!OidIsValid(owner->db_role))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_NO_EXECUTOR_ROLE),
+				(tx_errcode(ERRCODE_TX_NO_EXECUTOR_ROLE),
 				 errmsg("the user has no role as which code in environment \"%s\" could be compiled", known.name),
 				 errdetail("His profile names no db_role."),
 				 errhint("Name a role with taskex.update_user(), key \"db_role\".")));

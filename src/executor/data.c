@@ -35,7 +35,7 @@ static void
 too_large(void)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_TX_DATA_UNAVAILABLE),
+			(tx_errcode(ERRCODE_TX_DATA_UNAVAILABLE),
 			 errmsg("what data_ref points to is too large"),
 			 errdetail("The limit is %d kB.", guc_max_input_size),
 			 errhint("Let it point to less, or raise taskex.max_input_size.")));
@@ -109,7 +109,7 @@ read_rows(const char *query, bool sorted)
 			/* a query may close our parenthesis, and go on */
 			if (isnull)
 				ereport(ERROR,
-						(errcode(ERRCODE_TX_DATA_UNAVAILABLE),
+						(tx_errcode(ERRCODE_TX_DATA_UNAVAILABLE),
 						 errmsg("the query of data_ref is more than one query")));
 			rows[count] = DatumGetJsonbPCopy(value);
 			MemoryContextSwitchTo(spi);
@@ -165,7 +165,7 @@ json_of(char *bytes, int length, const char *format)
 	}
 	if (!pg_verifymbstr(bytes, length, true))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_DATA_UNAVAILABLE),
+				(tx_errcode(ERRCODE_TX_DATA_UNAVAILABLE),
 				 errmsg("the object that data_ref points to is no text"),
 				 errhint("Give data_ref the key \"format\" with the value \"base64\".")));
 	if (strcmp(format, "text") == 0)
@@ -253,7 +253,7 @@ data_resolve(Jsonb *data_ref)
 
 		if (strcmp(wanted, found) != 0)
 			ereport(ERROR,
-					(errcode(ERRCODE_TX_DATA_UNAVAILABLE),
+					(tx_errcode(ERRCODE_TX_DATA_UNAVAILABLE),
 					 errmsg("what data_ref points to has changed"),
 					 errdetail("Its checksum is %s, not %s.", found, wanted)));
 	}

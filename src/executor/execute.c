@@ -146,7 +146,7 @@ report_stopped(StopCause cause)
 			return;
 		case STOP_TIMEOUT:
 			ereport(ERROR,
-					(errcode(ERRCODE_TX_RUN_TIMEOUT),
+					(tx_errcode(ERRCODE_TX_RUN_TIMEOUT),
 					 errmsg("the run was stopped after its timeout"),
 					 errdetail("It may take %g seconds.", limits_timeout() / 1000000.0)));
 			break;
@@ -172,7 +172,7 @@ check_result(Execution *execution)
 	size = toast_raw_datum_size(execution->result);
 	if (size - VARHDRSZ > limit)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_RESULT_TOO_LARGE),
+				(tx_errcode(ERRCODE_TX_RESULT_TOO_LARGE),
 				 errmsg("the result of the run is too large"),
 				 errdetail("It has %zu bytes; the limit is %lld.", size - VARHDRSZ, (long long) limit),
 				 errhint("Store large results in a table or a large object, and return where they are.")));
@@ -271,12 +271,14 @@ take_error(Execution *execution, StopCause cause)
 	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && cause == STOP_TIMEOUT)
 	{
 		error->sqlerrcode = ERRCODE_TX_RUN_TIMEOUT;
+		error->hint = unconstify(char *, tx_errhint(error->sqlerrcode));
 		error->message = "the run was stopped after its timeout";
 		error->detail = psprintf("It may take %g seconds.", limits_timeout() / 1000000.0);
 	}
 	else if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && cause == STOP_ROWS)
 	{
 		error->sqlerrcode = ERRCODE_TX_ROWS_LIMIT_EXCEEDED;
+		error->hint = unconstify(char *, tx_errhint(error->sqlerrcode));
 		error->message = "the run has processed too many rows";
 		error->detail = psprintf("The limit of its environment is %lld.", (long long) limits_get()->rows);
 	}
@@ -353,7 +355,7 @@ store_as_owner(void *arg)
 	/* what it has done must not stay: somebody else may do it again */
 	if (row == NULL && execution->error == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_STALE_TOKEN),
+				(tx_errcode(ERRCODE_TX_STALE_TOKEN),
 				 errmsg("run %lld has ended, or was taken away, while its code was executed", (long long) execution->run->run_id)));
 }
 

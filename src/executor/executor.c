@@ -356,7 +356,7 @@ give_up(const char *what, const ErrorData *error)
 	failures = group ? group->failures : SETUP_PATIENCE;
 	LWLockRelease(pool.lock);
 	ereport(LOG,
-			(errcode(ERRCODE_TX_EXECUTOR_FAILED),
+			(tx_errcode(ERRCODE_TX_EXECUTOR_FAILED),
 			 errmsg("taskex executor of environment \"%s\" could not be made ready: %s", setup.environment.name, full)));
 	if (failures >= SETUP_PATIENCE)
 	{

@@ -233,7 +233,7 @@ measure_check_rows(void)
 {
 	if (rows_limit > 0 && rows_now() > rows_limit)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_ROWS_LIMIT_EXCEEDED),
+				(tx_errcode(ERRCODE_TX_ROWS_LIMIT_EXCEEDED),
 				 errmsg("the run has processed too many rows"),
 				 errdetail("The limit of its environment is %lld.", (long long) rows_limit)));
 }

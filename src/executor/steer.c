@@ -151,7 +151,7 @@ publish(void)
 
 	if (MAXALIGN(state) + progress > (Size) guc_checkpoint_size * 1024)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_INPUT_TOO_LARGE),
+				(tx_errcode(ERRCODE_TX_INPUT_TOO_LARGE),
 				 errmsg("the checkpoint is too large"),
 				 errdetail("It has %zu bytes, the limit is %zu.", MAXALIGN(state) + progress, (Size) guc_checkpoint_size * 1024),
 				 errhint("Raise taskex.checkpoint_size and restart the server.")));

@@ -223,7 +223,7 @@ child_open_mode(Child *child, const ChildTable *table, int32 partition, LOCKMODE
 {
 	if (!open_child(child, table, partition, mode))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),
+				(tx_errcode(ERRCODE_TX_UNKNOWN_PARTITION),
 				 errmsg("storage partition %d does not exist", partition)));
 }
 

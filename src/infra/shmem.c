@@ -79,7 +79,7 @@ shmem_require(void)
 {
 	if (!ready)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_NOT_LOADED),
+				(tx_errcode(ERRCODE_TX_NOT_LOADED),
 				 errmsg("taskex is not loaded by the server"),
 				 errdetail("This function needs the shared memory and the workers of taskex."),
 				 errhint("Add taskex to shared_preload_libraries and restart the server.")));

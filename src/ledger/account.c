@@ -117,7 +117,7 @@ account_for_withdrawal(const text *login, UserHome *home)
 	directory_lock_partitions();
 	if (directory_partitions(&partitions) == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),
+				(tx_errcode(ERRCODE_TX_UNKNOWN_PARTITION),
 				 errmsg("the exchange has no storage partition")));
 	home->partition = partitions[0];
 	return 0;
@@ -138,7 +138,7 @@ positive_nano(Numeric amount)
 
 	if (nano == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_AMOUNT_OUT_OF_RANGE),
+				(tx_errcode(ERRCODE_TX_AMOUNT_OUT_OF_RANGE),
 				 errmsg("amount must be greater than zero")));
 	return nano;
 }
@@ -167,7 +167,7 @@ find_reference(const UserHome *home, Datum kind, int64 change, const text *refer
 		return 0;
 	if (spi_int64(0, 2) != change)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_IDEMPOTENCY_MISMATCH),
+				(tx_errcode(ERRCODE_TX_IDEMPOTENCY_MISMATCH),
 				 errmsg("reference \"%s\" was used for another amount", text_to_cstring(reference)),
 				 errdetail("The amount was %s, now it is %s.",
 						   amount_text(magnitude(spi_int64(0, 2))), amount_text(magnitude(change)))));
@@ -286,7 +286,7 @@ transfer_payout(const UserHome *home, const char *kind, int64 change, const text
 	spi_end(&scope);
 	if (!is_new)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_IDEMPOTENCY_MISMATCH),
+				(tx_errcode(ERRCODE_TX_IDEMPOTENCY_MISMATCH),
 				 errmsg("%s \"%s\" was made before", kind, text_to_cstring(reference))));
 	return id;
 }

@@ -23,7 +23,7 @@ static void
 out_of_range(Numeric amount, const char *what, const char *detail)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_TX_AMOUNT_OUT_OF_RANGE),
+			(tx_errcode(ERRCODE_TX_AMOUNT_OUT_OF_RANGE),
 			 errmsg("%s is out of range: %.100s", what,
 					DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(amount)))),
 			 errdetail_internal("%s", detail)));
@@ -72,7 +72,7 @@ ledger_multiply(int64 amount, int64 count, const char *what)
 	if (pg_mul_s64_overflow(amount, count, &product) ||
 		product >= UNITS_MAX * NANO || product <= -UNITS_MAX * NANO)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_AMOUNT_OUT_OF_RANGE),
+				(tx_errcode(ERRCODE_TX_AMOUNT_OUT_OF_RANGE),
 				 errmsg("%s is out of range", what),
 				 errdetail("An amount of money must be less than 9000000000.")));
 	return product;

@@ -245,7 +245,7 @@ fail_exceeded(const Budget *budget, int64 left, int64 amount)
 	const char *type = budget->task_type == 0 ? "" : psprintf(" for task type %lld", (long long) budget->task_type);
 
 	ereport(ERROR,
-			(errcode(ERRCODE_TX_BUDGET_EXCEEDED),
+			(tx_errcode(ERRCODE_TX_BUDGET_EXCEEDED),
 			 errmsg("budget exceeded"),
 			 errdetail("The budget is %s%s%s; left are %s, needed are %s.",
 					   amount_text(budget->amount), period, type, amount_text(left), amount_text(amount)),

@@ -73,7 +73,7 @@ entry_lock(int32 partition)
 	child = get_relname_relid(name, get_namespace_oid("_taskex", false));
 	if (!OidIsValid(child))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),
+				(tx_errcode(ERRCODE_TX_UNKNOWN_PARTITION),
 				 errmsg("storage partition %d does not exist", partition)));
 	LockRelationOid(child, RowExclusiveLock);
 }

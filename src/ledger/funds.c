@@ -341,7 +341,7 @@ funds_spend(int64 account, int32 partition, int64 amount)
 
 	if (!funds_take(account, partition, amount, 0, &available))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_INSUFFICIENT_FUNDS),
+				(tx_errcode(ERRCODE_TX_INSUFFICIENT_FUNDS),
 				 errmsg("insufficient funds"),
 				 errdetail("Available are %s, needed are %s.",
 						   amount_text(available), amount_text(amount)),

@@ -142,7 +142,7 @@ static void
 report_had(int64 task_id)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_TX_ALREADY_ASSIGNED),
+			(tx_errcode(ERRCODE_TX_ALREADY_ASSIGNED),
 			 errmsg("the performer has or had task %lld already", (long long) task_id),
 			 errdetail("A task is given to the same performer once.")));
 }
@@ -299,7 +299,7 @@ check_acceptable(Taker *taker, Child *tasks, int64 task_id)
 {
 	if (child_int64(tasks, TASK_REQUESTER_ID) == taker->performer.user_id)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_OWN_TASK),
+				(tx_errcode(ERRCODE_TX_OWN_TASK),
 				 errmsg("task %lld is the performer's own", (long long) task_id)));
 	if (had_before(taker, task_id))
 		report_had(task_id);
@@ -315,7 +315,7 @@ check_available(Taker *taker, Child *tasks, int64 task_id)
 	if (available(tasks, taker->now))
 		return;
 	ereport(ERROR,
-			(errcode(ERRCODE_TX_TASK_NOT_AVAILABLE),
+			(tx_errcode(ERRCODE_TX_TASK_NOT_AVAILABLE),
 			 errmsg("task %lld is not available", (long long) task_id),
 			 !child_text_is(tasks, TASK_STATE, "open") ?
 			 errdetail("Its state is \"%s\".",
@@ -338,7 +338,7 @@ named_at_hand(Taker *taker, Child *tasks, SourceTask *task)
 		answer = task_source->take(&taker->performer, task_id, taker->now, task);
 	if (answer == SOURCE_EXCLUSIVE)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_EXCLUSIVE_SUPPLY),
+				(tx_errcode(ERRCODE_TX_EXCLUSIVE_SUPPLY),
 				 errmsg("task %lld is kept for others", (long long) task_id),
 				 errdetail("A group of performers, to which this one does not belong, has its free slots to itself."),
 				 errhint("taskex.accept_next() takes a task that is available.")));
@@ -426,7 +426,7 @@ METERED(taskex_accept_task)
 	task_id = PG_GETARG_INT64(1);
 	if (!take_wherever(&taker, task_id, &accepted))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_TASK),
+				(tx_errcode(ERRCODE_TX_UNKNOWN_TASK),
 				 errmsg("task %lld does not exist", (long long) task_id)));
 	taker_end(&taker);
 

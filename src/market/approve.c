@@ -206,7 +206,7 @@ submitted_of(const UserHome *requester, int64 task_id, const text *login, int64 
 	spi_begin(&scope);
 	if (spi_run(&select_own_task, requester->partition, values, NULL, SPI_VIEW_CURRENT, 1) == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_TASK),
+				(tx_errcode(ERRCODE_TX_UNKNOWN_TASK),
 				 errmsg("user \"%s\" has no task %lld", text_to_cstring(login), (long long) task_id)));
 	count = spi_run(&select_submitted, requester->partition, values, NULL, SPI_VIEW_CURRENT, 0);
 	*ids = MemoryContextAlloc(context, sizeof(int64) * Max(count, 1));

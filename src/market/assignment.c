@@ -74,26 +74,26 @@ lock_held(Holder *holder, int64 assignment_id, const int64 *token)
 	if (child_lock(row, assignment_id, true) != ROW_LOCKED ||
 		child_int64(row, ASSIGNMENT_PERFORMER_ID) != holder->performer.user_id)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_ASSIGNMENT),
+				(tx_errcode(ERRCODE_TX_UNKNOWN_ASSIGNMENT),
 				 errmsg("the performer has no assignment %lld", (long long) assignment_id)));
 
 	until = child_int64(row, ASSIGNMENT_LEASE_UNTIL);
 	if (child_text_is(row, ASSIGNMENT_STATE, "abandoned") ||
 		(child_text_is(row, ASSIGNMENT_STATE, "accepted") && until <= holder->now))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_LEASE_EXPIRED),
+				(tx_errcode(ERRCODE_TX_LEASE_EXPIRED),
 				 errmsg("the lease on assignment %lld has expired", (long long) assignment_id),
 				 errdetail("It ended at %s.", timestamptz_to_str(until)),
 				 errhint("taskex.extend_assignment() makes a lease longer before it ends.")));
 	if (!child_text_is(row, ASSIGNMENT_STATE, "accepted"))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_WRONG_STATE),
+				(tx_errcode(ERRCODE_TX_WRONG_STATE),
 				 errmsg("assignment %lld is not under way", (long long) assignment_id),
 				 errdetail("Its state is \"%s\".",
 						   TextDatumGetCString(slot_getattr(row->slot, ASSIGNMENT_STATE, &isnull)))));
 	if (token && *token != child_int64(row, ASSIGNMENT_LEASE_TOKEN))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_STALE_TOKEN),
+				(tx_errcode(ERRCODE_TX_STALE_TOKEN),
 				 errmsg("the lease token for assignment %lld is not valid", (long long) assignment_id),
 				 errdetail("Another lease has taken its place, or it never was one.")));
 }

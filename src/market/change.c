@@ -48,7 +48,7 @@ change_lock(Change *change, int64 task_id)
 	if (child_lock(tasks, task_id, true) != ROW_LOCKED ||
 		child_int64(tasks, TASK_REQUESTER_ID) != change->requester.user_id)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_TASK),
+				(tx_errcode(ERRCODE_TX_UNKNOWN_TASK),
 				 errmsg("the requester has no task %lld", (long long) task_id)));
 	change->state = TextDatumGetCString(slot_getattr(tasks->slot, TASK_STATE, &isnull));
 	if (change_in_state(change, "open"))
@@ -116,7 +116,7 @@ void
 change_wrong_state(const Change *change, const char *what, const char *hint)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_TX_WRONG_STATE),
+			(tx_errcode(ERRCODE_TX_WRONG_STATE),
 			 errmsg("task %lld %s", (long long) change->task_id, what),
 			 errdetail("Its state is \"%s\", and %d of %d slots are taken, %d of them judged.",
 					   change_in_state(change, "open") ? change->expires_at <= change->now ? "expired" : "available" : change->state,

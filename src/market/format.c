@@ -128,7 +128,7 @@ format_check_result(const TaskType *type, int64 assignment_id, Datum result)
 		return;
 	problem = linitial(problems);
 	ereport(ERROR,
-			(errcode(ERRCODE_TX_RESULT_INVALID),
+			(tx_errcode(ERRCODE_TX_RESULT_INVALID),
 			 assignment_id == 0 ?
 			 errmsg("the known answer is not of the format that the task type asks for") :
 			 errmsg("the result of assignment %lld is not of the format that its task type asks for",

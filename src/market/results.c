@@ -36,7 +36,7 @@ require_own_task(const UserHome *requester, int64 task_id, const text *login)
 
 	if (spi_run(&select_task, requester->partition, values, NULL, SPI_VIEW_CURRENT, 1) == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_TASK),
+				(tx_errcode(ERRCODE_TX_UNKNOWN_TASK),
 				 errmsg("user \"%s\" has no task %lld", text_to_cstring(login), (long long) task_id)));
 }
 
@@ -88,7 +88,7 @@ METERED(taskex_task_consensus)
 	result = spi_value(0, 1, &isnull);
 	if (isnull)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_WRONG_STATE),
+				(tx_errcode(ERRCODE_TX_WRONG_STATE),
 				 errmsg("task %lld has no consensus", (long long) PG_GETARG_INT64(1)),
 				 errhint("Name one when the task is supplied.")));
 	result = spi_value(0, 2, &isnull);

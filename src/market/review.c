@@ -213,18 +213,18 @@ review_judge_or_fail(const UserHome *requester, const Judgement *judgement)
 	spi_begin(&scope);
 	if (spi_run(&select_state, requester->partition, values, NULL, SPI_VIEW_CURRENT, 1) == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_ASSIGNMENT),
+				(tx_errcode(ERRCODE_TX_UNKNOWN_ASSIGNMENT),
 				 errmsg("no result of assignment %lld was submitted to the requester",
 						(long long) judgement->assignment_id)));
 	state = TextDatumGetCString(spi_value(0, 1, &isnull));
 	if (judgement->override && strcmp(state, "rejected") == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_TOO_LATE),
+				(tx_errcode(ERRCODE_TX_TOO_LATE),
 				 errmsg("the rejection of assignment %lld is final", (long long) judgement->assignment_id),
 				 errdetail("It was rejected at %s.", timestamptz_to_str(DatumGetTimestampTz(spi_value(0, 2, &isnull)))),
 				 errhint("taskex.override_period is the time in which a rejection can be overridden.")));
 	ereport(ERROR,
-			(errcode(ERRCODE_TX_WRONG_STATE),
+			(tx_errcode(ERRCODE_TX_WRONG_STATE),
 			 errmsg("assignment %lld is not to be judged", (long long) judgement->assignment_id),
 			 errdetail("Its state is \"%s\".", state),
 			 strcmp(state, "rejected") == 0 && strcmp(judgement->state, "approved") == 0 ?

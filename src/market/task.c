@@ -327,7 +327,7 @@ task_of_key(const UserHome *requester, const text *key, Datum *look, const bytea
 	if (VARSIZE_ANY_EXHDR(old) != VARSIZE_ANY_EXHDR(hash) ||
 		memcmp(VARDATA_ANY(old), VARDATA_ANY(hash), VARSIZE_ANY_EXHDR(hash)) != 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_IDEMPOTENCY_MISMATCH),
+				(tx_errcode(ERRCODE_TX_IDEMPOTENCY_MISMATCH),
 				 errmsg("idempotency key \"%s\" was used with other arguments", text_to_cstring(key)),
 				 errhint("Use a new key for a new request.")));
 	return spi_int64(0, 1);
@@ -594,11 +594,11 @@ METERED(taskex_expire_task)
 		spi_begin(&scope);
 		if (spi_run(&select_task_state, requester.partition, values, NULL, SPI_VIEW_CURRENT, 1) == 0)
 			ereport(ERROR,
-					(errcode(ERRCODE_TX_UNKNOWN_TASK),
+					(tx_errcode(ERRCODE_TX_UNKNOWN_TASK),
 					 errmsg("user \"%s\" has no task %lld",
 							text_to_cstring(PG_GETARG_TEXT_PP(0)), (long long) task_id)));
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_WRONG_STATE),
+				(tx_errcode(ERRCODE_TX_WRONG_STATE),
 				 errmsg("task %lld is closed already", (long long) task_id),
 				 errdetail("Its state is \"%s\".", TextDatumGetCString(spi_value(0, 1, &isnull)))));
 	}

@@ -243,7 +243,7 @@ task_type_get(int64 task_type)
 
 	if (unlikely(type == NULL))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_TASK_TYPE),
+				(tx_errcode(ERRCODE_TX_UNKNOWN_TASK_TYPE),
 				 errmsg("task type %lld does not exist", (long long) task_type),
 				 errhint("taskex.create_task_type() makes task types, the view taskex.task_types lists them.")));
 	return type;

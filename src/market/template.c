@@ -112,7 +112,7 @@ count_size(Room *room, Size more)
 	room->used += more;
 	if (room->used > room->limit)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_INPUT_TOO_LARGE),
+				(tx_errcode(ERRCODE_TX_INPUT_TOO_LARGE),
 				 errmsg("what the template makes of the parameters is too large"),
 				 errdetail("The limit is %zu bytes.", room->limit),
 				 errhint("Store large data elsewhere and refer to them, or raise taskex.max_input_size.")));

@@ -69,7 +69,7 @@ child_of_move(MoveChild *child, const MoveTable *table, int32 partition, LOCKMOD
 	child->rel = OidIsValid(relid) ? try_table_open(relid, mode) : NULL;
 	if (child->rel == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_PARTITION),
+				(tx_errcode(ERRCODE_TX_UNKNOWN_PARTITION),
 				 errmsg("storage partition %d does not exist", partition)));
 	child->table = table;
 	child->partition = partition;

@@ -32,7 +32,7 @@ owner_of(Oid function)
 
 	if (!HeapTupleIsValid(proc))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_FACTOR_FAILED),
+				(tx_errcode(ERRCODE_TX_FACTOR_FAILED),
 				 errmsg("the function of a factor does not exist any more"),
 				 errhint("The view taskex.factors shows it without a function; give the fitness functions that have it other weights, then remove it with taskex.drop_factor().")));
 	owner = ((Form_pg_proc) GETSTRUCT(proc))->proowner;
@@ -113,7 +113,7 @@ taskex_call_factor(PG_FUNCTION_ARGS)
 	SetUserIdAndSecContext(caller, security_context);
 	if (inner->isnull || !(value >= 0 && value <= 1))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_FACTOR_FAILED),
+				(tx_errcode(ERRCODE_TX_FACTOR_FAILED),
 				 errmsg("function %s gave no number between 0 and 1", format_procedure(function)),
 				 errdetail("It gave %s, for user \"%s\" and storage partition \"%s\".",
 						   inner->isnull ? "null" : psprintf("%g", value),

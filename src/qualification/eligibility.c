@@ -360,7 +360,7 @@ eligibility_require(Eligibility *eligibility, const Requirements *requirements, 
 							 requirement_text(requirement), value ? value : "none");
 	}
 	ereport(ERROR,
-			(errcode(ERRCODE_TX_NOT_QUALIFIED),
+			(tx_errcode(ERRCODE_TX_NOT_QUALIFIED),
 			 errmsg("the performer is not qualified for %s", what),
 			 errdetail("%s", missing.data),
 			 errhint("taskex.check_qualifications() shows all requirements of a task type.")));
@@ -397,7 +397,7 @@ eligibility_require_unblocked(Eligibility *eligibility, int64 requester)
 	if (likely(block == NULL))
 		return;
 	ereport(ERROR,
-			(errcode(ERRCODE_TX_PERFORMER_BLOCKED),
+			(tx_errcode(ERRCODE_TX_PERFORMER_BLOCKED),
 			 errmsg(block->requester == 0 ? "the performer is suspended" : "the requester has blocked the performer"),
 			 TIMESTAMP_IS_NOEND(block->until) ?
 			 errdetail("Reason: %s", block->reason) :

@@ -34,17 +34,17 @@ check_usable(int64 id, int64 requester, bool in_new_type)
 		state = TextDatumGetCString(spi_value(0, 3, &isnull));
 	if (strcmp(state, "deleted") == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_QUALIFICATION),
+				(tx_errcode(ERRCODE_TX_UNKNOWN_QUALIFICATION),
 				 errmsg("qualification %lld does not exist", (long long) id),
 				 errhint("The view taskex.qualifications lists them.")));
 	if (spi_int64(0, 1) != requester && !DatumGetBool(spi_value(0, 2, &isnull)))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_QUALIFICATION),
+				(tx_errcode(ERRCODE_TX_UNKNOWN_QUALIFICATION),
 				 errmsg("qualification %lld cannot be required", (long long) id),
 				 errdetail("It is another requester's, and not public.")));
 	if (in_new_type && strcmp(state, "active") != 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_WRONG_STATE),
+				(tx_errcode(ERRCODE_TX_WRONG_STATE),
 				 errmsg("qualification %lld is %s", (long long) id, state),
 				 errhint("taskex.update_qualification() makes it active again.")));
 }

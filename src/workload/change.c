@@ -214,7 +214,7 @@ void
 run_report_state(Child *run, int64 run_id, const char *must)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_TX_WRONG_STATE),
+			(tx_errcode(ERRCODE_TX_WRONG_STATE),
 			 errmsg("run %lld %s", (long long) run_id, must),
 			 errdetail("Its state is \"%s\".", run_text(run, RUN_STATE))));
 }
@@ -426,7 +426,7 @@ run_read_result(int64 run_id, Jsonb **result)
 		if (!(error && json_field(error, "message", &message) && message.type == jbvString))
 			message.type = jbvNull;
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_RUN_FAILED),
+				(tx_errcode(ERRCODE_TX_RUN_FAILED),
 				 errmsg("run %lld has no result", (long long) run_id),
 				 message.type == jbvString ?
 				 errdetail("Its state is \"%s\": %.*s", run_text(run, RUN_STATE), Min(message.val.string.len, 1000), message.val.string.val) :

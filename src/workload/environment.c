@@ -144,7 +144,7 @@ environment_get(const text *name)
 	}
 	if (found == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_UNKNOWN_ENVIRONMENT),
+				(tx_errcode(ERRCODE_TX_UNKNOWN_ENVIRONMENT),
 				 errmsg("environment \"%s\" does not exist", text_to_cstring(name)),
 				 errhint("The view taskex.environments lists them; taskex.create_environment() makes one.")));
 	return found;
@@ -183,7 +183,8 @@ environment_require_worker(const KnownEnvironment *environment)
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied to work for environment \"%s\"", environment->name),
-			 errdetail("Members of taskex_app and of the environment's worker_role may do this.")));
+			 errdetail("Members of taskex_app and of the environment's worker_role may do this."),
+			 errhint("An operator changes the worker_role with taskex.alter_environment().")));
 }
 
 bool
@@ -200,7 +201,7 @@ environment_require_customer(const KnownEnvironment *environment, int64 customer
 {
 	if (environment->retired)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_ENVIRONMENT_RETIRED),
+				(tx_errcode(ERRCODE_TX_ENVIRONMENT_RETIRED),
 				 errmsg("environment \"%s\" is retired", environment->name),
 				 errdetail("It takes no new runs.")));
 	if (!environment->restricted || environment_names(environment, customer_id))
@@ -208,5 +209,6 @@ environment_require_customer(const KnownEnvironment *environment, int64 customer
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied for environment \"%s\"", environment->name),
-			 errdetail("The operator has named the customers who may have runs in it.")));
+			 errdetail("The operator has named the customers who may have runs in it."),
+			 errhint("The view taskex.environments lists other environments; an operator changes the customers of one with taskex.alter_environment().")));
 }

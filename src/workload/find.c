@@ -186,7 +186,7 @@ void
 run_report_unknown(int64 run_id)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_TX_UNKNOWN_RUN),
+			(tx_errcode(ERRCODE_TX_UNKNOWN_RUN),
 			 errmsg("run %lld does not exist", (long long) run_id),
 			 errdetail("Or it is not one of a customer for whom the caller may act.")));
 }

@@ -55,16 +55,16 @@ run_lock_held(RunTables *tables, int64 run_id, int64 token, UserHome *home, Time
 		return run;
 	if (child_text_is(run, RUN_STATE, "cancelled") || child_text_is(run, RUN_STATE, "succeeded"))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_WRONG_STATE),
+				(tx_errcode(ERRCODE_TX_WRONG_STATE),
 				 errmsg("run %lld is not running", (long long) run_id),
 				 errdetail("Its state is \"%s\".", run_text(run, RUN_STATE))));
 	if (!child_text_is(run, RUN_STATE, "running") || child_int64(run, RUN_LEASE_TOKEN) != token)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_STALE_TOKEN),
+				(tx_errcode(ERRCODE_TX_STALE_TOKEN),
 				 errmsg("the lease token for run %lld is not valid", (long long) run_id),
 				 errdetail("The lease has ended, or it never was one.")));
 	ereport(ERROR,
-			(errcode(ERRCODE_TX_LEASE_EXPIRED),
+			(tx_errcode(ERRCODE_TX_LEASE_EXPIRED),
 			 errmsg("the lease on run %lld has expired", (long long) run_id),
 			 errdetail("It ended at %s.", timestamptz_to_str(child_int64(run, RUN_LEASE_UNTIL))),
 			 errhint("taskex.heartbeat_run() makes a lease longer before it ends.")));

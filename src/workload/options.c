@@ -407,7 +407,7 @@ read_option(const char *name, const JsonbValue *value, RunOptions *result)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("\"%.60s\" is not an option of a run", name),
-					 errdetail("The options are after, backoff, code, concurrency_key, data_ref, dedicated, deduplication_key,"
+					 errhint("The options are after, backoff, code, concurrency_key, data_ref, dedicated, deduplication_key,"
 							   " environment, max_attempts, notify, result_environment, result_function, retention, retryable, run_at,"
 							   " timeout and version.")));
 		return true;

@@ -188,7 +188,7 @@ read_arguments(FunctionCallInfo fcinfo, Puller *puller)
 	environment_require_worker(environment);
 	if (!environment->external)
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_SERVER_ENVIRONMENT),
+				(tx_errcode(ERRCODE_TX_SERVER_ENVIRONMENT),
 				 errmsg("runs of environment \"%s\" cannot be pulled", environment->name),
 				 errdetail("Executors of the server run its code, as the role of each customer.")));
 	puller->taker.name.environment_id = environment->environment_id;

@@ -140,7 +140,7 @@ require_role(const UserHome *customer, const KnownEnvironment *environment)
 	if (login)
 		return;
 	ereport(ERROR,
-			(errcode(ERRCODE_TX_NO_EXECUTOR_ROLE),
+			(tx_errcode(ERRCODE_TX_NO_EXECUTOR_ROLE),
 			 errmsg("the customer has no role that runs of environment \"%s\" could have", environment->name),
 			 name ? errdetail("The server runs its code as the customer's db_role, and role \"%s\" may not log in.", name) :
 			 errdetail("The server runs its code as the customer's db_role, and he has none."),
@@ -337,7 +337,7 @@ key_used(const Request *request, int64 *first)
 		if (VARSIZE_ANY_EXHDR(old) != VARSIZE_ANY_EXHDR(request->hash) ||
 			memcmp(VARDATA_ANY(old), VARDATA_ANY(request->hash), VARSIZE_ANY_EXHDR(old)) != 0)
 			ereport(ERROR,
-					(errcode(ERRCODE_TX_IDEMPOTENCY_MISMATCH),
+					(tx_errcode(ERRCODE_TX_IDEMPOTENCY_MISMATCH),
 					 errmsg("deduplication key \"%s\" was used with other arguments",
 							text_to_cstring(request->options.deduplication_key)),
 					 errhint("Use a new key for a new request.")));
@@ -368,11 +368,11 @@ lock_blockers(Request *request)
 		if (child_lock(&run, id, true) != ROW_LOCKED ||
 			child_int64(&run, RUN_CUSTOMER_ID) != request->customer.user_id)
 			ereport(ERROR,
-					(errcode(ERRCODE_TX_UNKNOWN_RUN),
+					(tx_errcode(ERRCODE_TX_UNKNOWN_RUN),
 					 errmsg("the customer has no run %lld", (long long) id)));
 		if (child_text_is(&run, RUN_STATE, "cancelled"))
 			ereport(ERROR,
-					(errcode(ERRCODE_TX_WRONG_STATE),
+					(tx_errcode(ERRCODE_TX_WRONG_STATE),
 					 errmsg("run %lld is cancelled", (long long) id),
 					 errdetail("No run can come after it.")));
 		if (child_text_is(&run, RUN_STATE, "succeeded"))

@@ -296,7 +296,7 @@ taskex_suspend_run(PG_FUNCTION_ARGS)
 	force_us = force_after(fcinfo, 1);
 	if (run_holder && run_holder->holding(&own) && own == PG_GETARG_INT64(0))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_WRONG_STATE),
+				(tx_errcode(ERRCODE_TX_WRONG_STATE),
 				 errmsg("run %lld cannot suspend itself", (long long) own),
 				 errdetail("What its code asks for is undone when it stops."),
 				 errhint("taskex.yield_run() gives way, to go on later.")));
@@ -403,7 +403,7 @@ own_run(void)
 
 	if (run_holder == NULL || !run_holder->holding(&run_id))
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_NOT_EXECUTED),
+				(tx_errcode(ERRCODE_TX_NOT_EXECUTED),
 				 errmsg("there is no run whose code is being executed here"),
 				 errdetail("The code of a run may call this, in an executor."),
 				 errhint("Workers outside give the run's id and lease_token.")));
@@ -513,7 +513,7 @@ taskex_checkpoint(PG_FUNCTION_ARGS)
 	{
 		run_holder->say(state, progress, YIELD_BY_ERROR);
 		ereport(ERROR,
-				(errcode(ERRCODE_TX_RUN_SUSPENDED),
+				(tx_errcode(ERRCODE_TX_RUN_SUSPENDED),
 				 errmsg("run %lld stops at this checkpoint", (long long) run_id),
 				 errdetail("It was asked to; it will go on from here.")));
 	}

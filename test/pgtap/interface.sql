@@ -323,7 +323,7 @@ insert into expected_column values
     ('assignment', 'assignment_id bigint, task_id bigint, task_type bigint, input jsonb, reward numeric, lease_token bigint, lease_until timestamp with time zone'),
     ('assignments', 'assignment_id bigint, task_id bigint, task_type_id bigint, performer text, requester text, state text, reward numeric, accepted_at timestamp with time zone, lease_until timestamp with time zone, finished_at timestamp with time zone'),
     ('disputes', 'dispute_id bigint, requester text, performer text, assignment_id bigint, task_id bigint, state text, reason text, answer text, resolution text, opened_at timestamp with time zone, answered_at timestamp with time zone, resolved_at timestamp with time zone'),
-    ('errors', 'sqlstate text, name text, description text'),
+    ('errors', 'sqlstate text, name text, description text, hint text'),
     ('ratings', 'requester text, performer text, assignment_id bigint, task_type_id bigint, stars integer, comment text, rated_at timestamp with time zone'),
     ('audit', 'transfer_id bigint, at timestamp with time zone, login text, kind text, available numeric, held numeric, counterparty text, act text, cause text, policy_id bigint, task_id bigint, task_type_id bigint, assignment_id bigint, reference text, reason text, explained boolean'),
     ('bonuses', 'bonus_id bigint, assignment_id bigint, task_id bigint, task_type_id bigint, requester text, performer text, amount numeric, fee numeric, reason text, sent_at timestamp with time zone'),

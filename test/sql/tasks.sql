@@ -238,7 +238,7 @@ SELECT performer, state, submitted_at, judged_at, result FROM taskex.list_assign
 SELECT (SELECT count(*) FROM taskex.list_assignments('k_list', (:'listed'::bigint[])[1], 'approved')) AS approved, (SELECT count(*) FROM taskex.list_assignments('k_list', (:'listed'::bigint[])[1], 'rejected')) AS rejected,
     (SELECT string_agg(performer, ' ') FROM taskex.list_assignments('k_list', (:'listed'::bigint[])[3], after => (SELECT min(assignment_id) FROM taskex.list_assignments('k_list', (:'listed'::bigint[])[3])))) AS second_page;
 SELECT pg_temp.try('SELECT * FROM taskex.' || s) AS says FROM unnest(ARRAY['list_tasks(''k_list'', ''open'')', 'list_tasks(''k_list'', task_type => 900000000)', 'list_tasks(''k_list'', max_rows => 0)', 'list_tasks(''k_list'', max_rows => 10001)',
-    'reviewable_tasks(''k_list'', status => ''x'')', 'reviewable_tasks(''k_list'', after => 5)', 'reviewable_results(''k_list'', after => 5)', 'reviewable_results(''k_list'', max_rows => -1)',
+    'reviewable_tasks(''k_list'', status => ''x'')', 'reviewable_tasks(''k_list'', after => 5)', 'reviewable_results(''k_list'', after => 5)', 'reviewable_results(''k_list'', max_rows => -1)', 'reviewable_tasks(''k_list'', 900000000)', 'reviewable_results(''k_list'', 900000000)',
     format('list_assignments(''k_list'', %s, ''accepted'')', (:'listed'::bigint[])[1]), format('list_assignments(''k_req'', %s)', (:'listed'::bigint[])[1])]) s;
 -- approved in time: not listed any more
 SET taskex.clock = '2118-01-10 00:00:00+00';
