@@ -57,14 +57,14 @@ typedef struct UsageTables
 	int64		seq;			/* of all rows of the call */
 } UsageTables;
 
-/* what the attempts of one customer cost, to be set aside at once */
-typedef struct Accrual
+/* what an attempt costs, or several of one customer and program */
+typedef struct AttemptCost
 {
 	const UserHome *customer;
 	int64		program_id;
 	int64		amount;
-	int64		subject;
-} Accrual;
+	int64		subject;		/* the first one's run */
+} AttemptCost;
 
 /* ---- rows ---- */
 
@@ -241,44 +241,68 @@ write_rows(UsageTables *tables, const AttemptFacts *facts, const Terms *terms)
 
 /* ---- money ---- */
 
-static void
-settle(const Accrual *accrual, TimestampTz now)
+static int
+compare_costs(const void *a, const void *b)
 {
-	const Terms *terms = terms_of(accrual->customer->user_id);
-	bool		limited = terms->limited;
-	int			count = 0;
-	RunBudget	budgets[16];
+	const AttemptCost *x = a;
+	const AttemptCost *y = b;
 
-	/* the terms may change under us while accounts are read */
-	for (int i = 0; i < terms->budgets && count < (int) lengthof(budgets); i++)
-		if (budget_covers(&terms->budget[i], accrual->program_id))
-			budgets[count++] = terms->budget[i];
-	if (limited)
-		ledger_accrue(accrual->customer, accrual->amount, accrual->subject);
-	for (int i = 0; i < count; i++)
-		ledger_accrue_budget(accrual->customer, ledger_period_account(budgets[i].budget_id, budgets[i].period, now),
-							 accrual->amount, accrual->subject);
+	if (x->customer->user_id != y->customer->user_id)
+		return x->customer->user_id < y->customer->user_id ? -1 : 1;
+	if (x->program_id != y->program_id)
+		return x->program_id < y->program_id ? -1 : 1;
+	return x->subject < y->subject ? -1 : x->subject > y->subject;
 }
 
-/* those of a customer and a program together, in the order in which they came */
-static void
-settle_all(Accrual *accruals, int count)
+/* those of a customer and a program together; returns how many are left */
+static int
+add_up(AttemptCost *costs, int count)
 {
-	TimestampTz now = clock_now();
+	int			last = 0;
 
+	if (count > 1)
+		qsort(costs, count, sizeof(AttemptCost), compare_costs);
+	for (int i = 1; i < count; i++)
+	{
+		if (costs[i].customer->user_id == costs[last].customer->user_id && costs[i].program_id == costs[last].program_id)
+			costs[last].amount += costs[i].amount;
+		else
+			costs[++last] = costs[i];
+	}
+	return last + 1;
+}
+
+static void
+settle(AttemptCost *costs, int count, TimestampTz now)
+{
+	Accrual    *accruals;
+	int			accrual_count = 0;
+	int			room = 16;
+
+	if (count == 0)
+		return;
+	count = add_up(costs, count);
+	accruals = palloc(sizeof(Accrual) * room);
 	for (int i = 0; i < count; i++)
 	{
-		if (accruals[i].amount == 0)
-			continue;
-		for (int j = i + 1; j < count; j++)
-			if (accruals[j].customer->user_id == accruals[i].customer->user_id &&
-				accruals[j].program_id == accruals[i].program_id)
-			{
-				accruals[i].amount += accruals[j].amount;
-				accruals[j].amount = 0;
-			}
-		settle(&accruals[i], now);
+		const AttemptCost *cost = &costs[i];
+		const Terms *terms = terms_of(cost->customer->user_id);
+
+		if (accrual_count + terms->budgets + 1 > room)
+			accruals = repalloc(accruals, sizeof(Accrual) * (room = 2 * room + terms->budgets));
+		if (terms->limited)
+			accruals[accrual_count++] = (Accrual) {cost->customer, cost->customer->user_id, cost->amount, cost->subject};
+		for (int j = 0; j < terms->budgets; j++)
+		{
+			const RunBudget *budget = &terms->budget[j];
+
+			if (budget_covers(budget, cost->program_id))
+				accruals[accrual_count++] = (Accrual) {cost->customer, ledger_period_account(budget->budget_id, budget->period, now),
+				cost->amount, cost->subject};
+		}
 	}
+	if (accrual_count > 0)
+		ledger_accrue(accruals, accrual_count);
 }
 
 static void
@@ -286,8 +310,8 @@ attempts_ended(const AttemptFacts *facts, int32 count)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "taskex metering", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	Accrual    *accruals = palloc(sizeof(Accrual) * count);
-	int			accrual_count = 0;
+	AttemptCost *costs = palloc(sizeof(AttemptCost) * count);
+	int			cost_count = 0;
 	UsageTables tables;
 
 	open_tables(&tables, facts, count);
@@ -297,10 +321,10 @@ attempts_ended(const AttemptFacts *facts, int32 count)
 		int64		amount = write_rows(&tables, &facts[i], terms);
 
 		if (amount > 0)
-			accruals[accrual_count++] = (Accrual) {facts[i].customer, facts[i].program_id, amount, facts[i].run_id};
+			costs[cost_count++] = (AttemptCost) {facts[i].customer, facts[i].program_id, amount, facts[i].run_id};
 	}
 	close_tables(&tables);
-	settle_all(accruals, accrual_count);
+	settle(costs, cost_count, clock_now());
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }

@@ -43,8 +43,14 @@ enum RateColumn
 	RATE_FACTORS
 };
 
+#define NANO_DIGITS 9
+
 /* as much as a charge can be in nano-units */
 #define CHARGE_MAX_NANO INT64CONST(4000000000000000000)
+
+/* of prices in whole numbers */
+#define DIGITS_MAX 18
+#define UNITS_MAX INT64CONST(1000000000000000000)
 
 static TableWatch watch = {"rate"};
 static Rate *rates = NULL;		/* by key, then by time */
@@ -104,6 +110,53 @@ of_int64(int64 value)
 	return DatumGetNumeric(DirectFunctionCall1(int8_numeric, Int64GetDatum(value)));
 }
 
+/* digits after the point that each of the numbers needs at most; more than DIGITS_MAX: too many */
+static int
+digits_of(const Numeric *numbers, int count)
+{
+	int			digits = 0;
+
+	for (int i = 0; i < count; i++)
+		digits = Max(digits, DatumGetInt32(DirectFunctionCall1(numeric_min_scale, NumericGetDatum(numbers[i]))));
+	return digits;
+}
+
+static int64
+power_of_ten(int digits)
+{
+	int64		power = 1;
+
+	while (digits-- > 0)
+		power *= 10;
+	return power;
+}
+
+/* nearly all prices are small enough for whole numbers: each attempt would have to compute with decimals */
+static void
+count_units(Rate *rate)
+{
+	int			count = rate->brackets * RATE_PRIORITIES;
+	Datum		limit = NumericGetDatum(of_int64(UNITS_MAX));
+	Numeric		power;
+
+	rate->digits = digits_of(rate->prices, count);
+	if (rate->digits > DIGITS_MAX)
+		return;
+	power = of_int64(power_of_ten(rate->digits));
+	rate->units = palloc(sizeof(int64) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+	{
+		Datum		units = NumericGetDatum(multiply(rate->prices[i], power));
+
+		if (DatumGetBool(DirectFunctionCall2(numeric_gt, units, limit)))
+		{
+			rate->units = NULL;
+			return;
+		}
+		rate->units[i] = DatumGetInt64(DirectFunctionCall1(numeric_int8, units));
+	}
+}
+
 /* prices of its brackets at each priority */
 static void
 read_prices(TupleTableSlot *slot, Rate *rate)
@@ -132,6 +185,7 @@ read_prices(TupleTableSlot *slot, Rate *rate)
 			rate->prices[i * RATE_PRIORITIES + j] = multiply(DatumGetNumeric(prices[i]), DatumGetNumeric(factors[j]));
 	}
 	rate->ended = rate->brackets == 0;
+	count_units(rate);
 }
 
 static void
@@ -332,14 +386,53 @@ rate_charge(const Rate *rate, int priority, int64 billed)
 	return DatumGetNumeric(DirectFunctionCall1(numeric_uminus, NumericGetDatum(charge_of(rate, priority, -billed))));
 }
 
+/* in whole numbers; false: they are too large for that */
+static bool
+count_nano(const Rate *rate, int priority, int64 billed, int64 *nano)
+{
+	int128		sum = 0;
+	int128		per = rate->per;
+	int64		done = 0;
+
+	if (rate->units == NULL || billed < 0)
+		return false;
+	for (int i = 0; i < rate->brackets; i++)
+	{
+		bool		last = i == rate->brackets - 1 || billed <= rate->upto[i];
+		int64		from = rate->graduated ? done : 0;
+
+		if (last || rate->graduated)
+			sum += (int128) ((last ? billed : rate->upto[i]) - from) * rate->units[i * RATE_PRIORITIES + priority];
+		if (last)
+			break;
+		done = rate->upto[i];
+	}
+	if (rate->digits > NANO_DIGITS)
+		per *= power_of_ten(rate->digits - NANO_DIGITS);
+	else if (__builtin_mul_overflow(sum, (int128) power_of_ten(NANO_DIGITS - rate->digits), &sum))
+		return false;
+	sum = sum / per + (sum % per != 0);
+	*nano = sum > CHARGE_MAX_NANO ? CHARGE_MAX_NANO : (int64) sum;
+	return true;
+}
+
 int64
 rate_charge_nano(const Rate *rate, int priority, int64 billed)
 {
-	Numeric		nano = multiply(rate_charge(rate, priority, billed), of_int64(1000000000));
-	Datum		value = DirectFunctionCall2(numeric_div, NumericGetDatum(nano), NumericGetDatum(of_int64(rate->per)));
+	int64		result;
+	Numeric		nano;
+	Numeric		per;
+	Numeric		whole;
 
-	value = DirectFunctionCall1(numeric_ceil, value);
-	if (DatumGetBool(DirectFunctionCall2(numeric_gt, value, NumericGetDatum(of_int64(CHARGE_MAX_NANO)))))
+	if (likely(count_nano(rate, priority, billed, &result)))
+		return result;
+	nano = multiply(rate_charge(rate, priority, billed), of_int64(power_of_ten(NANO_DIGITS)));
+	per = of_int64(rate->per);
+	whole = DatumGetNumeric(DirectFunctionCall2(numeric_div_trunc, NumericGetDatum(nano), NumericGetDatum(per)));
+	if (DatumGetBool(DirectFunctionCall2(numeric_ge, NumericGetDatum(whole), NumericGetDatum(of_int64(CHARGE_MAX_NANO)))))
 		return CHARGE_MAX_NANO;
-	return DatumGetInt64(DirectFunctionCall1(numeric_int8, value));
+	result = DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(whole)));
+	if (DatumGetBool(DirectFunctionCall2(numeric_lt, NumericGetDatum(multiply(whole, per)), NumericGetDatum(nano))))
+		result++;
+	return result;
 }

@@ -50,6 +50,8 @@ typedef struct Rate
 	int			brackets;		/* 1: no brackets */
 	int64	   *upto;
 	Numeric    *prices;			/* [bracket * RATE_PRIORITIES + priority], factors included */
+	int64	   *units;			/* the same times 10^digits; NULL: they are not that small */
+	int			digits;
 } Rate;
 
 /* what the rate has to fit */

@@ -51,17 +51,27 @@ write_entry(const UserHome *home, int64 account, EntryKind kind, int64 amount, i
 }
 
 void
-ledger_accrue(const UserHome *customer, int64 amount, int64 subject)
+ledger_accrue(const Accrual *accruals, int count)
 {
-	take(customer->user_id, customer->partition, amount);
-	write_entry(customer, customer->user_id, ENTRY_USAGE, amount, subject);
-}
+	Entry	   *entries = palloc(sizeof(Entry) * count);
 
-void
-ledger_accrue_budget(const UserHome *customer, int64 account, int64 amount, int64 subject)
-{
-	take(account, customer->partition, amount);
-	write_entry(customer, account, ENTRY_RUN_BUDGET, amount, subject);
+	for (int i = 0; i < count; i++)
+	{
+		const Accrual *accrual = &accruals[i];
+
+		take(accrual->account, accrual->customer->partition, accrual->amount);
+		entries[i] = (Entry) {
+			.partition = accrual->customer->partition,
+			.account = accrual->account,
+			.kind = accrual->account == accrual->customer->user_id ? ENTRY_USAGE : ENTRY_RUN_BUDGET,
+			.available = -accrual->amount,
+			.held = accrual->amount,
+			.counterparty = accrual->customer->user_id,
+			.subject = accrual->subject
+		};
+	}
+	entry_add(entries, count);
+	pfree(entries);
 }
 
 /* moves an amount, which may be negative, between two accounts */

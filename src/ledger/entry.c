@@ -58,6 +58,9 @@ static const char *const entry_columns[ENTRY_COLUMNS] = {
 	"subject_id", "at", "partition_id", "kind", "reference"
 };
 
+/* so few are not worth the preparations for several at once */
+#define ROWS_ONE_BY_ONE 2
+
 static const ChildTable entry_table = {
 	"entry", ENTRY_COLUMNS, entry_columns,
 	1, {{ENTRY_ACCOUNT_ID, ENTRY_TRANSFER_ID}}
@@ -102,32 +105,61 @@ kind_datums(void)
 	return kinds;
 }
 
-/* entries of one partition */
+/* the columns of an entry, at a time */
+typedef struct EntryRows
+{
+	const Entry *entries;
+	TimestampTz at;
+} EntryRows;
+
+static void
+fill_row(int number, Datum *row, bool *nulls, void *arg)
+{
+	const EntryRows *rows = arg;
+	const Entry *entry = &rows->entries[number];
+
+	memset(nulls, false, sizeof(bool) * ENTRY_COLUMNS);
+	row[ENTRY_PARTITION_ID - 1] = Int32GetDatum(entry->partition);
+	row[ENTRY_ACCOUNT_ID - 1] = Int64GetDatum(entry->account);
+	row[ENTRY_TRANSFER_ID - 1] = Int64GetDatum(entry->transfer_id);
+	row[ENTRY_KIND - 1] = kind_datums()[entry->kind];
+	row[ENTRY_AVAILABLE - 1] = Int64GetDatum(entry->available);
+	row[ENTRY_HELD - 1] = Int64GetDatum(entry->held);
+	row[ENTRY_SUBJECT_ID - 1] = Int64GetDatum(entry->subject);
+	nulls[ENTRY_SUBJECT_ID - 1] = entry->subject == 0;
+	row[ENTRY_COUNTERPARTY - 1] = Int64GetDatum(entry->counterparty);
+	row[ENTRY_REFERENCE - 1] = 0;
+	nulls[ENTRY_REFERENCE - 1] = true;
+	row[ENTRY_AT - 1] = TimestampTzGetDatum(rows->at);
+}
+
+/* entries of the open child's partition */
+static void
+insert_rows(Child *child, const Entry *entries, int count, TimestampTz at)
+{
+	EntryRows	rows = {entries, at};
+	Datum		row[ENTRY_COLUMNS];
+	bool		nulls[ENTRY_COLUMNS];
+
+	if (count > ROWS_ONE_BY_ONE)
+	{
+		child_insert_many(child, count, fill_row, &rows);
+		return;
+	}
+	for (int i = 0; i < count; i++)
+	{
+		fill_row(i, row, nulls, &rows);
+		child_insert(child, row, nulls);
+	}
+}
+
 static void
 insert_run(const Entry *entries, int count, TimestampTz at)
 {
 	Child		child;
 
 	child_open(&child, &entry_table, entries[0].partition);
-	for (int i = 0; i < count; i++)
-	{
-		const Entry *entry = &entries[i];
-		Datum		row[ENTRY_COLUMNS] = {0};
-		bool		nulls[ENTRY_COLUMNS] = {false};
-
-		row[ENTRY_PARTITION_ID - 1] = Int32GetDatum(entry->partition);
-		row[ENTRY_ACCOUNT_ID - 1] = Int64GetDatum(entry->account);
-		row[ENTRY_TRANSFER_ID - 1] = Int64GetDatum(entry->transfer_id);
-		row[ENTRY_KIND - 1] = kind_datums()[entry->kind];
-		row[ENTRY_AVAILABLE - 1] = Int64GetDatum(entry->available);
-		row[ENTRY_HELD - 1] = Int64GetDatum(entry->held);
-		row[ENTRY_SUBJECT_ID - 1] = Int64GetDatum(entry->subject);
-		nulls[ENTRY_SUBJECT_ID - 1] = entry->subject == 0;
-		row[ENTRY_COUNTERPARTY - 1] = Int64GetDatum(entry->counterparty);
-		nulls[ENTRY_REFERENCE - 1] = true;
-		row[ENTRY_AT - 1] = TimestampTzGetDatum(at);
-		child_insert(&child, row, nulls);
-	}
+	insert_rows(&child, entries, count, at);
 	child_close(&child);
 }
 
@@ -160,6 +192,34 @@ entry_insert(Entry *entries, int count)
 		while (end < count && entries[end].partition == entries[first].partition)
 			end++;
 		insert_run(entries + first, end - first, at);
+		first = end;
+	}
+}
+
+void
+entry_add(Entry *entries, int count)
+{
+	TimestampTz at = clock_now();
+	int			first = 0;
+
+	if (count > 1)
+		qsort(entries, count, sizeof(Entry), compare_entries);
+	while (first < count)
+	{
+		Child		child;
+		int			end = first + 1;
+		int64		id;
+
+		while (end < count && end - first < IDS_MAX_COUNT && entries[end].partition == entries[first].partition)
+			end++;
+
+		/* its lock is that of entry_lock() */
+		child_open(&child, &entry_table, entries[first].partition);
+		id = ids_next(ID_TRANSFER, end - first);
+		for (int i = first; i < end; i++)
+			entries[i].transfer_id = id++;
+		insert_rows(&child, entries + first, end - first, at);
+		child_close(&child);
 		first = end;
 	}
 }

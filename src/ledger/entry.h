@@ -55,4 +55,7 @@ extern int64 entry_ids(int32 partition, int64 count);
 /* inserts entries; between spi_begin and spi_end, and after entry_lock */
 extern void entry_insert(Entry *entries, int count);
 
+/* the same of entries that are transfers of their own: locks, and gives each its id; SPI is not needed */
+extern void entry_add(Entry *entries, int count);
+
 #endif							/* TASKEX_ENTRY_H */

@@ -96,12 +96,20 @@ extern void ledger_bonus(const UserHome *requester, int64 task_type, int64 id, c
  */
 extern bool ledger_exceeds(int64 account, int32 partition, int64 floor, int64 *left);
 
-/* sets aside an amount (> 0) of what the customer has, also more than that */
-extern void ledger_accrue(const UserHome *customer, int64 amount, int64 subject);
-
-/* the account of the period in which a time lies; the same adds to what was spent there, also more than may be */
+/* the account of the period of a budget in which a time lies */
 extern int64 ledger_period_account(int64 budget_id, char period, TimestampTz at);
-extern void ledger_accrue_budget(const UserHome *customer, int64 account, int64 amount, int64 subject);
+
+/* an amount (> 0) that a customer has used up */
+typedef struct Accrual
+{
+	const UserHome *customer;
+	int64		account;		/* his own, or a budget's: what was spent of that rises */
+	int64		amount;
+	int64		subject;
+} Accrual;
+
+/* sets them aside, also more than there is */
+extern void ledger_accrue(const Accrual *accruals, int count);
 
 /* whose programs a customer has used, and what they get of it */
 typedef struct OwnerShare

@@ -273,6 +273,27 @@ purse_reserve(Purse *purse, int64 amount, int64 floor)
 	return enough;
 }
 
+bool
+purse_exceeds(uint32 realm, int64 account, int64 floor)
+{
+	Place		place = place_of(realm, account);
+	LWLock	   *lock = &shard_locks[place.shard].lock;
+	Purse	   *purse;
+	bool		exceeds = false;
+
+	LWLockAcquire(lock, LW_SHARED);
+	purse = find(place, realm, account);
+	if (purse != NULL)
+	{
+		SpinLockAcquire(&purse->mutex);
+		exceeds = purse->valid && purse->available > floor;
+		purse->used = true;
+		SpinLockRelease(&purse->mutex);
+	}
+	LWLockRelease(lock);
+	return exceeds;
+}
+
 void
 purse_cancel(Purse *purse, int64 amount)
 {

@@ -27,6 +27,9 @@ extern void purse_unpin(Purse *purse);
  */
 extern bool purse_reserve(Purse *purse, int64 amount, int64 floor);
 
+/* has the account certainly more than the floor? */
+extern bool purse_exceeds(uint32 realm, int64 account, int64 floor);
+
 /* the reservation is undone */
 extern void purse_cancel(Purse *purse, int64 amount);
 
