@@ -43,8 +43,8 @@ COMMENT ON FUNCTION _taskex.wake_executors() IS 'From the commit on executors of
 CREATE FUNCTION taskex.acknowledge_run(run_id bigint) RETURNS boolean
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_acknowledge_run';
 COMMENT ON FUNCTION taskex.acknowledge_run(bigint) IS
-'The customer has what he wanted of a run with the option dedicated: from the commit on its executor is for anybody again.
-Result: true if one was reserved. Errors: unknown_run (TX600).';
+'The customer has what he wanted of a run with the option dedicated: from the commit on its executor is for anybody again, unless others of his runs keep it that he has not acknowledged.
+Result: true if it kept one. Errors: unknown_run (TX600).';
 
 -- health ----------------------------------------------------------------------
 
@@ -86,3 +86,26 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION _taskex.pool_health() IS 'pool_state for the view taskex.health, which is there without shared memory too.';
+
+-- runs that wait in environments with executors, of customers as whom none can log in
+CREATE FUNCTION _taskex.role_health(OUT ok boolean, OUT detail text)
+    RETURNS record LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF pg_is_in_recovery() OR NOT _taskex.loaded() THEN
+        ok := true;
+        detail := CASE WHEN pg_is_in_recovery() THEN 'this is a standby' ELSE 'there are no runs' END;
+        RETURN;
+    END IF;
+    SELECT count(*) = 0, CASE WHEN count(*) = 0 THEN 'no run waits for a role' ELSE format('%s runs of %s customers wait until their customers have a role that may log in: "%s" %s',
+                sum(w.waiting), count(*), (array_agg(w.login ORDER BY w.waiting DESC, w.login))[1], (array_agg(w.reason ORDER BY w.waiting DESC, w.login))[1]) END
+        INTO ok, detail
+        FROM (SELECT d.login, sum(l.waiting) AS waiting, CASE WHEN d.db_role IS NULL THEN 'has no db_role' WHEN r.oid IS NULL THEN 'has a db_role that was dropped'
+                ELSE format('has the db_role %I, which may not log in', r.rolname) END AS reason
+            FROM _taskex.lanes() l
+                JOIN _taskex.environment e USING (environment_id)
+                JOIN _taskex.directory d ON d.user_id = l.customer_id
+                LEFT JOIN pg_roles r ON r.oid = d.db_role::oid
+            WHERE l.waiting > 0 AND e.language <> 'external' AND r.rolcanlogin IS NOT TRUE
+            GROUP BY d.login, d.db_role, r.oid, r.rolname) w;
+END $$;
+COMMENT ON FUNCTION _taskex.role_health() IS 'Does a run wait that no executor can ever take? For the view taskex.health.';

@@ -301,11 +301,13 @@ GRANT EXECUTE ON FUNCTION
     taskex.remove_runs(interval, int),
     taskex.resume_environment(text),
     taskex.retire_environment(text),
+    taskex.unretire_environment(text),
     taskex.run_due_runs(),
     taskex.drain_executors(interval),
     taskex.resume_executors(),
     _taskex.pool_health(),
     _taskex.queue_health(),
+    _taskex.role_health(),
     _taskex.unreadable_partitions()
     TO taskex_admin;
 

@@ -100,7 +100,7 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM _taskex.fail('unknown_environment', format('environment "%s" does not exist', environment), NULL,
             'The view taskex.environments lists them.');
-    ELSIF e.state = 'retired' THEN
+    ELSIF e.retired THEN
         PERFORM _taskex.fail('environment_retired', format('environment "%s" is retired', environment));
     END IF;
     new := _taskex.new_version(owner, name, e.environment_id, source, price, is_public, false);
@@ -164,7 +164,7 @@ BEGIN
         PERFORM _taskex.bad_value('the pieces of a chain must be of one environment');
     END IF;
     SELECT * INTO e FROM _taskex.environment x WHERE x.environment_id = environment_ids[1];
-    IF e.state = 'retired' THEN
+    IF e.retired THEN
         PERFORM _taskex.fail('environment_retired', format('environment "%s" is retired', e.name));
     ELSIF e.language = 'external' THEN
         PERFORM _taskex.bad_value(format('environment "%s" has no chains', e.name), 'Workers outside run its code.');

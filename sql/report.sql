@@ -249,6 +249,8 @@ CREATE VIEW taskex.health AS
     UNION ALL
     SELECT 'executors', x.ok, x.detail FROM _taskex.pool_health() x
     UNION ALL
+    SELECT 'roles', x.ok, x.detail FROM _taskex.role_health() x
+    UNION ALL
     SELECT 'metering', m.missing = 0,
         CASE WHEN m.missing > 0 THEN format('%s of the latest %s runs that succeeded have no usage; taskex.check_billing() tells more', m.missing, m.looked)
             WHEN m.looked = 0 THEN 'no run has succeeded lately' ELSE 'the latest runs have usage' END

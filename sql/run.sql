@@ -351,7 +351,7 @@ BEGIN
         wanted := (_taskex.lock_environment(environment)).environment_id;
     END IF;
     FOR id IN EXECUTE format('SELECT run_id FROM _taskex.run_%s WHERE customer_id = $1 AND CASE WHEN $2 IS NULL'
-            ' THEN environment_id NOT IN (SELECT e.environment_id FROM _taskex.environment e WHERE e.state = ''retired'') ELSE environment_id = $2 END'
+            ' THEN environment_id NOT IN (SELECT e.environment_id FROM _taskex.environment e WHERE e.retired) ELSE environment_id = $2 END'
             ' AND state IN (''failed'', ''dead'') ORDER BY run_id LIMIT $3', _taskex.home(customer)) USING customer, wanted, max_runs LOOP
         done := done + _taskex.requeue_run(id, attempts)::int;
     END LOOP;
@@ -384,7 +384,7 @@ BEGIN
     PERFORM _taskex.limits_changed(id, NULL);
 END $$;
 COMMENT ON FUNCTION taskex.limit_customer(text, int, int, interval) IS
-'How many runs of a customer may run at a time (max_running), and how many may be started in a time (rate in per, in the long run, and so many at once; one that is given back counts); NULL: any number. Runs that run already go
+'How many runs of a customer may run at a time (max_running), and how many may be started in a time (rate in per, in the long run, and so many at once; one that is given back by release_run does not count); NULL: any number. Runs that run already go
 on. Errors: unknown_user (TX001), invalid_parameter_value (22023). Operators only.';
 
 CREATE FUNCTION taskex.limit_key(customer text, concurrency_key text, max_running int)

@@ -107,6 +107,7 @@ leave_slot(int code, Datum arg)
 		if (mine->state == EXECUTOR_STARTING && !mine->leave && !mine->failed)
 			pool_failed(mine, "the process ended before it was ready; the server's log has the reason");
 		mine->pid = 0;
+		mine->dedicated_to = mine->kept_count = 0;
 		mine->state = mine->held_count > 0 ? EXECUTOR_DEAD : EXECUTOR_FREE;
 	}
 	LWLockRelease(pool.lock);
@@ -289,6 +290,7 @@ typedef struct Batch
 {
 	MemoryContext context;
 	int			count;
+	int			first_dedicated;	/* from there on they keep the executor for their customer */
 	TakenRun	runs[EXECUTOR_RUNS_MAX];
 } Batch;
 
@@ -467,6 +469,7 @@ order_dedicated(void)
 	for (int i = 0; i < batch.count; i++)
 		if (run_options_dedicated(batch.runs[i].options) == 0)
 			ordered[count++] = batch.runs[i];
+	batch.first_dedicated = count;
 	if (count == batch.count)
 		return;
 	for (int i = 0; i < batch.count; i++)
@@ -491,24 +494,39 @@ order_dedicated(void)
 		worker_transaction("giving runs back", settle, &back);
 }
 
-/* it is kept for the customer of the last one, if that says so */
+/* those that keep it for their customer do so from now on, so that he may acknowledge them as soon as they have ended */
 static void
-reserve(void)
+keep_for_customer(void)
 {
-	const TakenRun *last = &batch.runs[batch.count - 1];
-	int64		dedicated = run_options_dedicated(last->options);
-
-	/* it may have gone back */
-	for (int i = 0; i < mine->held_count; i++)
-		if (mine->held[i].token == last->token && !mine->held[i].begun)
-			return;
-	if (dedicated == 0)
-		return;
 	LWLockAcquire(pool.lock, LW_EXCLUSIVE);
-	mine->dedicated_to = last->customer.user_id;
-	mine->dedicated_run = last->run_id;
-	mine->dedicated_until = GetCurrentTimestamp() + dedicated;
+	for (int i = batch.first_dedicated; i < batch.count; i++)
+		pool_kept_add(mine, batch.runs[i].customer.user_id, batch.runs[i].run_id, DT_NOEND);
 	LWLockRelease(pool.lock);
+}
+
+static bool
+has_begun(const TakenRun *run)
+{
+	for (int i = 0; i < mine->held_count; i++)
+		if (mine->held[i].token == run->token)
+			return mine->held[i].begun;
+	return false;
+}
+
+/* for so long after their end; what has gone back is for others to run */
+static void
+keep_for_a_time(void)
+{
+	for (int i = batch.first_dedicated; i < batch.count; i++)
+	{
+		const TakenRun *run = &batch.runs[i];
+		TimestampTz until = GetCurrentTimestamp() + run_options_dedicated(run->options);
+
+		LWLockAcquire(pool.lock, LW_EXCLUSIVE);
+		if (pool_kept_remove(mine, run->run_id) && has_begun(run))
+			pool_kept_add(mine, run->customer.user_id, run->run_id, until);
+		LWLockRelease(pool.lock);
+	}
 }
 
 static void
@@ -519,6 +537,7 @@ execute(void)
 	PG_TRY();
 	{
 		order_dedicated();
+		keep_for_customer();
 		execute_runs(batch.runs, batch.count);
 		give_back();
 	}
@@ -534,9 +553,11 @@ execute(void)
 		settle_own();
 	}
 	PG_END_TRY();
-	reserve();
+	keep_for_a_time();
 	hold(NULL, 0);
 }
+
+static TimestampTz kept_until;	/* when it was looked last */
 
 /* is it to end, or for whom is it reserved? */
 static bool
@@ -546,9 +567,9 @@ to_leave(int64 *customer)
 	bool		leave;
 
 	LWLockAcquire(pool.lock, LW_EXCLUSIVE);
-	if (mine->dedicated_to != 0 && mine->dedicated_until <= GetCurrentTimestamp())
-		mine->dedicated_to = mine->dedicated_run = 0;
+	pool_kept_expire(mine, GetCurrentTimestamp());
 	*customer = mine->dedicated_to;
+	kept_until = pool_kept_until(mine);
 	leave = mine->leave || realm->serial != kind.realm || realm->draining || realm_serial(mine->realm_slot) != kind.realm;
 	LWLockRelease(pool.lock);
 	return leave;
@@ -571,7 +592,7 @@ rest(int64 reserved, bool empty)
 	QueueSleep	sleep = {&kind.name, reserved, SLEEP_MS, empty, paused, to_do_otherwise};
 
 	if (reserved != 0)
-		sleep.milliseconds = Min(SLEEP_MS, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), mine->dedicated_until) + 1);
+		sleep.milliseconds = Min(SLEEP_MS, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), kept_until) + 1);
 	resting_for = reserved;
 	queue_sleep(&sleep);
 }

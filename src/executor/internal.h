@@ -75,6 +75,15 @@ extern void pool_failed(ExecutorSlot *slot, const char *message);
 /* it is to end as soon as it does nothing; who holds the lock pokes its queue afterwards */
 extern void pool_let_go(ExecutorSlot *slot);
 
+/* of an executor that is kept for the customer of these runs: one more, one less, those whose time is over */
+extern void pool_kept_add(ExecutorSlot *slot, int64 customer_id, int64 run_id, TimestampTz until);
+extern bool pool_kept_remove(ExecutorSlot *slot, int64 run_id);
+extern bool pool_kept_for(const ExecutorSlot *slot, int64 run_id);
+extern void pool_kept_expire(ExecutorSlot *slot, TimestampTz now);
+
+/* DT_NOEND: one of them has not ended; 0: there is none */
+extern TimestampTz pool_kept_until(const ExecutorSlot *slot);
+
 static inline bool
 kind_equal(const ExecutorKind *a, const ExecutorKind *b)
 {

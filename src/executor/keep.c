@@ -519,7 +519,7 @@ decide(Round *round, Start *starts)
 		slot->pid = 0;
 		slot->leave = slot->failed = false;
 		slot->started_at = slot->idle_since = GetCurrentTimestamp();
-		slot->dedicated_to = slot->dedicated_run = 0;
+		slot->dedicated_to = slot->kept_count = 0;
 		slot->taken = slot->ended = 0;
 		slot->last_run = 0;
 		slot->nice = slot->pause_us = slot->io_rate = 0;

@@ -58,17 +58,17 @@ static void
 put_slot(ReturnSetInfo *rsinfo, const ExecutorSlot *slot)
 {
 	bool		runs = slot->current >= 0;
-	bool		reserved = slot->dedicated_to != 0;
+	TimestampTz until = pool_kept_until(slot);
 	bool		busy = slot->state == EXECUTOR_BUSY && slot->last_run != 0;
 	bool		nulls[22] = {
-		[0] = slot->pid == 0,[7] = !runs,[8] = !runs,[9] = !runs,[10] = !runs,[13] = !reserved,[14] = !reserved,[20] = !busy,[21] = !busy
+		[0] = slot->pid == 0,[7] = !runs,[8] = !runs,[9] = !runs,[10] = !runs,[13] = until == 0,[14] = until == 0 || until == DT_NOEND,[20] = !busy,[21] = !busy
 	};
 	Datum		values[22] = {
 		Int32GetDatum(slot->pid), Int32GetDatum(slot->kind.name.environment_id), ObjectIdGetDatum(slot->kind.name.role),
 		CStringGetTextDatum(state_name(slot)), TimestampTzGetDatum(slot->started_at), TimestampTzGetDatum(slot->idle_since),
 		Int32GetDatum(slot->held_count), Int64GetDatum(runs ? slot->held[slot->current].run_id : 0), Int32GetDatum(slot->attempt),
 		Int64GetDatum(slot->customer_id), TimestampTzGetDatum(slot->run_since), Int64GetDatum(slot->taken),
-		Int64GetDatum(slot->ended), Int64GetDatum(slot->dedicated_to), TimestampTzGetDatum(slot->dedicated_until)
+		Int64GetDatum(slot->ended), Int64GetDatum(slot->dedicated_to), TimestampTzGetDatum(until)
 	};
 
 	values[15] = shown(runs ? slot->usage.cpu_us : -1, &nulls[15]);
@@ -272,9 +272,8 @@ acknowledgement_commit(void *record)
 	{
 		ExecutorSlot *slot = &pool.slots[i];
 
-		if (slot->kind.realm == given->realm && slot->dedicated_run == given->run_id)
+		if (slot->kind.realm == given->realm && pool_kept_remove(slot, given->run_id) && slot->kept_count == 0)
 		{
-			slot->dedicated_to = slot->dedicated_run = 0;
 			name = slot->kind.name;
 			found = true;
 		}
@@ -302,7 +301,7 @@ taskex_acknowledge_run(PG_FUNCTION_ARGS)
 	Acknowledgement *given;
 	uint32		realm = realm_current()->serial;
 	int64		run_id;
-	bool		reserved = false;
+	bool		kept = false;
 
 	require_arg(fcinfo, 0, "run_id");
 	run_id = PG_GETARG_INT64(0);
@@ -313,15 +312,15 @@ taskex_acknowledge_run(PG_FUNCTION_ARGS)
 	run_require_customer(&home, run_id);
 	LWLockAcquire(pool.lock, LW_SHARED);
 	for (int i = 0; i < guc_max_executors; i++)
-		reserved |= pool.slots[i].kind.realm == realm && pool.slots[i].dedicated_run == run_id;
+		kept |= pool.slots[i].kind.realm == realm && pool_kept_for(&pool.slots[i], run_id);
 	LWLockRelease(pool.lock);
-	if (reserved)
+	if (kept)
 	{
 		given = xact_add(&acknowledgement_kind, sizeof(Acknowledgement));
 		given->realm = realm;
 		given->run_id = run_id;
 	}
-	PG_RETURN_BOOL(reserved);
+	PG_RETURN_BOOL(kept);
 }
 
 /* ---- libraries ---- */

@@ -138,6 +138,78 @@ pool_failed(ExecutorSlot *slot, const char *message)
 	strlcpy(group->message, message, GROUP_MESSAGE);
 }
 
+/* ---- kept for a customer ---- */
+
+static int
+kept_find(const ExecutorSlot *slot, int64 run_id)
+{
+	for (int i = 0; i < slot->kept_count; i++)
+		if (slot->kept[i].run_id == run_id)
+			return i;
+	return -1;
+}
+
+static void
+kept_take_off(ExecutorSlot *slot, int i)
+{
+	slot->kept[i] = slot->kept[--slot->kept_count];
+	if (slot->kept_count == 0)
+		slot->dedicated_to = 0;
+}
+
+void
+pool_kept_add(ExecutorSlot *slot, int64 customer_id, int64 run_id, TimestampTz until)
+{
+	int			at = kept_find(slot, run_id);
+
+	if (at < 0 && slot->kept_count < EXECUTOR_KEPT_MAX)
+		at = slot->kept_count++;
+	else if (at < 0)
+	{
+		at = 0;
+		for (int i = 1; i < slot->kept_count; i++)
+			if (slot->kept[i].until < slot->kept[at].until)
+				at = i;
+	}
+	slot->dedicated_to = customer_id;
+	slot->kept[at].run_id = run_id;
+	slot->kept[at].until = until;
+}
+
+bool
+pool_kept_for(const ExecutorSlot *slot, int64 run_id)
+{
+	return kept_find(slot, run_id) >= 0;
+}
+
+bool
+pool_kept_remove(ExecutorSlot *slot, int64 run_id)
+{
+	int			at = kept_find(slot, run_id);
+
+	if (at >= 0)
+		kept_take_off(slot, at);
+	return at >= 0;
+}
+
+void
+pool_kept_expire(ExecutorSlot *slot, TimestampTz now)
+{
+	for (int i = slot->kept_count - 1; i >= 0; i--)
+		if (slot->kept[i].until <= now)
+			kept_take_off(slot, i);
+}
+
+TimestampTz
+pool_kept_until(const ExecutorSlot *slot)
+{
+	TimestampTz until = 0;
+
+	for (int i = 0; i < slot->kept_count; i++)
+		until = Max(until, slot->kept[i].until);
+	return until;
+}
+
 /* ---- ending ---- */
 
 void

@@ -20,6 +20,9 @@ extern const ShmemPart pool_shmem;
 /* most runs that an executor takes at a time */
 #define EXECUTOR_RUNS_MAX 256
 
+/* so many runs that are not acknowledged keep an executor for their customer: of more, those whose time ends last */
+#define EXECUTOR_KEPT_MAX 256
+
 typedef enum ExecutorState
 {
 	EXECUTOR_FREE,
@@ -37,6 +40,13 @@ typedef struct HeldRun
 	bool		revoked;		/* its lease was taken away */
 	bool		begun;
 } HeldRun;
+
+/* a run for whose customer the executor is kept when it has ended */
+typedef struct KeptRun
+{
+	int64		run_id;
+	TimestampTz until;			/* DT_NOEND: it has not ended */
+} KeptRun;
 
 /* how an executor differs from another: one customer's role in one environment */
 typedef struct ExecutorKind
@@ -60,8 +70,8 @@ typedef struct ExecutorSlot
 	TimestampTz started_at;
 	TimestampTz idle_since;		/* or since when it is busy */
 	int64		dedicated_to;	/* 0: nobody */
-	int64		dedicated_run;
-	TimestampTz dedicated_until;
+	int			kept_count;		/* 0 exactly if that is nobody */
+	KeptRun		kept[EXECUTOR_KEPT_MAX];
 	int64		taken;			/* runs, since its start */
 	int64		ended;
 

@@ -28,7 +28,8 @@ enum EnvironmentColumn
 {
 	ENVIRONMENT_ID = 1,
 	ENVIRONMENT_NAME,
-	ENVIRONMENT_STATE,
+	ENVIRONMENT_PAUSED,
+	ENVIRONMENT_RETIRED,
 	ENVIRONMENT_WORKER_ROLE,
 	ENVIRONMENT_MAX_ATTEMPTS,
 	ENVIRONMENT_LANGUAGE,
@@ -61,15 +62,13 @@ describe(TupleTableSlot *slot, KnownEnvironment *environment)
 {
 	bool		isnull;
 	Datum		role = slot_getattr(slot, ENVIRONMENT_WORKER_ROLE, &isnull);
-	char	   *state;
 	Datum		customers;
 
 	environment->worker_role = isnull ? InvalidOid : DatumGetObjectId(role);
 	environment->environment_id = DatumGetInt32(slot_getattr(slot, ENVIRONMENT_ID, &isnull));
 	strlcpy(environment->name, TextDatumGetCString(slot_getattr(slot, ENVIRONMENT_NAME, &isnull)), NAMEDATALEN);
-	state = TextDatumGetCString(slot_getattr(slot, ENVIRONMENT_STATE, &isnull));
-	environment->paused = strcmp(state, "paused") == 0;
-	environment->retired = strcmp(state, "retired") == 0;
+	environment->paused = DatumGetBool(slot_getattr(slot, ENVIRONMENT_PAUSED, &isnull));
+	environment->retired = DatumGetBool(slot_getattr(slot, ENVIRONMENT_RETIRED, &isnull));
 	environment->max_attempts = DatumGetInt32(slot_getattr(slot, ENVIRONMENT_MAX_ATTEMPTS, &isnull));
 	strlcpy(environment->language, TextDatumGetCString(slot_getattr(slot, ENVIRONMENT_LANGUAGE, &isnull)), NAMEDATALEN);
 	environment->external = strcmp(environment->language, "external") == 0;

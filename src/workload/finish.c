@@ -468,6 +468,7 @@ attempt_release(Child *run, double cost)
 	PinnedLane	pinned;
 	ReadyRun	ready;
 
+	queue_unstarted_at_commit(child_int64(run, RUN_RUN_ID));
 	if (hold)
 		queue_ended_at_commit(child_int64(run, RUN_RUN_ID), cost);
 	else

@@ -303,6 +303,15 @@ refill_tokens(Customer *customer, TimestampTz now)
 	customer->tokens_at = now;
 }
 
+void
+customer_unstart(int32 index)
+{
+	Customer   *customer = &queue.customers[index];
+
+	if (customer->limits.rate > 0)
+		customer->tokens = Min((double) customer->limits.rate, customer->tokens + 1);
+}
+
 static void
 set_blocked(int32 index, bool blocked)
 {

@@ -66,6 +66,9 @@ extern void key_unpark(int32 key, int32 count);
 /* all lanes, keys, customers and environments of a realm, whose entries are gone */
 extern void queue_forget(uint32 realm);
 
+/* a start that was none after all does not count for its rate; the lock is held */
+extern void customer_unstart(int32 customer);
+
 /* ready.c: signals those who wait for runs of an environment */
 extern void queue_signal(Environment *environment, int32 runs);
 

@@ -279,7 +279,8 @@ typedef enum ChangeKind
 	CHANGE_ENDED,
 	CHANGE_AGAIN,
 	CHANGE_GONE,
-	CHANGE_LEASE
+	CHANGE_LEASE,
+	CHANGE_UNSTARTED
 } ChangeKind;
 
 typedef struct Change
@@ -384,6 +385,11 @@ apply_to_running(const Changes *of, const Change *change)
 
 		entry->lease_until = change->lease_until;
 		realm->next_lease = Min(realm->next_lease, change->lease_until);
+		return;
+	}
+	if (change->kind == CHANGE_UNSTARTED)
+	{
+		customer_unstart(queue.lanes[entry->lane].customer);
 		return;
 	}
 	charge(entry, change->cost);
@@ -502,6 +508,12 @@ queue_again_at_commit(const PinnedLane *pinned, const ReadyRun *run, double cost
 	change->run = *run;
 	change->count = 1;
 	change->cost = cost;
+}
+
+void
+queue_unstarted_at_commit(int64 run_id)
+{
+	(void) new_change(CHANGE_UNSTARTED, run_id);
 }
 
 void

@@ -63,8 +63,7 @@ end_item(Reservation *reservation, const Reserved *item, bool committed)
 		{
 			lane_leave(entry->lane);
 			lane->time -= entry->charge;
-			if (queue.customers[lane->customer].limits.rate > 0)
-				queue.customers[lane->customer].tokens++;
+			customer_unstart(lane->customer);
 		}
 		entry->lease_until = 0;
 		entry_back(item->entry);

@@ -143,6 +143,7 @@ require_role(const UserHome *customer, const KnownEnvironment *environment)
 			(tx_errcode(ERRCODE_TX_NO_EXECUTOR_ROLE),
 			 errmsg("the customer has no role that runs of environment \"%s\" could have", environment->name),
 			 name ? errdetail("The server runs its code as the customer's db_role, and role \"%s\" may not log in.", name) :
+			 OidIsValid(customer->db_role) ? errdetail("The server runs its code as the customer's db_role, and that was dropped.") :
 			 errdetail("The server runs its code as the customer's db_role, and he has none."),
 			 name ? errhint("Use ALTER ROLE %s LOGIN; it needs no password.", quote_identifier(name)) :
 			 errhint("Name a role with LOGIN as db_role in his profile (taskex.update_user()).")));

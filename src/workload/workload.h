@@ -110,6 +110,9 @@ extern void queue_ended_at_commit(int64 run_id, double cost);
 /* at commit: one that was running is ready again */
 extern void queue_again_at_commit(const PinnedLane *pinned, const ReadyRun *run, double cost);
 
+/* at commit: the start of one that is running does not count for its customer's rate; called before what follows from it */
+extern void queue_unstarted_at_commit(int64 run_id);
+
 /* at commit: one that was ready is no more */
 extern void queue_gone_at_commit(const LaneName *name, int64 run_id);
 

@@ -226,6 +226,7 @@ insert into expected values
     ('publish_program', 'owner text, name text, environment text, source text, price numeric DEFAULT 0, is_public boolean DEFAULT false', 'integer', true),
     ('schedule_run', 'customer text, name text, cron text, program text DEFAULT NULL::text, data jsonb DEFAULT NULL::jsonb, priority integer DEFAULT 0, options jsonb DEFAULT ''{}''::jsonb', 'bigint', true),
     ('search_programs', 'query text DEFAULT NULL::text, environment text DEFAULT NULL::text, max_price numeric DEFAULT NULL::numeric, max_rows integer DEFAULT 100', 'SETOF taskex.programs', false),
+    ('unretire_environment', 'name text', 'void', true),
     ('undeprecate_program', 'owner text, name text, version integer DEFAULT NULL::integer', 'integer', true),
     ('unschedule_run', 'customer text, name text', 'boolean', true),
     ('pull_runs', 'worker text, environment text, count integer DEFAULT 1, lease interval DEFAULT ''00:01:00''::interval, wait interval DEFAULT ''00:00:00''::interval', 'SETOF taskex.leased_run', true),
@@ -286,7 +287,7 @@ select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace 
     'each SECURITY DEFINER function has this search_path and no other setting, but those of plans');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace = '_taskex'::regnamespace
         and prolang in (select oid from pg_language where lanname in ('sql', 'plpgsql')) and prosecdef
-        and proname not in ('alert_health', 'executor_waits', 'workers', 'journal_lag', 'load_lag', 'metering_health', 'pool_health', 'queue_health', 'recommend_state', 'supplier_state') $$,
+        and proname not in ('alert_health', 'executor_waits', 'workers', 'journal_lag', 'load_lag', 'metering_health', 'pool_health', 'queue_health', 'recommend_state', 'role_health', 'supplier_state') $$,
     'of the internal functions only those that views of operators call are SECURITY DEFINER');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace in ('taskex'::regnamespace, '_taskex'::regnamespace)
         and coalesce(obj_description(p.oid, 'pg_proc'), '') = '' $$,
@@ -372,7 +373,7 @@ insert into expected_column values
 insert into expected_column values
     ('executors', 'pid integer, environment text, role text, state text, since timestamp with time zone, started_at timestamp with time zone, customer text, run_id bigint, attempt integer, run_since timestamp with time zone, taken bigint, runs bigint, reserved_for text, reserved_until timestamp with time zone, cpu_time interval, rows bigint, blocks_read bigint, wal_bytes bigint, memory bigint'),
     ('dead_letters', 'run_id bigint, customer text, environment text, state text, attempts integer, max_attempts integer, finished_at timestamp with time zone, message text, error jsonb, version integer, code text, data jsonb, data_ref jsonb'),
-    ('environments', 'name text, language text, version text, state text, resource_class text, limits jsonb, max_attempts integer, libraries text[], min_executors integer, max_executors integer, idle_time interval, worker_role text, created_at timestamp with time zone'),
+    ('environments', 'name text, language text, version text, state text, paused boolean, resource_class text, limits jsonb, max_attempts integer, libraries text[], min_executors integer, max_executors integer, idle_time interval, worker_role text, created_at timestamp with time zone'),
     ('leased_run', 'run_id bigint, lease_token bigint, lease_until timestamp with time zone, customer text, priority integer, attempt integer, program text, version integer, code text, data jsonb, data_ref jsonb, timeout interval, progress jsonb, state jsonb'),
     ('schedules', 'customer text, name text, cron text, program text, data jsonb, priority integer, options jsonb, overlap text, missed text, created_at timestamp with time zone, last_due timestamp with time zone, last_run bigint, runs bigint, skipped bigint, missed_times bigint, failed bigint, last_error text'),
     ('programs', 'owner text, name text, environment text, version integer, is_newest boolean, deprecated boolean, price numeric, is_public boolean, published_at timestamp with time zone, source text, language text, is_chain boolean, total_price numeric'),

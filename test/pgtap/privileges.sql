@@ -63,9 +63,9 @@ insert into may_read values ('migrations', 'taskex_user');
 -- runs
 insert into may_execute select unnest(array['acknowledge_run', 'cancel_run', 'complete_run', 'complete_runs', 'data_checksum', 'deprecate_program', 'fail_run', 'heartbeat_run', 'limit_key', 'pause_runs', 'publish_chain', 'publish_program',
         'pull_runs', 'redrive_runs', 'release_run', 'resume_runs', 'retry_run', 'run_result', 'run_status', 'submit_run', 'submit_runs', 'schedule_run', 'search_programs', 'undeprecate_program', 'unschedule_run', 'wait_for_run']), 'taskex_user'
-    union all select unnest(array['alter_environment', 'check_workload', 'create_environment', 'drain_executors', 'resume_executors', 'limit_customer', 'pause_environment', 'remove_runs', 'resume_environment', 'retire_environment', 'run_due_runs']), 'taskex_admin';
+    union all select unnest(array['alter_environment', 'check_workload', 'create_environment', 'drain_executors', 'resume_executors', 'limit_customer', 'pause_environment', 'remove_runs', 'resume_environment', 'retire_environment', 'unretire_environment', 'run_due_runs']), 'taskex_admin';
 insert into may_read select unnest(array['dead_letters', 'environments', 'executors', 'programs', 'queue', 'run_attempts', 'runs', 'schedules']), 'taskex_user';
-insert into may_execute_internal select unnest(array['executor_slots', 'lanes', 'run_ended', 'run_state']), 'taskex_user' union all values ('pool_health', 'taskex_admin'), ('queue_health', 'taskex_admin'), ('unreadable_partitions', 'taskex_admin');
+insert into may_execute_internal select unnest(array['executor_slots', 'lanes', 'run_ended', 'run_state']), 'taskex_user' union all values ('pool_health', 'taskex_admin'), ('queue_health', 'taskex_admin'), ('role_health', 'taskex_admin'), ('unreadable_partitions', 'taskex_admin');
 
 -- billing
 insert into may_execute select unnest(array['draft_invoice', 'drop_run_budget', 'estimate_cost', 'explain_charge', 'set_program_price', 'set_run_budget', 'usage_statement']), 'taskex_user'

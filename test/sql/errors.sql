@@ -238,7 +238,7 @@ INSERT INTO good_call VALUES
     ('publish_chain', ARRAY['''e_code''', '''new''', '''{piece,piece}''', '0', 'false']),
     ('publish_program', ARRAY['''e_req''', '''new''', '''e_env''', '''x''', '0', 'false']),
     ('schedule_run', ARRAY['''e_req''', '''new''', '''0 3 * * *''', 'NULL', 'NULL', '0', '''{"environment": "e_env"}''']),
-    ('search_programs', ARRAY['NULL', 'NULL', 'NULL', '10']), ('undeprecate_program', ARRAY['''e_req''', '''kept''', 'NULL']), ('unschedule_run', ARRAY['''e_req''', '''none''']),
+    ('search_programs', ARRAY['NULL', 'NULL', 'NULL', '10']), ('unretire_environment', ARRAY['''e_env''']), ('undeprecate_program', ARRAY['''e_req''', '''kept''', 'NULL']), ('unschedule_run', ARRAY['''e_req''', '''none''']),
     ('pull_runs', ARRAY['''w''', '''e_env''', '1', '''1 minute''', '''0''']),
     ('redrive_runs', ARRAY['''e_req''', 'NULL', '1', '10']),
     ('release_run', ARRAY['pg_temp.id(''running'')', 'pg_temp.id(''run token'')']),

@@ -51,6 +51,8 @@ SELECT call, pg_temp.try('SELECT count(*) FROM taskex.' || call) AS says FROM (V
     ('create_environment(''r_x'', ''external'', options => ''{"limits": {"timeout": "-1 s"}}'')'),
     ('alter_environment(''r_none'', ''{}'')'),
     ('pause_environment(''r_none'')'),
+    ('resume_environment(''r_retired'')'),
+    ('unretire_environment(''r_none'')'),
     ('publish_program(''re_req'', ''a/b'', ''r_env'', ''x'')'),
     ('publish_program(''re_req'', ''a@1'', ''r_env'', ''x'')'),
     ('publish_program(''re_req'', '''', ''r_env'', ''x'')'),

@@ -155,7 +155,7 @@ SELECT taskex.retire_environment('sp_ext');
 SET taskex.clock = '2150-01-01 00:01:21.5+00';
 SELECT pg_temp.step();
 SELECT * FROM s;
-SELECT taskex.resume_environment('sp_ext');
+SELECT taskex.unretire_environment('sp_ext');
 SELECT pg_temp.finish(3, 4);
 SELECT pg_temp.step();
 SELECT taskex.run_result(:id);

@@ -26,6 +26,9 @@ CREATE FUNCTION pg_temp.customers() RETURNS bigint[] LANGUAGE sql AS $$ SELECT a
 -- ends all that runs
 CREATE FUNCTION pg_temp.finish() RETURNS bigint LANGUAGE sql AS
     $$ SELECT count(taskex.complete_run(run_id, lease_token, data)) FROM _taskex.run WHERE state = 'running' AND customer_id = ANY (pg_temp.customers()) $$;
+-- gives all that runs back
+CREATE FUNCTION pg_temp.give_back() RETURNS bigint LANGUAGE sql AS
+    $$ SELECT count(taskex.release_run(run_id, lease_token)::text) FROM _taskex.run WHERE state = 'running' AND customer_id = ANY (pg_temp.customers()) $$;
 
 -- the main line
 SELECT pg_temp.submit('w_ann', '"one"') AS one \gset
@@ -89,7 +92,7 @@ SELECT taskex.fail_run(:f, pg_temp.token(:f), '{"message": "third"}');
 SELECT taskex.retire_environment('w_ext');
 SELECT taskex.redrive_runs('w_ann');
 SELECT taskex.redrive_runs('w_ann', 'w_ext');
-SELECT taskex.resume_environment('w_ext');
+SELECT taskex.unretire_environment('w_ext');
 SELECT taskex.redrive_runs('w_ann', 'w_pl'), taskex.redrive_runs('w_ann', 'w_ext', 2), taskex.redrive_runs('w_ann');
 SELECT pg_temp.pull(1);
 SELECT taskex.fail_run(:f, pg_temp.token(:f), '{"message": "fourth"}', retry => false);
@@ -191,6 +194,25 @@ SELECT pg_temp.finish();
 SELECT taskex.limit_customer('w_bob', NULL, 1, '10 s');
 SELECT pg_temp.pull(9);
 SELECT pg_temp.pull(9);
+-- what is given back has not been started, also if it was pulled in the same transaction, and if the giving back is undone it has
+SELECT pg_temp.give_back();
+SELECT pg_temp.pull(9);
+BEGIN;
+SAVEPOINT s;
+SELECT pg_temp.give_back();
+ROLLBACK TO s;
+COMMIT;
+SELECT pg_temp.pull(9);
+SELECT pg_temp.give_back();
+BEGIN;
+SELECT pg_temp.pull(9), pg_temp.give_back();
+COMMIT;
+SELECT pg_temp.pull(9);
+SELECT pg_temp.pull(9);
+BEGIN;
+SELECT pg_temp.give_back();
+ROLLBACK;
+SELECT pg_temp.pull(9);
 SELECT pg_temp.finish();
 SET taskex.clock = '2130-01-01 00:02:11+00';
 SELECT pg_temp.pull(9);
@@ -208,6 +230,19 @@ SELECT pg_temp.pull(9);
 SELECT pg_temp.finish();
 SELECT taskex.retire_environment('w_ext');
 SELECT pg_temp.submit('w_bob', '"retired"');
+SELECT taskex.resume_environment('w_ext');
+-- one that is retired may be paused, and is retired after it
+SELECT taskex.unretire_environment('w_ext'), pg_temp.submit('w_bob', '"both"') IS NOT NULL, taskex.retire_environment('w_ext'), taskex.pause_environment('w_ext');
+SELECT state, paused FROM taskex.environments WHERE name = 'w_ext';
+SELECT pg_temp.pull(9);
+SELECT taskex.resume_environment('w_ext');
+SELECT state, paused FROM taskex.environments WHERE name = 'w_ext';
+SELECT pg_temp.submit('w_bob', '"retired"');
+SELECT pg_temp.pull(9);
+SELECT pg_temp.finish();
+-- and one that is paused may be retired, and is paused after it
+SELECT taskex.unretire_environment('w_ext'), taskex.pause_environment('w_ext'), taskex.retire_environment('w_ext'), taskex.unretire_environment('w_ext');
+SELECT state, paused FROM taskex.environments WHERE name = 'w_ext';
 SELECT taskex.resume_environment('w_ext');
 SELECT * FROM broken;
 

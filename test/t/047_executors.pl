@@ -163,6 +163,18 @@ is(state($waits), 'waiting', 'for others it does not');
 is(sql("select taskex.acknowledge_run($mine)"), 't', 'until he acknowledges');
 is(sql("select taskex.acknowledge_run($mine)"), 'f', 'once');
 like(result($waits), qr/^\d+$/, 'and others have the place');
+# several: each keeps it; also those that were taken together
+my $kept = naps('ann', 0, 3, 'pl', '{"dedicated": "1 hour"}');
+my @kept = map { $kept + 1024 * $_ } 0 .. 2;
+result($_) for @kept;
+$waits = nap('bob', 0);
+is(sql("select taskex.acknowledge_run($kept[2])"), 't', 'of several the last one is acknowledged');
+is(sql("select taskex.acknowledge_run($kept[0])"), 't', 'and the first one');
+sql('select pg_sleep(1)');
+is(state($waits), 'waiting', 'it is kept for the other one');
+is(sql("select reserved_for from taskex.executors"), 'ann', 'for its customer');
+is(sql("select taskex.acknowledge_run($kept[1])"), 't', 'until all are');
+like(result($waits), qr/^\d+$/, 'and others have the place again');
 result(nap('ann', 0, 'pl', '{"dedicated": "300 ms"}'));
 like(result(nap('bob', 0)), qr/^\d+$/, 'or the time is over');
 
@@ -191,9 +203,35 @@ like(result(nap('cid', 0, 'broken')), qr/^\d+$/, 'mended, it works');
 await($node, $db, "select ok from taskex.health where check_name = 'executors'", 'and is well');
 
 # ---- roles ----
+my $roles = "select ok || ' ' || detail from taskex.health where check_name = 'roles'";
+is(sql($roles), 'true no run waits for a role', 'no run waits for a role');
 sql('alter role cid nologin');
 await($node, $db, "select count(*) = 0 from taskex.executors where role = 'cid'", 'the executor of a role that may not log in any more ends');
 sql('alter role cid login');
+# runs that came while there was a role, in an environment of another language as many
+sql("select taskex.create_environment('out', 'external'), taskex.create_environment('later', 'plpgsql'), taskex.pause_environment('later')");
+sql("create role gone login; select taskex.register_user('gone', '{\"db_role\": \"gone\"}')");
+sql("create role dan2 login; select taskex.register_user('dan2', '{\"db_role\": \"dan2\"}')");
+my @forlorn = map { naps($_, 0, 2, 'later') } qw(cid dan2 gone);
+my $out_run = sql("select taskex.submit_run('gone', options => '{\"environment\": \"out\"}')");
+is(sql($roles), 'true no run waits for a role', 'not while there is one');
+sql("alter role dan2 nologin");
+is(sql($roles), 'false 2 runs of 1 customers wait until their customers have a role that may log in: "dan2" has the db_role dan2, which may not log in', 'one that may not log in');
+sql("alter role dan2 login; drop role gone");
+is(sql($roles), 'false 2 runs of 1 customers wait until their customers have a role that may log in: "gone" has a db_role that was dropped', 'one that was dropped');
+my ($code, $out, $err) = $node->psql($db, "select taskex.submit_run('gone', options => " . options('later') . ')');
+like($err, qr/that was dropped/, 'a run that is submitted now is refused, and why');
+sql(q{select taskex.update_user('gone', '{"db_role": null}')});
+is(sql($roles), 'false 2 runs of 1 customers wait until their customers have a role that may log in: "gone" has no db_role', 'none at all');
+sql(q{select taskex.resume_environment('later')});
+like(result($forlorn[$_]), qr/^\d+$/, 'the others run') for 0, 1;
+is(state($forlorn[2]), 'waiting', 'those wait');
+sql(q{select taskex.update_user('gone', '{"db_role": "ann"}')});
+is(sql("select usename from pg_stat_activity where pid = " . result($forlorn[2])), 'ann', 'until he has a role');
+await($node, $db, "select ok from taskex.health where check_name = 'roles'", 'and all is well');
+sql("select taskex.cancel_run($out_run)");
+await_idle('and done');
+sql("select taskex.retire_environment('later'), taskex.retire_environment('out')");
 sql("select taskex.alter_environment('pl', '{\"max_executors\": 4}')");
 sql('select taskex.drain_executors()');
 my $moved = nap('cid', 0);
