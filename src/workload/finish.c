@@ -140,13 +140,19 @@ attempt_succeed(RunTables *tables, Child *run, const UserHome *home, Datum resul
 	RunUsage	own;
 	RunSaid		said;
 
-	if (run_holder && run_holder->said(run_id, &said) && said.yield == YIELD_AT_END)
+	if (run_holder && run_holder->said(run_id, &said))
 	{
-		AttemptEnd	end = {.outcome = "suspended",.usage = usage,.output = output,.state = said.state};
+		if (said.yield == YIELD_AT_END)
+		{
+			AttemptEnd	end = {.outcome = "suspended",.usage = usage,.output = output,.state = said.state};
 
-		run_note(run, said.progress, NULL, 0);
-		(void) attempt_suspend(run, home, &end);
-		return;
+			run_note(run, said.progress, NULL, 0);
+			(void) attempt_suspend(run, home, &end);
+			return;
+		}
+
+		/* of what was said last the conductor may not have written anything */
+		run_note(run, said.progress, said.state, 0);
 	}
 	(void) store_success(run, true, now, result, no_result, usage, output);
 	followed = tell_success(run, usage);

@@ -64,6 +64,13 @@ is(q1("select taskex.wait_for_run($id, '3 minutes')"), '{"done": 3, "first": 2}'
 is(q1("select string_agg(outcome, ' ' order by attempt) from taskex.run_attempts where run_id = $id"), 'failed succeeded', '... and the attempts say so');
 cmp_ok(q1("select progress from taskex.run_status($id)"), '>=', 2, 'its progress is at least what was noted when it failed');
 
+# what was said last is there when it has succeeded, though the conductor may not have come to it
+$id = q1(q{select taskex.publish_program('ann', 'quick', 'pl', $p$ begin perform taskex.progress('1'), taskex.checkpoint('{"done": 1}');
+		perform taskex.checkpoint('{"done": 2}', '2'), taskex.progress('3'); return '3'; end $p$) \g /dev/null
+	select min(id) from taskex.submit_runs('ann', 'quick', array_fill('1'::jsonb, array[30])) id});
+is_true("select count(*) = 30 from taskex.runs where program = 'quick' and state = 'succeeded'", 'thirty quick ones');
+is(q1("select string_agg(distinct format('%s %s', progress, checkpoint), ', ') from taskex.runs where program = 'quick'"), '3 {"done": 2}', '... have the progress and the checkpoint that were said last');
+
 # it does not ask itself to stop
 is(q1(q{select taskex.publish_program('ann', 'itself', 'pl', $p$ begin perform taskex.checkpoint('1');
 		begin perform taskex.suspend_run((select run_id from taskex.executors where pid = pg_backend_pid())); exception when sqlstate 'TX109' then end;
