@@ -217,7 +217,7 @@ taskex.task_catalogue. newest: to the minute. qualified: he may accept it; missi
 that can be had, or NULL if none was seen at a glance; he may have had it himself.
 By relevance the first 2000 that match can be found. With supplies on, what is at hand for his groups counts for up to a
 quarter more then, what is kept for others for up to a quarter less. New supplies appear after the
-conductor''s next round. Errors: unknown_user (TX001), invalid_parameter_value (22023).';
+conductor''s next round. Errors: unknown_user (TX001), unknown_task_type (TX101), invalid_parameter_value (22023).';
 
 -- The conditions that are asked for, and the order, in one statement of which the
 -- planner knows the values: it walks an index in the order asked for and tests the
@@ -310,6 +310,7 @@ DECLARE
 BEGIN
     PERFORM _taskex.check_range('max_rows', max_rows, 1, 1000);
     PERFORM _taskex.check_range('skip', skip, 0, 1000);
+    PERFORM _taskex.require_task_types(task_types);
     IF ordering NOT IN ('reward', 'newest', 'available', 'relevance') THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('sort "%s" is unknown', ordering),

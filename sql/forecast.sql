@@ -177,19 +177,11 @@ SELECT pg_catalog.pg_extension_config_dump('_taskex.intention_id_seq', '');
 
 CREATE FUNCTION _taskex.check_task_types(task_types bigint[], most int) RETURNS void LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    missing bigint;
 BEGIN
     IF coalesce(array_ndims(task_types), 0) <> 1 OR cardinality(task_types) > most THEN
         PERFORM _taskex.bad_value(format('task_types must have between 1 and %s elements', most));
-    ELSIF array_position(task_types, NULL) IS NOT NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'task_types must have no null elements';
     END IF;
-    SELECT t INTO missing FROM unnest(task_types) t
-        WHERE NOT EXISTS (SELECT FROM _taskex.task_type y WHERE y.task_type_id = t) ORDER BY t LIMIT 1;
-    IF FOUND THEN
-        PERFORM _taskex.fail('unknown_task_type', format('task type %s does not exist', missing), NULL,
-            'taskex.create_task_type() makes one; the view taskex.task_types lists them.');
-    END IF;
+    PERFORM _taskex.require_task_types(task_types);
 END $$;
 COMMENT ON FUNCTION _taskex.check_task_types(bigint[], int) IS 'Errors unless these are known task types, between 1 and so many.';
 

@@ -360,6 +360,14 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION _taskex.require_task_type(bigint) IS 'The error unknown_task_type unless there is such a one; NULL is fine.';
 
+CREATE FUNCTION _taskex.require_task_types(task_types bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM _taskex.check_vector(task_types, 'task_types');
+    PERFORM _taskex.require_task_type(min(t)) FROM unnest(task_types) t
+        WHERE NOT EXISTS (SELECT FROM _taskex.task_type y WHERE y.task_type_id = t);
+END $$;
+COMMENT ON FUNCTION _taskex.require_task_types(bigint[]) IS 'The error unknown_task_type unless all of these exist; NULL is fine.';
+
 CREATE FUNCTION _taskex.set_golden_rate(requester bigint, task_type bigint, rate float8)
     RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -62,6 +62,10 @@ BEGIN
     ELSIF metric IN ('waiting', 'queue_age') AND program IS NOT NULL THEN
         PERFORM _taskex.bad_value(format('"%s" is not known by program', metric));
     END IF;
+    IF program IS NOT NULL AND NOT EXISTS (SELECT FROM _taskex.program p JOIN _taskex.directory d ON d.user_id = p.owner_id
+            WHERE program IN (p.name, d.login || '/' || p.name)) THEN
+        PERFORM _taskex.fail('unknown_program', format('program "%s" does not exist', program), NULL, 'Give it as "owner/name", or as "name" for all who have one of that name.');
+    END IF;
     PERFORM CASE WHEN environment IS NOT NULL THEN _taskex.lock_environment(environment) END, CASE WHEN customer IS NOT NULL THEN _taskex.user_id(customer) END;
     INSERT INTO _taskex.run_alert AS a VALUES (set_alert.name, set_alert.metric, set_alert.threshold, set_alert.environment, set_alert.customer, set_alert.program)
         ON CONFLICT ON CONSTRAINT run_alert_pkey DO UPDATE SET metric = excluded.metric, threshold = excluded.threshold, environment = excluded.environment,
@@ -69,8 +73,9 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION taskex.set_alert(text, text, float8, text, text, text) IS
 'taskex.health tells, in a row of its own, when something is beyond a threshold (name: what the row is called, after "alert"). metric: run_time or cpu_time (seconds, of the run that has most), memory or
-wal_bytes (bytes, the same), rows (the same), running (how many runs), waiting (how many), queue_age (seconds since the oldest of these was submitted). environment, customer, program: of these only.
-Errors: unknown_environment (TX620), unknown_user (TX001), invalid_parameter_value (22023). Operators only.';
+wal_bytes (bytes, the same), rows (the same), running (how many runs), waiting (how many), queue_age (seconds since the oldest of these was submitted). environment, customer, program: of these only;
+a program as "owner/name", or as "name": those of customers who have one of this name.
+Errors: unknown_environment (TX620), unknown_user (TX001), unknown_program (TX622), invalid_parameter_value (22023). Operators only.';
 
 CREATE FUNCTION taskex.drop_alert(name text)
     RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -103,7 +108,7 @@ BEGIN
                 SELECT CASE a.metric WHEN 'run_time' THEN max(extract(epoch FROM m.run_time)) WHEN 'cpu_time' THEN max(extract(epoch FROM m.cpu_time))
                         WHEN 'memory' THEN max(m.memory) WHEN 'wal_bytes' THEN max(m.wal_bytes) WHEN 'rows' THEN max(m."rows") ELSE count(*) END INTO value
                     FROM taskex.run_monitor m WHERE (a.environment IS NULL OR m.environment = a.environment) AND (a.customer IS NULL OR m.customer = a.customer)
-                        AND (a.program IS NULL OR m.program = a.program);
+                        AND (a.program IS NULL OR a.program IN (m.program, m.customer || '/' || m.program));
             END IF;
             ok := coalesce(value, 0) <= a.threshold;
             detail := format('%s is %s, the threshold is %s', a.metric, round(coalesce(value, 0)::numeric, 3), a.threshold);
@@ -198,11 +203,13 @@ CREATE FUNCTION taskex.unthrottle(scope text, name text)
 BEGIN
     IF scope IS NULL OR name IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'scope and name must not be null';
+    ELSIF scope NOT IN ('run', 'program', 'customer', 'environment') THEN
+        PERFORM _taskex.bad_value('scope must be run, program, customer or environment');
     END IF;
     DELETE FROM _taskex.throttle t WHERE t.scope = unthrottle.scope AND t.name = unthrottle.name;
     RETURN FOUND;
 END $$;
-COMMENT ON FUNCTION taskex.unthrottle(text, text) IS 'Ends what throttle began. scope, name: as given there. Result: was there something? Operators only.';
+COMMENT ON FUNCTION taskex.unthrottle(text, text) IS 'Ends what throttle began. scope, name: as given there. Result: was there something? Errors: invalid_parameter_value (22023) for an unknown scope. Operators only.';
 
 CREATE TABLE _taskex.throttle_policy (
     environment_id int PRIMARY KEY,

@@ -127,6 +127,8 @@ BEGIN
     s.requester_id := CASE WHEN filters ? 'from_requester' THEN _taskex.kept_user_id(filters ->> 'from_requester') END;
     s.task_types := CASE WHEN filters ? 'task_types' THEN ARRAY(SELECT t::numeric::bigint FROM jsonb_array_elements_text(filters -> 'task_types') t) END;
 
+    PERFORM _taskex.require_task_types(s.task_types);
+
     -- two sessions of one performer: one after the other
     EXECUTE format('SELECT FROM _taskex.profile_%s WHERE user_id = $1 FOR NO KEY UPDATE', _taskex.home(performer)) USING performer;
     DELETE FROM _taskex.saved_search o WHERE o.user_id = performer AND o.name = save_search.name;

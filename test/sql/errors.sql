@@ -322,6 +322,18 @@ SELECT g.name, who, pg_temp.try(format('SELECT * FROM taskex.%I(%L%s)', g.name, 
     FROM good_call g JOIN pg_proc p ON p.proname = g.name AND p.pronamespace = 'taskex'::regnamespace, unnest(ARRAY['exchange', 'outside']) who
     WHERE p.proargnames[1] IN ('requester', 'performer', 'login', 'customer') AND NOT (g.name = 'withdraw' AND who = 'exchange') ORDER BY 1, 2;
 
+-- something that does not exist for each argument: what is not refused (free texts and ends of pages are left out)
+SELECT * FROM (SELECT g.name, p.proargnames[i] AS argument, pg_temp.try(format('SELECT * FROM taskex.%I(%s)', g.name,
+        (SELECT string_agg(CASE WHEN n = i THEN CASE p.proargtypes[i - 1] WHEN 'text'::regtype THEN '''no such''' WHEN 'bigint'::regtype THEN '900000000'
+            WHEN 'text[]'::regtype THEN 'ARRAY[''no such'']' ELSE 'ARRAY[900000000]' END ELSE a END, ', ' ORDER BY n) FROM unnest(args) WITH ORDINALITY u (a, n)))) AS says
+    FROM good_call g JOIN pg_proc p ON p.proname = g.name AND p.pronamespace = 'taskex'::regnamespace,
+        generate_series(1, cardinality(args)) i
+    WHERE p.proargtypes[i - 1] IN ('text'::regtype, 'bigint'::regtype, 'text[]'::regtype, 'bigint[]'::regtype)
+        AND p.proargnames[i] NOT IN ('after', 'annotation', 'answer', 'before', 'comment', 'conninfo', 'description', 'feedback', 'idempotency_key', 'keywords', 'location',
+            'message', 'query', 'reason', 'reference', 'resolution', 'source', 'storage_class', 'subject', 'tier', 'title')
+        AND (g.name || ' ' || p.proargnames[i]) !~ '^((add|create|publish|save)_\w+|set_alert|set_fitness) name$|^register_user login$') s
+    WHERE says = 'accepted' ORDER BY name COLLATE "C", argument;
+
 -- values
 CREATE TEMP TABLE bad_call (number int GENERATED ALWAYS AS IDENTITY, call text);
 INSERT INTO bad_call (call) VALUES

@@ -48,7 +48,7 @@ SELECT pg_temp.found('''fi_ann''', '''labels''') AS stemmed, pg_temp.found('''fi
 -- a title counts for more than a description
 SELECT pg_temp.found('''fi_ann''', '''cat''') AS by_relevance, pg_temp.found('''fi_ann''', '''cat''', 'sort => ''reward''') AS by_reward;
 SELECT pg_temp.found('''fi_ann''', 'min_reward => 0.1', 'max_reward => 0.2') AS reward, pg_temp.found('''fi_ann''', 'from_requester => ''fi_bank''') AS requester,
-    pg_temp.found('''fi_ann''', format('task_types => ARRAY[%s, %s, -1]', pg_temp.kind('cats'), pg_temp.kind('audio'))) AS types,
+    pg_temp.found('''fi_ann''', format('task_types => ARRAY[%s, %s]', pg_temp.kind('cats'), pg_temp.kind('audio'))) AS types,
     pg_temp.found('''fi_ann''', 'max_rows => 2', 'skip => 1') AS page, pg_temp.found('''fi_ann''', 'max_reward => -1') AS nothing;
 SELECT pg_temp.found('''fi_zoo''') AS not_his_own;
 SELECT title, description, requester, reward, keywords, lease, available, newest, qualified, missing, task_id IS NOT NULL AS task

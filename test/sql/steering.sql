@@ -158,6 +158,11 @@ SELECT * FROM broken;
 SELECT taskex.suspend_run(:p3), taskex.resume_program('s_ann', 'p');
 SELECT taskex.resume_run(:p3);
 SELECT count(*) FROM taskex.pull_runs('w', 's_ext', 9);
+-- alerts on it: his own runs are called "p", those of others "s_ann/p"
+SELECT customer, program, count(*) FROM taskex.run_monitor WHERE program ~ 'p$' GROUP BY 1, 2 ORDER BY 1;
+SELECT taskex.set_alert('all', 'running', 0, program => 's_ann/p'), taskex.set_alert('own', 'running', 0, program => 'p');
+SELECT * FROM taskex.health WHERE check_name LIKE 'alert %' ORDER BY 1;
+SELECT taskex.drop_alert('all'), taskex.drop_alert('own'), taskex.drop_alert('own');
 SELECT taskex.complete_run(run_id, lease_token) FROM _taskex.run WHERE run_id IN (:p1, :p2, :p3, :o);
 SELECT count(*) FROM _taskex.run_held;
 SELECT taskex.suspend_program('s_ann', 'none');
@@ -193,6 +198,7 @@ SELECT taskex.set_alert('x', 'running', 'NaN');
 SELECT taskex.set_alert('x', 'running', -1);
 SELECT taskex.set_alert('x', 'waiting', 1, program => 'p');
 SELECT taskex.set_alert('x', 'running', 1, 's_none');
+SELECT taskex.set_alert('x', 'running', 1, program => 's_ann/none');
 SELECT taskex.set_alert('x', 'running', 1, customer => 's_none');
 -- slowing down: what is on record
 SELECT taskex.throttle('customer', 's_ann', '{"nice": 5, "io_rate": 100}', '10 s'), taskex.throttle('program', 's_ann/p', '{"pause": 20}'), taskex.throttle('run', :m1::text, '{}', '1 minute');
@@ -201,6 +207,7 @@ SET taskex.clock = '2140-01-01 00:05:20+00';
 SELECT scope FROM taskex.throttles WHERE name LIKE 's\_%' ORDER BY 1;
 SELECT taskex.unthrottle('program', 's_ann/p'), taskex.unthrottle('program', 's_ann/p'), taskex.unthrottle('customer', 's_ann'), taskex.unthrottle('run', :m1::text);
 SELECT taskex.throttle('planet', 's_ann', '{}');
+SELECT taskex.unthrottle('planet', 's_ann');
 SELECT taskex.throttle('run', 'x', '{}');
 SELECT taskex.throttle('customer', 's_ann', '{"nice": 1.0}', '1000000 years');
 SELECT taskex.throttle('customer', 's_ann', '{"nice": 1.0}'), taskex.unthrottle('customer', 's_ann');
