@@ -48,16 +48,16 @@ update_heap_tuple(Relation rel, ItemPointer tid, HeapTuple tuple)
 }
 
 bool
-try_update_heap_tuple(Relation rel, ItemPointer tid, HeapTuple tuple, TU_UpdateIndexes *which)
+try_update_heap_tuple(Relation rel, ItemPointer tid, HeapTuple tuple, bool wait, TU_UpdateIndexes *which)
 {
 	TM_FailureData failure;
 	LockTupleMode mode;
 	TM_Result	result;
 
 #if PG_VERSION_NUM >= 160000
-	result = heap_update(rel, tid, tuple, GetCurrentCommandId(true), InvalidSnapshot, true, &failure, &mode, which);
+	result = heap_update(rel, tid, tuple, GetCurrentCommandId(true), InvalidSnapshot, wait, &failure, &mode, which);
 #else
-	result = heap_update(rel, tid, tuple, GetCurrentCommandId(true), InvalidSnapshot, true, &failure, &mode);
+	result = heap_update(rel, tid, tuple, GetCurrentCommandId(true), InvalidSnapshot, wait, &failure, &mode);
 	*which = HeapTupleIsHeapOnly(tuple) ? TU_None : TU_All;
 #endif
 	return result == TM_Ok;

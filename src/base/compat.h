@@ -96,8 +96,11 @@ typedef enum TU_UpdateIndexes
 
 extern TU_UpdateIndexes update_heap_tuple(Relation rel, ItemPointer tid, HeapTuple tuple);
 
-/* the same of a row that is not locked; false: there is a newer version of it, or none */
-extern bool try_update_heap_tuple(Relation rel, ItemPointer tid, HeapTuple tuple, TU_UpdateIndexes *which);
+/*
+ * The same of a row that is not locked; false: there is a newer version of it, or
+ * none, or, unless it is to wait, somebody has it locked.
+ */
+extern bool try_update_heap_tuple(Relation rel, ItemPointer tid, HeapTuple tuple, bool wait, TU_UpdateIndexes *which);
 
 /* is the page still in that buffer?  Then it is pinned. */
 #if PG_VERSION_NUM < 160000

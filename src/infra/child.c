@@ -701,33 +701,210 @@ insert_tuple_entries(Child *child, HeapTuple tuple, const Datum *values, const b
 	insert_index_entries(child, &child->slot, 1, values, nulls, which);
 }
 
+/* ---- rows made ---- */
+
+/* so many bytes of data at most, and may they be copied as they are? */
+static bool
+find_size(TupleDesc desc, const Datum *values, const bool *nulls, Size *size, bool *has_nulls)
+{
+	*size = 0;
+	*has_nulls = false;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (nulls[i])
+			*has_nulls = true;
+		else if (att->attlen > 0)
+			*size += att->attlen + MAXIMUM_ALIGNOF;
+		else if (att->attlen == -1 && !VARATT_IS_EXTERNAL_EXPANDED(DatumGetPointer(values[i])))
+			*size += VARSIZE_ANY(DatumGetPointer(values[i])) + MAXIMUM_ALIGNOF;
+		else
+			return false;
+	}
+	return true;
+}
+
+/* a value of variable size at data, or after it, where it is aligned; where it ends */
+static char *
+put_variable(Form_pg_attribute att, char *data, Datum *value, uint16 *infomask)
+{
+	char	   *source = DatumGetPointer(*value);
+	Size		size;
+
+	*infomask |= HEAP_HASVARWIDTH;
+	if (VARATT_IS_1B(source) || VARATT_IS_EXTERNAL(source))
+	{
+		if (VARATT_IS_EXTERNAL(source))
+			*infomask |= HEAP_HASEXTERNAL;
+		size = VARSIZE_ANY(source);
+		memcpy(data, source, size);
+	}
+	else if (att->attstorage != TYPSTORAGE_PLAIN && VARATT_CAN_MAKE_SHORT(source))
+	{
+		size = VARATT_CONVERTED_SHORT_SIZE(source);
+		SET_VARSIZE_SHORT(data, size);
+		memcpy(data + 1, VARDATA(source), size - 1);
+	}
+	else
+	{
+		data = (char *) att_align_nominal(data, att->attalign);
+		size = VARSIZE(source);
+		memcpy(data, source, size);
+	}
+	*value = PointerGetDatum(data);
+	return data + size;
+}
+
+/*
+ * heap_form_tuple(), in one go over the columns.  The values are those in the row
+ * from then on; false: they are what they were.
+ */
+static bool
+form_row_in_place(TupleDesc desc, Datum *values, const bool *nulls, HeapTuple *result)
+{
+	bool		has_nulls;
+	Size		size;
+	Size		header;
+	HeapTuple	tuple;
+	uint16		infomask = 0;
+	char	   *data;
+
+	if (!find_size(desc, values, nulls, &size, &has_nulls))
+	{
+		*result = heap_form_tuple(desc, values, unconstify(bool *, nulls));
+		return false;
+	}
+	header = MAXALIGN(SizeofHeapTupleHeader + (has_nulls ? BITMAPLEN(desc->natts) : 0));
+	tuple = palloc0(HEAPTUPLESIZE + header + size);
+	tuple->t_tableOid = InvalidOid;
+	ItemPointerSetInvalid(&tuple->t_self);
+	tuple->t_data = (HeapTupleHeader) ((char *) tuple + HEAPTUPLESIZE);
+	data = (char *) tuple->t_data + header;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (nulls[i])
+			continue;
+		if (has_nulls)
+			tuple->t_data->t_bits[i >> 3] |= 1 << (i & 7);
+		if (att->attbyval)
+		{
+			data = (char *) att_align_nominal(data, att->attalign);
+			store_att_byval(data, values[i], att->attlen);
+			data += att->attlen;
+		}
+		else if (att->attlen == -1)
+			data = put_variable(att, data, &values[i], &infomask);
+		else
+		{
+			data = (char *) att_align_nominal(data, att->attalign);
+			memcpy(data, DatumGetPointer(values[i]), att->attlen);
+			values[i] = PointerGetDatum(data);
+			data += att->attlen;
+		}
+	}
+	tuple->t_len = data - (char *) tuple->t_data;
+	HeapTupleHeaderSetDatumLength(tuple->t_data, tuple->t_len);
+	HeapTupleHeaderSetTypeId(tuple->t_data, desc->tdtypeid);
+	HeapTupleHeaderSetTypMod(tuple->t_data, desc->tdtypmod);
+	ItemPointerSetInvalid(&tuple->t_data->t_ctid);
+	HeapTupleHeaderSetNatts(tuple->t_data, desc->natts);
+	tuple->t_data->t_infomask |= infomask | (has_nulls ? HEAP_HASNULL : 0);
+	tuple->t_data->t_hoff = header;
+	*result = tuple;
+	return true;
+}
+
+static HeapTuple
+form_row(TupleDesc desc, const Datum *values, const bool *nulls)
+{
+	Datum		placed[MaxTupleAttributeNumber];
+	HeapTuple	tuple;
+
+	memcpy(placed, values, sizeof(Datum) * desc->natts);
+	(void) form_row_in_place(desc, placed, nulls, &tuple);
+	return tuple;
+}
+
+/* ---- rows changed ---- */
+
+/*
+ * The row is in the slot, which keeps it; the values are known, if they are those
+ * in the row.
+ */
+static void
+keep_row(TupleTableSlot *slot, HeapTuple tuple, const Datum *values, const bool *nulls, bool known)
+{
+	int			natts = slot->tts_tupleDescriptor->natts;
+
+	Assert(TTS_IS_BUFFERTUPLE(slot));
+	ExecClearTuple(slot);
+	slot->tts_flags = (slot->tts_flags & ~TTS_FLAG_EMPTY) | TTS_FLAG_SHOULDFREE;
+	((BufferHeapTupleTableSlot *) slot)->base.tuple = tuple;
+	slot->tts_tid = tuple->t_self;
+	slot->tts_tableOid = tuple->t_tableOid;
+	if (known)
+	{
+		memcpy(slot->tts_values, values, sizeof(Datum) * natts);
+		memcpy(slot->tts_isnull, nulls, sizeof(bool) * natts);
+		slot->tts_nvalid = natts;
+	}
+}
+
+typedef enum UpdateKind
+{
+	UPDATE_LOCKED,
+	UPDATE_SEEN,				/* the row was not locked, and may have changed */
+	UPDATE_AT_ONCE				/* the same, and somebody who has it locked is not waited for */
+} UpdateKind;
+
 /* the row in the slot with other values; false: it was not locked, and has changed */
 static bool
-update(Child *child, bool locked, int ncolumns, const int *columns,
+update(Child *child, UpdateKind kind, int ncolumns, const int *columns,
 	   const Datum *values, const bool *nulls)
 {
+	TupleTableSlot *slot = child->slot;
+	TupleDesc	desc = RelationGetDescr(child->rel);
+	Buffer		buffer = TTS_IS_BUFFERTUPLE(slot) ? ((BufferHeapTupleTableSlot *) slot)->buffer : InvalidBuffer;
 	bool		free_old;
-	Buffer		buffer = TTS_IS_BUFFERTUPLE(child->slot) ? ((BufferHeapTupleTableSlot *) child->slot)->buffer : InvalidBuffer;
-	HeapTuple	old = ExecFetchSlotHeapTuple(child->slot, true, &free_old);
-	HeapTuple	tuple = heap_modify_tuple_by_cols(old, RelationGetDescr(child->rel), ncolumns,
-												  unconstify(int *, columns),
-												  unconstify(Datum *, values),
-												  unconstify(bool *, nulls));
+	HeapTuple	old = ExecFetchSlotHeapTuple(slot, false, &free_old);
+	BlockNumber block = ItemPointerGetBlockNumber(&old->t_self);
+	Datum		row[MaxTupleAttributeNumber];
+	bool		row_nulls[MaxTupleAttributeNumber];
+	HeapTuple	tuple;
+	bool		known;
 	TU_UpdateIndexes which;
+	MemoryContext context;
 
-	if (locked)
+	Assert(!free_old);
+	slot_getallattrs(slot);
+	memcpy(row, slot->tts_values, sizeof(Datum) * desc->natts);
+	memcpy(row_nulls, slot->tts_isnull, sizeof(bool) * desc->natts);
+	for (int i = 0; i < ncolumns; i++)
+	{
+		row[columns[i] - 1] = values[i];
+		row_nulls[columns[i] - 1] = nulls[i];
+	}
+	context = MemoryContextSwitchTo(slot->tts_mcxt);
+	known = form_row_in_place(desc, row, row_nulls, &tuple);
+	MemoryContextSwitchTo(context);
+
+	/* the old row stays where it is on its page, which the slot has pinned */
+	if (kind == UPDATE_LOCKED)
 		which = update_heap_tuple(child->rel, &old->t_self, tuple);
-	else if (!try_update_heap_tuple(child->rel, &old->t_self, tuple, &which))
+	else if (!try_update_heap_tuple(child->rel, &old->t_self, tuple, kind == UPDATE_SEEN, &which))
+	{
+		heap_freetuple(tuple);
 		return false;
+	}
 	tell_changed(child, old, tuple);
-	ExecClearTuple(child->slot);
+	keep_row(slot, tuple, row, row_nulls, known);
 	if (which != TU_None)
-		insert_tuple_entries(child, tuple, NULL, NULL, which);
+		insert_index_entries(child, &child->slot, 1, NULL, NULL, which);
 	CommandCounterIncrement();
-	ExecForceStoreHeapTuple(tuple, child->slot, false);
-	note_place(child, buffer, ItemPointerGetBlockNumber(&old->t_self), &tuple->t_self);
-	if (free_old)
-		heap_freetuple(old);
+	note_place(child, buffer, block, &tuple->t_self);
 	return true;
 }
 
@@ -735,58 +912,21 @@ void
 child_update(Child *child, int ncolumns, const int *columns,
 			 const Datum *values, const bool *nulls)
 {
-	(void) update(child, true, ncolumns, columns, values, nulls);
+	(void) update(child, UPDATE_LOCKED, ncolumns, columns, values, nulls);
 }
 
 bool
 child_try_update(Child *child, int ncolumns, const int *columns,
 				 const Datum *values, const bool *nulls)
 {
-	return update(child, false, ncolumns, columns, values, nulls);
+	return update(child, UPDATE_SEEN, ncolumns, columns, values, nulls);
 }
 
-/*
- * heap_form_tuple(), sooner done where nothing is null and all columns are numbers
- * and the like, of a known size.
- */
-static HeapTuple
-form_row(TupleDesc desc, const Datum *values, const bool *nulls)
+bool
+child_update_at_once(Child *child, int ncolumns, const int *columns,
+					 const Datum *values, const bool *nulls)
 {
-	Size		header = MAXALIGN(SizeofHeapTupleHeader);
-	Size		size = 0;
-	HeapTuple	tuple;
-	char	   *data;
-
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		if (nulls[i] || !att->attbyval)
-			return heap_form_tuple(desc, unconstify(Datum *, values), unconstify(bool *, nulls));
-		size = att_align_nominal(size, att->attalign) + att->attlen;
-	}
-	tuple = palloc0(HEAPTUPLESIZE + header + size);
-	tuple->t_len = header + size;
-	ItemPointerSetInvalid(&tuple->t_self);
-	tuple->t_tableOid = InvalidOid;
-	tuple->t_data = (HeapTupleHeader) ((char *) tuple + HEAPTUPLESIZE);
-	HeapTupleHeaderSetDatumLength(tuple->t_data, tuple->t_len);
-	HeapTupleHeaderSetTypeId(tuple->t_data, desc->tdtypeid);
-	HeapTupleHeaderSetTypMod(tuple->t_data, desc->tdtypmod);
-	ItemPointerSetInvalid(&tuple->t_data->t_ctid);
-	HeapTupleHeaderSetNatts(tuple->t_data, desc->natts);
-	tuple->t_data->t_hoff = header;
-	data = (char *) tuple->t_data + header;
-	size = 0;
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		size = att_align_nominal(size, att->attalign);
-		store_att_byval(data + size, values[i], att->attlen);
-		size += att->attlen;
-	}
-	return tuple;
+	return update(child, UPDATE_AT_ONCE, ncolumns, columns, values, nulls);
 }
 
 void

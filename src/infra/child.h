@@ -96,6 +96,10 @@ extern void child_update(Child *child, int ncolumns, const int *columns,
 extern bool child_try_update(Child *child, int ncolumns, const int *columns,
 							 const Datum *values, const bool *nulls);
 
+/* the same; waits for nobody: false also if somebody else, or the caller, has it locked */
+extern bool child_update_at_once(Child *child, int ncolumns, const int *columns,
+								 const Datum *values, const bool *nulls);
+
 extern void child_insert(Child *child, const Datum *values, const bool *nulls);
 
 /*
