@@ -209,6 +209,7 @@ open_child(Child *child, const ChildTable *table, int32 partition, LOCKMODE mode
 	memcpy(child->indexes, entry->indexes, sizeof(child->indexes));
 	child->known = entry;
 	child->slot = table_slot_create(child->rel, NULL);
+	child->blocks = 0;
 	return true;
 }
 
@@ -365,6 +366,42 @@ find_in_index(Child *child, int index, int nkeys, const int64 *keys, Snapshot sn
 	index_endscan(scan);
 	index_close(rel, NoLock);
 	return found;
+}
+
+/*
+ * Is the row with the key there?  Nobody shortens a table that is open: what a block
+ * is now, it is until then.
+ */
+static bool
+find_at(Child *child, int64 key, Snapshot snapshot, ItemPointerData tid)
+{
+	BlockNumber block = ItemPointerGetBlockNumber(&tid);
+	Buffer		buffer;
+	bool		found;
+
+	if (block >= child->blocks)
+	{
+		child->blocks = RelationGetNumberOfBlocks(child->rel);
+		if (block >= child->blocks)
+			return false;
+	}
+	buffer = ReadBuffer(child->rel, block);
+	if (PageGetHeapFreeSpace(BufferGetPage(buffer)) < ROOM_MIN)
+		heap_page_prune_opt(child->rel, buffer);
+	found = table_tuple_fetch_row_version(child->rel, &tid, snapshot, child->slot) &&
+		child_int64(child, key_column(child)) == key;
+	ReleaseBuffer(buffer);
+	if (!found)
+		ExecClearTuple(child->slot);
+	return found;
+}
+
+bool
+child_find_as(Child *child, int64 key, Snapshot snapshot, ItemPointerData hint)
+{
+	Assert(key_column(child) != 0);
+	return (ItemPointerIsValid(&hint) && find_at(child, key, snapshot, hint)) ||
+		find_in_place(child, key, snapshot) || find_in_index(child, 0, 1, &key, snapshot);
 }
 
 bool
@@ -936,6 +973,7 @@ child_insert(Child *child, const Datum *values, const bool *nulls)
 
 	heap_insert(child->rel, tuple, GetCurrentCommandId(true), 0, NULL);
 	insert_tuple_entries(child, tuple, values, nulls, TU_All);
+	child->inserted = tuple->t_self;
 	ExecClearTuple(child->slot);
 	CommandCounterIncrement();
 	tell(child, tuple);

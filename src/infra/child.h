@@ -41,6 +41,8 @@ typedef struct Child
 	Oid			indexes[CHILD_INDEXES];
 	struct KnownChild *known;	/* what the session remembers of the table */
 	TupleTableSlot *slot;		/* the row found or locked last */
+	BlockNumber blocks;			/* of the table, at least; 0: not asked yet */
+	ItemPointerData inserted;	/* where child_insert() has put the last row */
 } Child;
 
 typedef enum RowLock
@@ -70,6 +72,12 @@ extern bool child_is_void(Child *child);
 
 /* finds the row whose index columns equal the bigint keys */
 extern bool child_find(Child *child, int index, int nkeys, const int64 *keys);
+
+/*
+ * Finds the row with that bigint primary key, as the snapshot sees it.  hint, if it
+ * is valid: where it may be, which needs no index if it is there.
+ */
+extern bool child_find_as(Child *child, int64 key, Snapshot snapshot, ItemPointerData hint);
 
 /*
  * Finds a row by its bigint primary key and locks its newest version, waiting

@@ -70,6 +70,8 @@ run_describe(Child *run, PinnedLane *pinned, ReadyRun *ready)
 	ready->submitted = child_int64(run, RUN_SUBMITTED_AT);
 	value = slot_getattr(run->slot, RUN_DEADLINE, &isnull);
 	ready->deadline = isnull ? DT_NOEND : DatumGetTimestampTz(value);
+	/* it is about to be changed */
+	ItemPointerSetInvalid(&ready->tid);
 }
 
 Jsonb *

@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/snapmgr.h"
 
 typedef struct RunTable
 {
@@ -23,6 +24,21 @@ run_tables_begin(RunTables *tables)
 {
 	memset(tables, 0, sizeof(RunTables));
 	tables->context = CurrentMemoryContext;
+}
+
+void
+run_tables_begin_seen(RunTables *tables)
+{
+	run_tables_begin(tables);
+	tables->snapshot = RegisterSnapshot(GetTransactionSnapshot());
+}
+
+Snapshot
+run_tables_snapshot(RunTables *tables)
+{
+	/* with what this call has done itself */
+	tables->snapshot->curcid = GetCurrentCommandId(false);
+	return tables->snapshot;
 }
 
 Child *
@@ -56,6 +72,9 @@ run_tables_end(RunTables *tables)
 	for (int i = 0; i < tables->count; i++)
 		child_close(tables->tables[i].child);
 	tables->count = 0;
+	if (tables->snapshot)
+		UnregisterSnapshot(tables->snapshot);
+	tables->snapshot = NULL;
 }
 
 typedef struct Search
@@ -166,11 +185,22 @@ try_read(Child *run, int64 run_id, void *arg)
 	return child_find(run, 0, 1, &run_id);
 }
 
+static bool
+try_find(Child *run, int64 run_id, void *arg)
+{
+	ItemPointerData none;
+
+	ItemPointerSetInvalid(&none);
+	return child_find_as(run, run_id, (Snapshot) arg, none);
+}
+
 Child *
 run_find(RunTables *tables, int64 run_id, UserHome *home)
 {
 	Search		search = {true, try_read, NULL};
 
+	if (tables->snapshot)
+		search = (Search) {true, try_find, run_tables_snapshot(tables)};
 	return find(tables, run_id, home, &search);
 }
 

@@ -196,7 +196,7 @@ complete_all(Finished *finished, int count, TimestampTz now)
 	AttemptFacts *facts = palloc(sizeof(AttemptFacts) * Max(count, 1));
 	RunTables	tables;
 
-	run_tables_begin(&tables);
+	run_tables_begin_seen(&tables);
 	for (int i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -33,7 +33,7 @@
 /* what lives elsewhere is no part of it */
 #define RUN_ROW \
 	"SELECT r.run_id, r.customer_id, r.environment_id, r.priority, r.submitted_at, r.deadline," \
-	" r.concurrency_key, r.state = 'running', r.lease_until" \
+	" r.concurrency_key, r.state = 'running', r.lease_until, r.ctid" \
 	" FROM _taskex.run_%p r JOIN _taskex.directory d ON d.user_id = r.customer_id AND d.partition_id = r.partition_id"
 
 static Statement select_after = {
@@ -55,7 +55,7 @@ static Statement select_open_last = {
 
 static Statement select_window = {
 	"SELECT r.run_id, r.customer_id, r.environment_id, r.priority, r.submitted_at, r.deadline,"
-	" r.concurrency_key, r.state = 'running', r.lease_until FROM _taskex.run_%p r"
+	" r.concurrency_key, r.state = 'running', r.lease_until, r.ctid FROM _taskex.run_%p r"
 	" WHERE r.customer_id = $1 AND r.environment_id = $2 AND r.priority = $3 AND r.run_id > $4 AND r.run_id <= $5"
 	" AND r.state = 'ready' ORDER BY r.run_id LIMIT 512",
 	5, {INT8OID, INT4OID, INT4OID, INT8OID, INT8OID}
@@ -106,6 +106,7 @@ read_rows(uint64 count, MemoryContext context)
 		row->run.deadline = value_or(i, 6, DT_NOEND);
 		row->running = DatumGetBool(spi_value(i, 8, &isnull));
 		row->lease_until = value_or(i, 9, 0);
+		row->run.tid = *(ItemPointer) DatumGetPointer(spi_value(i, 10, &isnull));
 	}
 	return rows;
 }

@@ -49,6 +49,7 @@ typedef struct Entry
 	uint8		state;			/* EntryState */
 	uint8		fate;			/* EntryFate */
 	bool		urgent;			/* in its lane's heap of deadlines */
+	ItemPointerData tid;		/* where its row was when it became ready, a hint; or not valid */
 	float		charge;			/* what its lane's virtual time was moved by */
 	TimestampTz submitted;
 	TimestampTz deadline;		/* DT_NOEND: none */

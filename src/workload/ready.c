@@ -176,6 +176,7 @@ queue_place_found(int32 index, int32 key, const ReadyRun *run)
 	entry = queue_new_entry(realm, run->run_id, index, key);
 	queue.entries[entry].submitted = run->submitted;
 	queue.entries[entry].deadline = run->deadline;
+	queue.entries[entry].tid = run->tid;
 	lane_append(index, entry);
 	return true;
 }
@@ -340,6 +341,7 @@ apply_ready(const Changes *of, const Change *change)
 		}
 		queue_place(change->pinned.lane, change->pinned.key, &run);
 		run.run_id += RUN_ID_STEP;
+		ItemPointerSetInvalid(&run.tid);
 		if (lane_has_window(lane) && run.deadline == DT_NOEND && i + 1 < change->count)
 		{
 			/* the rest waits in the table */

@@ -9,6 +9,7 @@
 #include "infra/xact.h"
 
 #include "miscadmin.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -34,7 +35,7 @@ struct Reservation
 	Refill		refill;
 	int32		capacity;
 	int32		count;
-	Reserved		items[FLEXIBLE_ARRAY_MEMBER];
+	Reserved   *items;			/* of the transaction */
 };
 
 static void
@@ -50,6 +51,7 @@ end_item(Reservation *reservation, const Reserved *item, bool committed)
 	else if (committed && item->end == ITEM_TAKEN && entry->fate == FATE_OPEN)
 	{
 		entry->state = ENTRY_RUNNING;
+		ItemPointerSetInvalid(&entry->tid);
 		if (entry->lease_until == 0)
 			entry->lease_until = reservation->lease_until;
 		realm->next_lease = Min(realm->next_lease, entry->lease_until);
@@ -103,7 +105,8 @@ queue_reserve_begin(int32 count, TimestampTz lease_until)
 
 	queue_require_loaded();
 	realm = realm_current();
-	reservation = xact_add(&reservation_kind, offsetof(Reservation, items) + sizeof(Reserved) * count);
+	reservation = xact_add(&reservation_kind, sizeof(Reservation));
+	reservation->items = MemoryContextAlloc(TopTransactionContext, sizeof(Reserved) * count);
 	reservation->realm = realm->serial;
 	reservation->slot = realm->slot;
 	reservation->lease_until = lease_until;
@@ -295,6 +298,7 @@ try_reserve(Reservation *reservation, const QueueName *name, int64 customer_id, 
 		taken->customer_id = queue.customers[lane->customer].customer_id;
 		taken->priority = lane->priority;
 		taken->place = reservation->count;
+		taken->tid = queue.entries[entry].tid;
 		taken->cost = lane->mean_cost;
 		refill = queue.entries[entry].lane;
 		take(reservation, entry, taken->at);

@@ -22,9 +22,17 @@ typedef struct RunTables
 	int			room;
 	struct RunTable *tables;
 	MemoryContext context;		/* where they are, and what they read */
+	Snapshot	snapshot;		/* of all of the call, registered; NULL: a new one each time */
 } RunTables;
 
 extern void run_tables_begin(RunTables *tables);
+
+/*
+ * What is only found, and not locked, is as it was at the beginning: for who looks
+ * again, in another way, at what is not there or changes meanwhile.
+ */
+extern void run_tables_begin_seen(RunTables *tables);
+extern Snapshot run_tables_snapshot(RunTables *tables);
 extern Child *run_table_of(RunTables *tables, int32 partition);
 extern void run_tables_end(RunTables *tables);
 

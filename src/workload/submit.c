@@ -469,15 +469,18 @@ fill_row(int row, Datum *values, bool *nulls, void *arg)
 
 #undef SET
 
-static void
+/* where the row is, if it is one; else not valid */
+static ItemPointerData
 insert_rows(Request *request, int64 first)
 {
 	Rows		rows = {request, first, &request->data, &request->no_data};
 	Datum		values[RUN_COLUMNS] = {0};
 	bool		nulls[RUN_COLUMNS];
 	Child		run;
+	ItemPointerData tid;
 	int			count;
 
+	ItemPointerSetInvalid(&tid);
 	request->state_text = CStringGetTextDatum(request->state);
 	child_open(&run, &run_table, request->customer.partition);
 	if (request->bulk)
@@ -491,8 +494,10 @@ insert_rows(Request *request, int64 first)
 		memset(nulls, true, sizeof(nulls));
 		fill_row(0, values, nulls, &rows);
 		child_insert(&run, values, nulls);
+		tid = run.inserted;
 	}
 	child_close(&run);
+	return tid;
 }
 
 static void
@@ -509,10 +514,10 @@ insert_wait_rows(const Request *request, int64 first)
 }
 
 static void
-note_ready(const Request *request, int64 first)
+note_ready(const Request *request, int64 first, ItemPointerData tid)
 {
 	PinnedLane	pinned = {.name = {request->customer.user_id, request->environment.environment_id, request->priority}};
-	ReadyRun	ready = {first, request->now, deadline_of(request)};
+	ReadyRun	ready = {first, request->now, deadline_of(request), tid};
 	const text *key = request->options.concurrency_key;
 
 	if (key)
@@ -580,6 +585,7 @@ static int64
 submit(Request *request)
 {
 	int64		first = request->id;
+	ItemPointerData tid;
 
 	/* whoever has no id of its own yet is not waited for by load.c, which asks what ids are decided */
 	(void) GetTopTransactionId();
@@ -592,13 +598,13 @@ submit(Request *request)
 					 request->count);
 	lock_blockers(request);
 	request->state = request->blockers > 0 ? "blocked" : request->options.run_at > request->now ? "delayed" : "ready";
-	insert_rows(request, first);
+	tid = insert_rows(request, first);
 	if (request->blockers > 0)
 		insert_link_rows(request, first);
 	else if (request->options.run_at > request->now)
 		insert_wait_rows(request, first);
 	else
-		note_ready(request, first);
+		note_ready(request, first, tid);
 	if (request->options.result_function)
 		submit_result_run(request, first);
 	return first;

@@ -101,36 +101,64 @@ describe(Child *run, const UserHome *home, TakenRun *result)
 	return find_version(run, result);
 }
 
+/* the described run is the worker's; false: it was not locked, and has changed, or is locked */
+static bool
+store(const Take *call, Child *run, TakenRun *taken, TimestampTz at, bool locked)
+{
+	static const int columns[7] = {RUN_STATE, RUN_ATTEMPTS, RUN_STARTED_AT, RUN_LEASE_UNTIL, RUN_LEASE_TOKEN, RUN_WORKER,
+	RUN_VERSION};
+	bool		nulls[7] = {false};
+	Datum		values[7];
+	int			count = taken->program_id != 0 ? 7 : 6;
+
+	taken->token = ids_next(ID_LEASE, 1);
+	taken->started_at = at;
+	taken->lease_until = call->taker->lease_until;
+	values[0] = CStringGetTextDatum("running");
+	values[1] = Int32GetDatum(taken->attempt);
+	values[2] = TimestampTzGetDatum(taken->started_at);
+	values[3] = TimestampTzGetDatum(taken->lease_until);
+	values[4] = Int64GetDatum(taken->token);
+	values[5] = CStringGetTextDatum(call->taker->worker);
+	values[6] = Int32GetDatum(taken->version);
+	if (!locked)
+		return child_update_at_once(run, count, columns, values, nulls);
+	child_update(run, count, columns, values, nulls);
+	return true;
+}
+
+static void *
+kept(void *value)
+{
+	return value ? memcpy(palloc(VARSIZE_ANY(value)), value, VARSIZE_ANY(value)) : NULL;
+}
+
+/* what it is described by is in the slot that an update changes */
+static void
+keep(TakenRun *taken)
+{
+	taken->code = kept(taken->code);
+	taken->data = kept(taken->data);
+	taken->data_ref = kept(taken->data_ref);
+	taken->options = kept(taken->options);
+	taken->progress = kept(taken->progress);
+	taken->state = kept(taken->state);
+}
+
 /* the locked run is the worker's; false: it is held, because its program is */
 static bool
 take(Take *call, Child *run, const UserHome *home, TimestampTz at)
 {
-	static const int columns[7] = {RUN_STATE, RUN_ATTEMPTS, RUN_STARTED_AT, RUN_LEASE_UNTIL, RUN_LEASE_TOKEN, RUN_WORKER,
-	RUN_VERSION};
-	const RunTaker *taker = call->taker;
 	TakenRun	taken;
-	Datum		values[7];
-	bool		nulls[7] = {false};
 
 	if (!describe(run, home, &taken))
 	{
 		run_hold(run);
 		return false;
 	}
-	taken.token = ids_next(ID_LEASE, 1);
-	taken.started_at = at;
-	taken.lease_until = taker->lease_until;
-
-	/* what it was described by is in the slot that the update changes */
+	keep(&taken);
+	(void) store(call, run, &taken, at, true);
 	call->taken(&taken, call->arg);
-	values[0] = CStringGetTextDatum("running");
-	values[1] = Int32GetDatum(taken.attempt);
-	values[2] = TimestampTzGetDatum(taken.started_at);
-	values[3] = TimestampTzGetDatum(taken.lease_until);
-	values[4] = Int64GetDatum(taken.token);
-	values[5] = CStringGetTextDatum(taker->worker);
-	values[6] = Int32GetDatum(taken.version);
-	child_update(run, taken.program_id != 0 ? 7 : 6, columns, values, nulls);
 	return true;
 }
 
@@ -168,6 +196,29 @@ may_start(Take *call, const Taken *reserved, Child *run, const UserHome *home)
 	return false;
 }
 
+/*
+ * Nearly always nobody else is at it: then no lock is needed besides the update's
+ * own.  A run of a program is locked first, for who suspends the program looks for
+ * that (taskex_ask_run).  false: it is to be locked, and looked at again.
+ */
+static bool
+take_at_once(Take *call, const Taken *reserved, Child *run, const UserHome *home)
+{
+	TakenRun	taken;
+	TimestampTz until;
+
+	if (!child_find_as(run, reserved->run_id, run_tables_snapshot(&call->tables), reserved->tid) ||
+		!child_text_is(run, RUN_STATE, "ready") || !run_is_null(run, RUN_PROGRAM_ID) ||
+		usage_starting(home, 0, reserved->at, &until) != RUN_STARTS)
+		return false;
+	(void) describe(run, home, &taken);
+	keep(&taken);
+	if (!store(call, run, &taken, reserved->at, false))
+		return false;
+	call->taken(&taken, call->arg);
+	return true;
+}
+
 /* takes the reserved run, if its row is what the queue took it for */
 static bool
 try_take(Take *call, const Taken *reserved)
@@ -186,6 +237,11 @@ try_take(Take *call, const Taken *reserved)
 	}
 	run = run_table_of(&call->tables, home.partition);
 	wait_point("pulled");
+	if (take_at_once(call, reserved, run, &home))
+	{
+		queue_took(call->reservation, reserved);
+		return true;
+	}
 	lock = child_lock(run, reserved->run_id, false);
 	if (lock != ROW_LOCKED)
 	{
@@ -230,7 +286,7 @@ run_take(const RunTaker *taker, void (*taken) (const TakenRun *run, void *arg), 
 		return 0;
 	context = AllocSetContextCreate(CurrentMemoryContext, "taskex take", ALLOCSET_DEFAULT_SIZES);
 	call.reservation = queue_reserve_begin(taker->count + REFUSED_MAX, taker->lease_until);
-	run_tables_begin(&call.tables);
+	run_tables_begin_seen(&call.tables);
 	while (count < taker->count && refused < REFUSED_MAX && (taker->cost_us == 0 || cost * USECS_PER_SEC < taker->cost_us) &&
 		   queue_reserve(call.reservation, &taker->name, taker->customer_id, &reserved))
 	{

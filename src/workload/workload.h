@@ -11,6 +11,8 @@
 #include "directory/directory.h"
 #include "infra/shmem.h"
 
+#include "storage/itemptr.h"
+
 extern const ShmemPart queue_shmem;
 extern const ShmemPart run_wait_shmem;
 
@@ -80,6 +82,7 @@ typedef struct ReadyRun
 	int64		run_id;
 	TimestampTz submitted;
 	TimestampTz deadline;		/* DT_NOEND: none */
+	ItemPointerData tid;		/* a hint where its row is, or not valid */
 } ReadyRun;
 
 /*
@@ -133,6 +136,7 @@ typedef struct Taken
 	int64		customer_id;
 	int32		priority;
 	int32		place;			/* in the reservation */
+	ItemPointerData tid;		/* a hint where its row is, or not valid */
 	TimestampTz at;				/* when: not before all that has made it ready */
 	float		cost;			/* seconds that runs of its lane take on average */
 } Taken;
