@@ -4,7 +4,8 @@
 CREATE SEQUENCE _taskex.run_id_seq INCREMENT 131072;
 SELECT pg_catalog.pg_extension_config_dump('_taskex.run_id_seq', '');
 
--- The order of columns is that of src/workload/rows.h. state: blocked, delayed,
+-- The order of columns is that of src/workload/rows.h; those that an update compares,
+-- because they are in an index, are before all that may be null. state: blocked, delayed,
 -- ready, running, suspended, succeeded, failed, cancelled, dead. What changes is in no index, so
 -- updates are HOT. No CHECK constraints: taskex.check_workload() checks.
 CREATE TABLE _taskex.run (
@@ -13,12 +14,12 @@ CREATE TABLE _taskex.run (
     run_id bigint NOT NULL,
     customer_id bigint NOT NULL,
     submitted_at timestamptz NOT NULL,
-    program_id bigint,
     priority int NOT NULL,
     followed boolean NOT NULL,
     attempts int NOT NULL,
     max_attempts int NOT NULL,
     blockers int NOT NULL,
+    program_id bigint,
     version int,
     deadline timestamptz,
     run_at timestamptz,

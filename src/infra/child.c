@@ -24,6 +24,7 @@
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
 #include "storage/bufmgr.h"
+#include "storage/predicate.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -330,25 +331,58 @@ note_place(Child *child, Buffer buffer, BlockNumber block, ItemPointer tid)
 	place->tid = *tid;
 }
 
+/*
+ * Is the version of a row there that with the key, and does the snapshot see it?
+ * heap_fetch() from a page that is pinned; the slot keeps the pin, or it is given up.
+ */
+static bool
+fetch_version(Child *child, int64 key, Buffer buffer, ItemPointerData tid, Snapshot snapshot)
+{
+	TupleTableSlot *slot = child->slot;
+	HeapTuple	tuple = &((BufferHeapTupleTableSlot *) slot)->base.tupdata;
+	Page		page = BufferGetPage(buffer);
+	OffsetNumber offset = ItemPointerGetOffsetNumber(&tid);
+	bool		visible = false;
+
+	if (PageGetHeapFreeSpace(page) < ROOM_MIN)
+		heap_page_prune_opt(child->rel, buffer);
+	ExecClearTuple(slot);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	if (offset <= PageGetMaxOffsetNumber(page) && ItemIdIsNormal(PageGetItemId(page, offset)))
+	{
+		tuple->t_data = (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, offset));
+		tuple->t_len = ItemIdGetLength(PageGetItemId(page, offset));
+		tuple->t_tableOid = RelationGetRelid(child->rel);
+		tuple->t_self = tid;
+		visible = HeapTupleSatisfiesVisibility(tuple, snapshot, buffer);
+		if (visible)
+			PredicateLockTID(child->rel, &tid, snapshot, HeapTupleHeaderGetXmin(tuple->t_data));
+		HeapCheckForSerializableConflictOut(visible, child->rel, tuple, buffer, snapshot);
+	}
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	if (!visible)
+	{
+		ReleaseBuffer(buffer);
+		return false;
+	}
+	ExecStorePinnedBufferHeapTuple(tuple, slot, buffer);
+	if (child_int64(child, key_column(child)) == key)
+		return true;
+	ExecClearTuple(slot);
+	return false;
+}
+
 static bool
 find_in_place(Child *child, int64 key, Snapshot snapshot)
 {
 	const Place *place = place_of(key);
 	Buffer		buffer = place->buffer;
 	ItemPointerData tid = place->tid;
-	bool		found;
 
 	if (place->key != key || place->relid != RelationGetRelid(child->rel) ||
 		!read_recent_buffer(child->rel, ItemPointerGetBlockNumber(&tid), buffer))
 		return false;
-	if (PageGetHeapFreeSpace(BufferGetPage(buffer)) < ROOM_MIN)
-		heap_page_prune_opt(child->rel, buffer);
-	found = table_tuple_fetch_row_version(child->rel, &tid, snapshot, child->slot) &&
-		child_int64(child, key_column(child)) == key;
-	ReleaseBuffer(buffer);
-	if (!found)
-		ExecClearTuple(child->slot);
-	return found;
+	return fetch_version(child, key, buffer, tid, snapshot);
 }
 
 static bool
@@ -377,7 +411,6 @@ find_at(Child *child, int64 key, Snapshot snapshot, ItemPointerData tid)
 {
 	BlockNumber block = ItemPointerGetBlockNumber(&tid);
 	Buffer		buffer;
-	bool		found;
 
 	if (block >= child->blocks)
 	{
@@ -386,14 +419,7 @@ find_at(Child *child, int64 key, Snapshot snapshot, ItemPointerData tid)
 			return false;
 	}
 	buffer = ReadBuffer(child->rel, block);
-	if (PageGetHeapFreeSpace(BufferGetPage(buffer)) < ROOM_MIN)
-		heap_page_prune_opt(child->rel, buffer);
-	found = table_tuple_fetch_row_version(child->rel, &tid, snapshot, child->slot) &&
-		child_int64(child, key_column(child)) == key;
-	ReleaseBuffer(buffer);
-	if (!found)
-		ExecClearTuple(child->slot);
-	return found;
+	return fetch_version(child, key, buffer, tid, snapshot);
 }
 
 bool

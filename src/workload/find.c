@@ -22,7 +22,7 @@ typedef struct RunTable
 void
 run_tables_begin(RunTables *tables)
 {
-	memset(tables, 0, sizeof(RunTables));
+	memset(tables, 0, offsetof(RunTables, home));
 	tables->context = CurrentMemoryContext;
 }
 
@@ -39,6 +39,20 @@ run_tables_snapshot(RunTables *tables)
 	/* with what this call has done itself */
 	tables->snapshot->curcid = GetCurrentCommandId(false);
 	return tables->snapshot;
+}
+
+void
+run_home_of(RunTables *tables, int64 customer, UserHome *home)
+{
+	for (int i = 0; i < tables->homes; i++)
+		if (tables->home[i].user_id == customer)
+		{
+			*home = tables->home[i];
+			return;
+		}
+	directory_home_by_id(customer, home);
+	if (tables->homes < RUN_HOMES)
+		tables->home[tables->homes++] = *home;
 }
 
 Child *
@@ -89,10 +103,10 @@ typedef struct Search
  * and may wait for long.
  */
 static void
-home_of(const Search *search, int64 customer, UserHome *home)
+home_of(RunTables *tables, const Search *search, int64 customer, UserHome *home)
 {
 	if (search->write)
-		directory_home_by_id(customer, home);
+		run_home_of(tables, customer, home);
 	else if (IsolationUsesXactSnapshot())
 		directory_steady_home_by_id(customer, home);
 	else
@@ -107,7 +121,7 @@ look_at(RunTables *tables, int32 partition, int64 run_id, UserHome *home, const 
 
 	if (!search->look(run, run_id, search->arg))
 		return NULL;
-	home_of(search, child_int64(run, RUN_CUSTOMER_ID), home);
+	home_of(tables, search, child_int64(run, RUN_CUSTOMER_ID), home);
 	return home->partition == partition ? run : NULL;
 }
 
@@ -125,7 +139,7 @@ find(RunTables *tables, int64 run_id, UserHome *home, const Search *search)
 
 	if (customer != 0)
 	{
-		home_of(search, customer, home);
+		home_of(tables, search, customer, home);
 		run = look_at(tables, home->partition, run_id, home, search);
 	}
 	if (run || run_id <= 0)
@@ -137,7 +151,7 @@ find(RunTables *tables, int64 run_id, UserHome *home, const Search *search)
 		run = run_table_of(tables, partitions[i]);
 		if (child_find(run, 0, 1, &run_id))
 		{
-			home_of(search, child_int64(run, RUN_CUSTOMER_ID), home);
+			home_of(tables, search, child_int64(run, RUN_CUSTOMER_ID), home);
 			run = look_at(tables, home->partition, run_id, home, search);
 		}
 		else
@@ -145,7 +159,7 @@ find(RunTables *tables, int64 run_id, UserHome *home, const Search *search)
 	}
 	if (run == NULL && (customer = directory_forwarded("run", run_id)) != 0)
 	{
-		home_of(search, customer, home);
+		home_of(tables, search, customer, home);
 		run = look_at(tables, home->partition, run_id, home, search);
 	}
 	return run;

@@ -10,7 +10,7 @@
 
 static const char *const run_columns[RUN_COLUMNS] = {
 	"partition_id", "environment_id", "run_id", "customer_id", "submitted_at",
-	"program_id", "priority", "followed", "attempts", "max_attempts", "blockers",
+	"priority", "followed", "attempts", "max_attempts", "blockers", "program_id",
 	"version", "deadline", "run_at", "started_at", "lease_until", "finished_at",
 	"lease_token", "state", "worker", "concurrency_key", "code", "data", "data_ref",
 	"options", "progress", "result", "error", "measured", "state_data", "split_id", "part",

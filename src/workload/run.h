@@ -15,6 +15,9 @@
 
 /* ---- find.c ---- */
 
+/* homes that a call remembers */
+#define RUN_HOMES 8
+
 /* children of run that a call has open, one for each partition */
 typedef struct RunTables
 {
@@ -23,6 +26,8 @@ typedef struct RunTables
 	struct RunTable *tables;
 	MemoryContext context;		/* where they are, and what they read */
 	Snapshot	snapshot;		/* of all of the call, registered; NULL: a new one each time */
+	int			homes;			/* that it has asked for, to write there: they stay */
+	UserHome	home[RUN_HOMES];
 } RunTables;
 
 extern void run_tables_begin(RunTables *tables);
@@ -33,6 +38,9 @@ extern void run_tables_begin(RunTables *tables);
  */
 extern void run_tables_begin_seen(RunTables *tables);
 extern Snapshot run_tables_snapshot(RunTables *tables);
+
+/* directory_home_by_id(), asked once in a call for each customer, if they are few */
+extern void run_home_of(RunTables *tables, int64 customer, UserHome *home);
 extern Child *run_table_of(RunTables *tables, int32 partition);
 extern void run_tables_end(RunTables *tables);
 

@@ -227,7 +227,7 @@ try_take(Take *call, const Taken *reserved)
 	Child	   *run;
 	RowLock		lock;
 
-	directory_home_by_id(reserved->customer_id, &home);
+	run_home_of(&call->tables, reserved->customer_id, &home);
 
 	/* his runs go to another queue at the commit that changed his role */
 	if (call->taker->name.role != QUEUE_OUTSIDE && home.db_role != call->taker->name.role)
