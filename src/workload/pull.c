@@ -212,7 +212,7 @@ taskex_pull_runs(PG_FUNCTION_ARGS)
 
 	read_arguments(fcinfo, &puller);
 	wait_us = check_duration(PG_GETARG_INTERVAL_P(4), "wait", 0, INT64CONST(3600) * USECS_PER_SEC);
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	puller.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	if (guc_async_accept)
 		xact_async_begin();

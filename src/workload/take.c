@@ -211,6 +211,7 @@ take_at_once(Take *call, const Taken *reserved, Child *run, const UserHome *home
 		!child_text_is(run, RUN_STATE, "ready") || !run_is_null(run, RUN_PROGRAM_ID) ||
 		usage_starting(home, 0, reserved->at, &until) != RUN_STARTS)
 		return false;
+	slot_getallattrs(run->slot);	/* at once is cheaper */
 	(void) describe(run, home, &taken);
 	keep(&taken);
 	if (!store(call, run, &taken, reserved->at, false))
