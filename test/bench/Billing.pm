@@ -8,6 +8,7 @@ use warnings;
 
 use Bench;
 use FindBin;
+use Queue;
 use Sessions qw(scalar_of run_sql commas seconds_of);
 use Time::HiRes qw(time);
 
@@ -16,29 +17,8 @@ my $db = 'taskex_bench_billing';
 # metering and billing may take 15 % on top
 my $target = 0.87;
 
-my $one = <<'END';
-select run_id, lease_token from taskex.pull_runs('w', 'e') \gset
-select taskex.complete_run(:run_id, :lease_token, '{"label": "dog"}');
-END
-my $hundred = <<'END';
-select array_agg(run_id) as ids, array_agg(lease_token) as tokens from taskex.pull_runs('w', 'e', 100) \gset
-select 1 / (taskex.complete_runs(:ids, :tokens, array_fill('{"label": "dog"}'::jsonb, array[100])) = 100)::int;
-END
-
 my $set_rates = q{select taskex.set_rate('run_time', 0.36, '{"unit": "hour", "granularity": "10 ms", "priority": {"9": 2}}')};
 my $set_limits = q{select taskex.set_credit_limit('c' || i, 1000000), taskex.set_run_budget('c' || i, 1000000) from generate_series(1, 8) i};
-
-# stock(RUNS): so many wait at least
-sub stock
-{
-	my ($n) = @_;
-	my $each = int(($n - scalar_of(q{select coalesce(sum(waiting), 0) from _taskex.lanes()})) / 8 / 1000) + 1;
-	return if $each <= 0;
-	run_sql(join '', map {
-		"select count(r) from generate_series(1, $each) i, lateral taskex.submit_runs('c$_', null, array_fill('$input'::jsonb, array[1000 + 0 * i]),"
-		  . " options => '{\"environment\": \"e\"}') r;\n" } 1 .. 8);
-	return;
-}
 
 # ---- by rate
 
@@ -47,9 +27,7 @@ sub rates
 	my ($library) = @_;
 	note('metering and billing, by rate');
 	exchange($db, $few);
-	run_sql(qq{
-		select taskex.register_user('c' || i, '{}', 'p' || 1 + (i - 1) % $few) from generate_series(1, 8) i;
-		select taskex.create_environment('e', 'external')});
+	customers(1);
 	my %need = (1 => 20_000 * $seconds, 100 => 130_000 * $seconds);
 	my $work = sub {
 		my ($each, $how) = @_;
