@@ -110,7 +110,7 @@ for my $test ([ 'plperl', 'my $was = $_SHARED{left} // 0; $_SHARED{left}++; retu
 	my ($language, $code) = @$test;
   SKIP:
 	{
-		skip "language $language is not installed", 6 if !-e "$sharedir/extension/$language.control";
+		skip "language $language is not installed", 7 if !-e "$sharedir/extension/$language.control";
 		my $named = $language =~ /u$/ ? ', "customers": ["ann", "bob"]' : '';
 		$node->safe_psql($p, qq{select taskex.create_environment('left $language', '$language', options => '{"max_executors": 1$named}');
 			select taskex.publish_program('ann', 'own $language', 'left $language', \$c\$$code\$c\$), taskex.publish_program('bob', 'theirs $language', 'left $language', \$c\$$code\$c\$, 0, true)});
@@ -123,6 +123,10 @@ for my $test ([ 'plperl', 'my $was = $_SHARED{left} // 0; $_SHARED{left}++; retu
 		$ids =~ s/^\s+//;
 		$node->safe_psql($p, "select taskex.resume_environment('left $language')");
 		like(ended($_), qr/^succeeded 0/, '... taken together, too') for split /,/, $ids;
+		# nor after a chain of several owners, for the last of them
+		$node->safe_psql($p, qq{select taskex.publish_chain('ann', 'both $language', '{own $language,bob/theirs $language}')});
+		@ends = map { run("'$_', '1'") } "both $language", "bob/theirs $language";
+		is($ends[1], 'succeeded 0', '... and what a chain of several has left is there for nobody');
 	}
 }
 
