@@ -87,6 +87,7 @@ _PG_init(void)
 	shmem_install(shmem_parts);
 	task_source = &supply_source;
 	child_watch = &moved_watch;
+	child_hook_install();
 	run_holder = &pool_holder;
 	run_observer = &billing_observer;
 	moves_install();

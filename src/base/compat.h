@@ -14,7 +14,9 @@
 #include "access/htup.h"
 #include "access/tableam.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "utils/acl.h"
 #include "utils/relcache.h"
 #include "utils/guc.h"
 
@@ -30,10 +32,11 @@ typedef struct SearchPathScope
 extern void search_path_lock(SearchPathScope *scope);
 extern void search_path_unlock(SearchPathScope *scope);
 
-/* one ownership check for all kinds of objects since 16; here for databases */
+/* one ownership check for all kinds of objects since 16; here for databases and relations */
 #if PG_VERSION_NUM < 160000
 #define object_ownercheck(classid, objectid, roleid) \
-	(AssertMacro((classid) == DatabaseRelationId), pg_database_ownercheck(objectid, roleid))
+	((classid) == DatabaseRelationId ? pg_database_ownercheck(objectid, roleid) : \
+	 (AssertMacro((classid) == RelationRelationId), pg_class_ownercheck(objectid, roleid)))
 #endif
 
 /* and one check of privileges; here for languages and functions */

@@ -23,6 +23,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
+#include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
 #include "utils/builtins.h"
@@ -208,6 +209,7 @@ open_child(Child *child, const ChildTable *table, int32 partition, LOCKMODE mode
 	if (unlikely(!OidIsValid(entry->relid) || entry->checked != relcache_changes))
 		examine(entry, child->rel);
 	memcpy(child->indexes, entry->indexes, sizeof(child->indexes));
+	child->keeps_indexes = mode == RowExclusiveLock;
 	child->known = entry;
 	child->slot = table_slot_create(child->rel, NULL);
 	child->blocks = 0;
@@ -240,6 +242,30 @@ child_close(Child *child)
 {
 	ExecDropSingleTupleTableSlot(child->slot);
 	table_close(child->rel, NoLock);
+}
+
+/* ---- its indexes ---- */
+
+/*
+ * An index of an open table.  Who has locked the table for writing needs no lock of
+ * its indexes: whatever drops or replaces one locks the table against writers, or
+ * waits until all who have locked it since have ended, before it touches the index
+ * (DROP and REINDEX INDEX CONCURRENTLY); and for ALTER INDEX SET TABLESPACE, which
+ * locks the index alone, child_hook.c locks the table.  index_open() would assert
+ * a lock in a server that was built for that.
+ */
+static Relation
+open_index(Child *child, Oid relid, LOCKMODE mode)
+{
+	Relation	index;
+
+	if (!child->keeps_indexes)
+		return index_open(relid, mode);
+	index = RelationIdGetRelation(relid);
+	if (!RelationIsValid(index))
+		elog(ERROR, "could not open index %u of table %s", relid, RelationGetRelationName(child->rel));
+	pgstat_init_relation(index);
+	return index;
 }
 
 /* ---- reading ---- */
@@ -281,8 +307,8 @@ next_row(IndexScanDesc scan, TupleTableSlot *slot)
 }
 
 /*
- * Where rows went that this process has changed last, by their primary keys: who
- * has pulled a run completes it, and needs no index to find it again.  Only a hint:
+ * Where rows went that this process has changed last, or inserted (found_again), by
+ * their primary keys: who has pulled a run completes it, and needs no index to find it again.  Only a hint:
  * the page must still be in that buffer, and what is found there be the row.
  */
 typedef struct Place
@@ -329,6 +355,17 @@ note_place(Child *child, Buffer buffer, BlockNumber block, ItemPointer tid)
 	place->buffer = buffer;
 	place->key = key;
 	place->tid = *tid;
+}
+
+/* the same of a row that was inserted */
+static void
+note_inserted(Child *child, ItemPointer tid)
+{
+	BlockNumber block = ItemPointerGetBlockNumber(tid);
+	Buffer		buffer = ReadBuffer(child->rel, block);
+
+	note_place(child, buffer, block, tid);
+	ReleaseBuffer(buffer);
 }
 
 /*
@@ -388,7 +425,7 @@ find_in_place(Child *child, int64 key, Snapshot snapshot)
 static bool
 find_in_index(Child *child, int index, int nkeys, const int64 *keys, Snapshot snapshot)
 {
-	Relation	rel = index_open(child->indexes[index], AccessShareLock);
+	Relation	rel = open_index(child, child->indexes[index], AccessShareLock);
 	IndexScanDesc scan = index_beginscan(child->rel, rel, snapshot, NULL, nkeys, 0);
 	ScanKeyData scankeys[CHILD_INDEX_KEYS];
 	bool		found;
@@ -445,7 +482,7 @@ static void
 scan_begin(ChildScan *scan, Child *child, int index, ScanKey keys, int nkeys, Snapshot snapshot)
 {
 	scan->child = child;
-	scan->index = index_open(child->indexes[index], AccessShareLock);
+	scan->index = open_index(child, child->indexes[index], AccessShareLock);
 	scan->snapshot = RegisterSnapshot(snapshot);
 	scan->scan = index_beginscan(child->rel, scan->index, scan->snapshot, NULL, nkeys, 0);
 	index_rescan(scan->scan, keys, nkeys, NULL, 0);
@@ -488,7 +525,7 @@ void
 child_lookup_begin(ChildScan *scan, Child *child, int index, int nkeys)
 {
 	scan->child = child;
-	scan->index = index_open(child->indexes[index], AccessShareLock);
+	scan->index = open_index(child, child->indexes[index], AccessShareLock);
 	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	scan->scan = index_beginscan(child->rel, scan->index, scan->snapshot, NULL, nkeys, 0);
 }
@@ -629,9 +666,13 @@ insert_index_entry(Child *child, TupleTableSlot *slot, Relation index, IndexInfo
 				 is_update, info);
 }
 
-/* the same of a new row of these values, into an index that needs no more than them */
-static void
-insert_plain_entry(Child *child, const Datum *row, const bool *row_nulls, ItemPointer tid, Relation index, IndexInfo *info)
+/*
+ * The same of a new row of these values, into an index that needs no more than them.
+ * perhaps: of an entry that is there already tell (false) instead of raising an error.
+ */
+static bool
+insert_plain_entry(Child *child, const Datum *row, const bool *row_nulls, ItemPointer tid, Relation index, IndexInfo *info,
+				   bool perhaps)
 {
 	Datum		values[INDEX_MAX_KEYS];
 	bool		nulls[INDEX_MAX_KEYS];
@@ -643,7 +684,9 @@ insert_plain_entry(Child *child, const Datum *row, const bool *row_nulls, ItemPo
 		values[i] = row[column];
 		nulls[i] = row_nulls[column];
 	}
-	index_insert(index, values, nulls, tid, child->rel, info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info);
+	return index_insert(index, values, nulls, tid, child->rel,
+						!info->ii_Unique ? UNIQUE_CHECK_NO : perhaps ? UNIQUE_CHECK_PARTIAL : UNIQUE_CHECK_YES,
+						false, info) || !perhaps;
 }
 
 /* is all that is to be known of the index the same for each row? */
@@ -676,7 +719,7 @@ find_writes(Child *child)
 	writes->context = context;
 	foreach(cell, list)
 	{
-		Relation	index = index_open(lfirst_oid(cell), RowExclusiveLock);
+		Relation	index = open_index(child, lfirst_oid(cell), RowExclusiveLock);
 		IndexInfo  *info = BuildIndexInfo(index);
 
 		writes->indexes[writes->count].relid = lfirst_oid(cell);
@@ -700,7 +743,7 @@ static void
 insert_special_entries(Child *child, TupleTableSlot **slots, int count, Oid relid,
 					   TU_UpdateIndexes which, bool is_update, EState **estate)
 {
-	Relation	index = index_open(relid, RowExclusiveLock);
+	Relation	index = open_index(child, relid, RowExclusiveLock);
 	IndexInfo  *info = BuildIndexInfo(index);
 
 	if (info->ii_ReadyForInserts && (which == TU_All || index_info_summarizing(info)))
@@ -714,16 +757,18 @@ insert_special_entries(Child *child, TupleTableSlot **slots, int count, Oid reli
 /*
  * Enters rows into the table's indexes; each slot knows where its row is.  values,
  * nulls: the columns of new rows, one row after the other; NULL: they are in the slots only.
+ * perhaps: a unique index that may have an entry of new rows already: then false.
  */
-static void
+static bool
 insert_index_entries(Child *child, TupleTableSlot **slots, int count, const Datum *values, const bool *nulls,
-					 TU_UpdateIndexes which)
+					 TU_UpdateIndexes which, Oid perhaps)
 {
 	int			natts = RelationGetNumberOfAttributes(child->rel);
 	const struct ChildWrites *writes = find_writes(child);
 	EState	   *estate = NULL;
 	List	   *special = NIL;
 	ListCell   *cell;
+	bool		inserted = true;
 
 	for (int i = 0; i < writes->count; i++)
 	{
@@ -734,11 +779,12 @@ insert_index_entries(Child *child, TupleTableSlot **slots, int count, const Datu
 			special = lappend_oid(special, writes->indexes[i].relid);
 		else if (which == TU_All)
 		{
-			index = index_open(writes->indexes[i].relid, RowExclusiveLock);
+			index = open_index(child, writes->indexes[i].relid, RowExclusiveLock);
 			for (int n = 0; n < count; n++)
 			{
 				if (values)
-					insert_plain_entry(child, values + n * natts, nulls + n * natts, &slots[n]->tts_tid, index, info);
+					inserted &= insert_plain_entry(child, values + n * natts, nulls + n * natts, &slots[n]->tts_tid, index, info,
+												   writes->indexes[i].relid == perhaps);
 				else
 					insert_index_entry(child, slots[n], index, info, true, &estate);
 			}
@@ -753,15 +799,7 @@ insert_index_entries(Child *child, TupleTableSlot **slots, int count, const Datu
 	list_free(special);
 	if (estate)
 		FreeExecutorState(estate);
-}
-
-/* the same for one row */
-static void
-insert_tuple_entries(Child *child, HeapTuple tuple, const Datum *values, const bool *nulls, TU_UpdateIndexes which)
-{
-	ExecForceStoreHeapTuple(tuple, child->slot, false);
-	child->slot->tts_tid = tuple->t_self;
-	insert_index_entries(child, &child->slot, 1, values, nulls, which);
+	return inserted;
 }
 
 /* ---- rows made ---- */
@@ -965,7 +1003,7 @@ update(Child *child, UpdateKind kind, int ncolumns, const int *columns,
 	tell_changed(child, old, tuple);
 	keep_row(slot, tuple, row, row_nulls, known);
 	if (which != TU_None)
-		insert_index_entries(child, &child->slot, 1, NULL, NULL, which);
+		(void) insert_index_entries(child, &child->slot, 1, NULL, NULL, which, InvalidOid);
 	CommandCounterIncrement();
 	note_place(child, buffer, block, &tuple->t_self);
 	return true;
@@ -992,18 +1030,41 @@ child_update_at_once(Child *child, int ncolumns, const int *columns,
 	return update(child, UPDATE_AT_ONCE, ncolumns, columns, values, nulls);
 }
 
+static bool
+insert(Child *child, const Datum *values, const bool *nulls, Oid perhaps)
+{
+	HeapTuple	tuple = form_row(RelationGetDescr(child->rel), values, nulls);
+	bool		inserted;
+
+	heap_insert(child->rel, tuple, GetCurrentCommandId(true), 0, NULL);
+	ExecForceStoreHeapTuple(tuple, child->slot, false);
+	child->slot->tts_tid = tuple->t_self;
+	inserted = insert_index_entries(child, &child->slot, 1, values, nulls, TU_All, perhaps);
+	CommandCounterIncrement();
+	if (inserted)
+	{
+		child->inserted = tuple->t_self;
+		if (child->known->key.table->found_again)
+			note_inserted(child, &tuple->t_self);
+		tell(child, tuple);
+	}
+	else
+		simple_heap_delete(child->rel, &tuple->t_self);
+	ExecClearTuple(child->slot);
+	heap_freetuple(tuple);
+	return inserted;
+}
+
 void
 child_insert(Child *child, const Datum *values, const bool *nulls)
 {
-	HeapTuple	tuple = form_row(RelationGetDescr(child->rel), values, nulls);
+	(void) insert(child, values, nulls, InvalidOid);
+}
 
-	heap_insert(child->rel, tuple, GetCurrentCommandId(true), 0, NULL);
-	insert_tuple_entries(child, tuple, values, nulls, TU_All);
-	child->inserted = tuple->t_self;
-	ExecClearTuple(child->slot);
-	CommandCounterIncrement();
-	tell(child, tuple);
-	heap_freetuple(tuple);
+bool
+child_try_insert(Child *child, int index, const Datum *values, const bool *nulls)
+{
+	return insert(child, values, nulls, child->indexes[index]);
 }
 
 /* rows that share a visit to a page, and one to each index */
@@ -1047,7 +1108,7 @@ child_insert_many(Child *child, int count,
 			ExecStoreHeapTuple(form_row(desc, row, row_nulls), slots[i], false);
 		}
 		table_multi_insert(child->rel, slots, n, GetCurrentCommandId(true), 0, NULL);
-		insert_index_entries(child, slots, n, values, nulls, TU_All);
+		(void) insert_index_entries(child, slots, n, values, nulls, TU_All, InvalidOid);
 		for (int i = 0; i < n; i++)
 		{
 			tell(child, ExecFetchSlotHeapTuple(slots[i], false, NULL));

@@ -32,12 +32,14 @@ typedef struct ChildTable
 	const char *const *columns; /* all of them, in order */
 	int			nindexes;		/* the ones that are used here; [0]: primary key */
 	AttrNumber	indexes[CHILD_INDEXES][CHILD_INDEX_KEYS];	/* leading columns; 0: none */
+	bool		found_again;	/* sessions look for rows that they have inserted, by the primary key */
 } ChildTable;
 
 /* the child of a partition, open and locked for writing */
 typedef struct Child
 {
 	Relation	rel;
+	bool		keeps_indexes;	/* the table is locked so that its indexes need no lock */
 	Oid			indexes[CHILD_INDEXES];
 	struct KnownChild *known;	/* what the session remembers of the table */
 	TupleTableSlot *slot;		/* the row found or locked last */
@@ -111,6 +113,13 @@ extern bool child_update_at_once(Child *child, int ncolumns, const int *columns,
 extern void child_insert(Child *child, const Datum *values, const bool *nulls);
 
 /*
+ * The same, unless a row with the same columns of this unique index is there, also
+ * one that the caller's snapshot does not show, or another transaction inserts it
+ * just now: then false, and no row is inserted.
+ */
+extern bool child_try_insert(Child *child, int index, const Datum *values, const bool *nulls);
+
+/*
  * Many rows at a time.  fill makes the values of a row (0 ..) of those of the one
  * before; all are null at first.
  */
@@ -160,6 +169,9 @@ typedef struct ChildWatch
 } ChildWatch;
 
 extern PGDLLIMPORT const ChildWatch *child_watch;
+
+/* at the load: see child_hook.c */
+extern void child_hook_install(void);
 
 /* columns of child->slot that are not null */
 extern int64 child_int64(Child *child, int column);

@@ -161,7 +161,7 @@ typedef struct Slot
 
 /*
  * Two sessions of a performer may be at the same task, one of them with a slot
- * that is at hand, for which the task's row is not locked.
+ * that is at hand, for which the task's row is not locked.  Waits until the other is done.
  */
 static void
 insert_assignment(Taker *taker, const Datum *row, const bool *nulls)
@@ -186,8 +186,9 @@ insert_assignment(Taker *taker, const Datum *row, const bool *nulls)
 	PG_END_TRY();
 }
 
-static void
-assign(Taker *taker, const Slot *slot, Accepted *accepted)
+/* try: if he has or had the task, perhaps in another session that has not ended, false; else an error */
+static bool
+assign(Taker *taker, const Slot *slot, bool try, Accepted *accepted)
 {
 	TimestampTz lease_until = after_interval(taker->now, &task_type_get(slot->task_type)->lease);
 	Datum		row[ASSIGNMENT_COLUMNS] = {0};
@@ -214,7 +215,10 @@ assign(Taker *taker, const Slot *slot, Accepted *accepted)
 	row[ASSIGNMENT_COUNTED - 1] = BoolGetDatum(slot->counted);
 	row[ASSIGNMENT_STATE - 1] = CStringGetTextDatum("accepted");
 
-	insert_assignment(taker, row, nulls);
+	if (!try)
+		insert_assignment(taker, row, nulls);
+	else if (!child_try_insert(&taker->assignments, ASSIGNMENT_BY_PERFORMER, row, nulls))
+		return false;
 	due_note(taker->performer.partition, DUE_LEASE, lease_until);
 	journal_accept(taker, row);
 
@@ -225,6 +229,7 @@ assign(Taker *taker, const Slot *slot, Accepted *accepted)
 	accepted->values[6] = row[ASSIGNMENT_LEASE_UNTIL - 1];
 	memset(accepted->nulls, 0, sizeof(accepted->nulls));
 	dress(taker, slot->requester, accepted);
+	return true;
 }
 
 /*
@@ -247,7 +252,7 @@ take(Taker *taker, Child *tasks, Accepted *accepted)
 	};
 
 	slot.input = slot_getattr(tasks->slot, TASK_INPUT, &isnull);
-	assign(taker, &slot, accepted);
+	(void) assign(taker, &slot, false, accepted);
 	child_update(tasks, 1, live, &value, &isnull);
 	return left;
 }
@@ -264,8 +269,8 @@ open_at_hand(const SourceTask *task, Child *tasks)
 }
 
 /* the same for a slot that is at hand: it is counted in the task's row already */
-static void
-take_at_hand(Taker *taker, const SourceTask *task, Accepted *accepted)
+static bool
+take_at_hand(Taker *taker, const SourceTask *task, bool try, Accepted *accepted)
 {
 	Slot		slot = {
 		.task_id = task->task_id,
@@ -277,6 +282,7 @@ take_at_hand(Taker *taker, const SourceTask *task, Accepted *accepted)
 		.input = PointerGetDatum(task->input),
 	};
 	Child		tasks;
+	bool		taken;
 
 	if (task->input == NULL)
 	{
@@ -286,9 +292,10 @@ take_at_hand(Taker *taker, const SourceTask *task, Accepted *accepted)
 			elog(ERROR, "task %lld is missing", (long long) task->task_id);
 		slot.input = slot_getattr(tasks.slot, TASK_INPUT, &isnull);
 	}
-	assign(taker, &slot, accepted);
+	taken = assign(taker, &slot, try, accepted);
 	if (task->input == NULL)
 		child_close(&tasks);
+	return taken;
 }
 
 /* ---- a given task ---- */
@@ -362,7 +369,7 @@ take_named(Taker *taker, int32 partition, int64 task_id, Accepted *accepted)
 
 		check_acceptable(taker, &tasks, task_id);
 		if (!has_free_slot(&tasks) && named_at_hand(taker, &tasks, &task))
-			take_at_hand(taker, &task, accepted);
+			(void) take_at_hand(taker, &task, false, accepted);
 		else
 		{
 			check_available(taker, &tasks, task_id);
@@ -695,20 +702,22 @@ take_from_source(Taker *taker, SourceScan *scan, Accepted *accepted)
 
 	while (task_source->next(scan, &task))
 	{
+		bool		golden = false;
+
 		wait_point("at_hand");
-		if (had_before(taker, task.task_id))
+		if (task.several && had_before(taker, task.task_id))
 			task_source->refuse(scan, false);
 		else if (out_of_reach(&task) || too_new(&task))
 			task_source->refuse(scan, true);
-		else
+		else if ((golden = take_golden_instead(taker, &task, accepted)) || take_at_hand(taker, &task, true, accepted))
 		{
-			if (take_golden_instead(taker, &task, accepted))
+			if (golden)
 				task_source->refuse(scan, true);
-			else
-				take_at_hand(taker, &task, accepted);
 			choice_took_type(&taker->choice, task.task_type);
 			return true;
 		}
+		else
+			task_source->refuse(scan, false);	/* he has it in another session, or had it and it came back */
 	}
 	return false;
 }

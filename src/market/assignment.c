@@ -4,7 +4,8 @@
  *
  * Each act locks the assignment's row and then looks whether it may happen, so
  * that of two sessions, or of a performer and the conductor that ends his
- * lease, one wins.
+ * lease, one wins.  A submission looks first and changes the row without locking it,
+ * if nobody has changed it since.
  */
 #include "postgres.h"
 
@@ -58,6 +59,19 @@ static void
 holder_end(Holder *holder)
 {
 	child_close(&holder->assignments);
+}
+
+/* is what was found the performer's, under way, and with this token?  As of the snapshot. */
+static bool
+find_held(Holder *holder, int64 assignment_id, const int64 *token)
+{
+	Child	   *row = &holder->assignments;
+
+	return child_find(row, ASSIGNMENT_BY_ID, 1, &assignment_id) &&
+		child_int64(row, ASSIGNMENT_PERFORMER_ID) == holder->performer.user_id &&
+		child_int64(row, ASSIGNMENT_LEASE_UNTIL) > holder->now &&
+		child_text_is(row, ASSIGNMENT_STATE, "accepted") &&
+		(token == NULL || *token == child_int64(row, ASSIGNMENT_LEASE_TOKEN));
 }
 
 /*
@@ -114,15 +128,18 @@ journal_end(Child *assignment, const char *kind, int64 amount)
 	journal_write(&act);
 }
 
-/* the end of the locked assignment, as the performer wants it */
-static void
-finish(Holder *holder, const char *state)
+/* the end of the assignment that was found, as the performer wants it; false: it was not locked, and has changed */
+static bool
+finish(Holder *holder, bool locked, const char *state)
 {
 	static const int columns[2] = {ASSIGNMENT_FINISHED_AT, ASSIGNMENT_STATE};
 	Datum		values[2] = {TimestampTzGetDatum(holder->now), CStringGetTextDatum(state)};
 	bool		nulls[2] = {false, false};
 
+	if (!locked)
+		return child_try_update(&holder->assignments, 2, columns, values, nulls);
 	child_update(&holder->assignments, 2, columns, values, nulls);
+	return true;
 }
 
 /* extend_assignment(performer, assignment_id, by) -> timestamptz */
@@ -163,7 +180,7 @@ METERED(taskex_return_assignment)
 	slot.task_id = child_int64(&holder.assignments, ASSIGNMENT_TASK_ID);
 	slot.task_type = child_int64(&holder.assignments, ASSIGNMENT_TASK_TYPE_ID);
 	directory_home_by_id(child_int64(&holder.assignments, ASSIGNMENT_REQUESTER_ID), &slot.requester);
-	finish(&holder, "returned");
+	(void) finish(&holder, true, "returned");
 	journal_end(&holder.assignments, "returned", slot_free(&slot));
 	holder_end(&holder);
 	PG_RETURN_VOID();
@@ -249,13 +266,21 @@ forward_result(Holder *holder, Datum result)
 static void
 submit(Holder *holder, int64 assignment_id, Datum result, const int64 *token)
 {
+	bool		locked;
+
 	wait_point("submit");
-	lock_held(holder, assignment_id, token);
+	locked = !find_held(holder, assignment_id, token);
+	if (locked)
+		lock_held(holder, assignment_id, token);	/* perhaps it says why not */
 
 	/* nobody but the performer waits for this row, and nothing has changed yet */
 	format_check_result(task_type_get(child_int64(&holder->assignments, ASSIGNMENT_TASK_TYPE_ID)),
 						assignment_id, result);
-	finish(holder, "submitted");
+	if (!finish(holder, locked, "submitted"))
+	{
+		lock_held(holder, assignment_id, token);
+		(void) finish(holder, true, "submitted");
+	}
 	forward_result(holder, result);
 	journal_end(&holder->assignments, "submitted", -1);
 }

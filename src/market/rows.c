@@ -27,7 +27,8 @@ static const char *const assignment_columns[ASSIGNMENT_COLUMNS] = {
 const ChildTable assignment_table = {
 	"assignment", ASSIGNMENT_COLUMNS, assignment_columns,
 	2, {[ASSIGNMENT_BY_ID] = {ASSIGNMENT_ASSIGNMENT_ID},
-	[ASSIGNMENT_BY_PERFORMER] = {ASSIGNMENT_PERFORMER_ID, ASSIGNMENT_TASK_ID}}
+	[ASSIGNMENT_BY_PERFORMER] = {ASSIGNMENT_PERFORMER_ID, ASSIGNMENT_TASK_ID}},
+	.found_again = true
 };
 
 static const char *const result_columns[RESULT_COLUMNS] = {

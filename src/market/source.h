@@ -25,6 +25,7 @@ typedef struct SourceTask
 	int64		reward;
 	int64		lease_id;		/* of the lease that it is from */
 	bool		counted;		/* as in the assignment */
+	bool		several;		/* it wanted several performers: he may well have had it */
 	Jsonb	   *input;			/* palloc'd; NULL: it is in the task's row */
 } SourceTask;
 

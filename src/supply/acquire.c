@@ -34,7 +34,7 @@
 	"  (SELECT task_id, n, sum(n) OVER (ORDER BY task_id) - n AS before FROM l) s WHERE before < $6)" \
 	" UPDATE _taskex.task_%p t SET live = live + c.n FROM c WHERE t.task_id = c.task_id" \
 	" RETURNING t.task_id, c.n, t.requester_id, t.reward, t.created_at, t.expires_at, t.consensus IS NOT NULL," \
-	" t.live < coalesce(t.wanted, t.performers), t.input"
+	" t.live < coalesce(t.wanted, t.performers), t.input, t.performers > 1"
 
 static Statement take_of_type = {
 	TAKE("task_type_id = $1"),
@@ -124,6 +124,7 @@ read_task(uint64 row, NewTask *task, MemoryContext context, bool *left)
 	task->created = DatumGetTimestampTz(spi_value(row, 5, &isnull));
 	task->expires = DatumGetTimestampTz(spi_value(row, 6, &isnull));
 	task->counted = DatumGetBool(spi_value(row, 7, &isnull));
+	task->several = DatumGetBool(spi_value(row, 10, &isnull));
 	task->barred = false;
 	*left |= DatumGetBool(spi_value(row, 8, &isnull));
 	task->input = NULL;

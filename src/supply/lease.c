@@ -82,6 +82,7 @@ fill_entry(StockEntry *entry, int32 batch, const NewTask *task)
 	entry->created = task->created;
 	entry->expires = task->expires;
 	entry->counted = task->counted;
+	entry->several = task->several;
 	entry->barred = task->barred ? 1 : 0;
 	entry->ready = task->slots;
 	entry->batch = batch;

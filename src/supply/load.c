@@ -45,7 +45,7 @@ static Statement select_assigned = {
 };
 
 static Statement select_tasks = {
-	"SELECT task_id, requester_id, reward, created_at, expires_at, consensus IS NOT NULL, state = 'open', input"
+	"SELECT task_id, requester_id, reward, created_at, expires_at, consensus IS NOT NULL, state = 'open', input, performers > 1"
 	" FROM _taskex.task_%p WHERE task_id = ANY ($1) ORDER BY task_id",
 	1, {INT8ARRAYOID}
 };
@@ -233,6 +233,7 @@ read_tasks_on(Lease *lease, int32 partition, HTAB *used, MemoryContext context)
 		task->created = DatumGetTimestampTz(spi_value(i, 4, &isnull));
 		task->expires = DatumGetTimestampTz(spi_value(i, 5, &isnull));
 		task->counted = DatumGetBool(spi_value(i, 6, &isnull));
+		task->several = DatumGetBool(spi_value(i, 9, &isnull));
 		task->barred = !DatumGetBool(spi_value(i, 7, &isnull));
 		task->input = toast_raw_datum_size(input) <= guc_supply_input ? (Jsonb *) PG_DETOAST_DATUM_COPY(input) : NULL;
 		lease->batch.count++;

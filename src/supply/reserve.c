@@ -145,6 +145,7 @@ describe(const StockEntry *entry, SourceTask *task)
 	task->reward = entry->reward;
 	task->lease_id = batch->lease_id;
 	task->counted = entry->counted;
+	task->several = entry->several;
 	task->input = NULL;
 	if (entry->input_size > 0)
 	{

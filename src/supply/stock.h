@@ -73,6 +73,7 @@ typedef struct StockEntry
 	uint64		seq;			/* its position in the ring, if it is there */
 	bool		in_ring;
 	bool		counted;
+	bool		several;
 	bool		passed;			/* somebody went past it who might have had it */
 	int32		barred;			/* so many have recalled it */
 	int32		ready;

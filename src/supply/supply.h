@@ -1,8 +1,6 @@
 /*
  * supply.h
- *	  What is at hand for groups of performers: supplies in shared memory.
- *
- * README.md explains the protocol.
+ *	  What is at hand for groups of performers: supplies in shared memory (README.md).
  */
 #ifndef TASKEX_SUPPLY_H
 #define TASKEX_SUPPLY_H
@@ -66,6 +64,7 @@ typedef struct NewTask
 	TimestampTz expires;
 	int32		slots;
 	bool		counted;
+	bool		several;		/* it wants several performers */
 	bool		barred;			/* it is closed */
 	Jsonb	   *input;			/* NULL: not kept */
 } NewTask;

@@ -65,6 +65,29 @@ same_count('created_at is not null', 'all tasks are in the index');
 $builder->quit;
 
 #
+# A session locks no indexes, so what drops or moves one waits for all who write to the table
+#
+$holder->query_safe('begin');
+is($holder->query_safe($call), 't', 'a transaction that has written');
+is($node->safe_psql('postgres', "select count(*) from pg_locks l join pg_index i on i.indexrelid = l.relation
+	where i.indrelid = '_taskex.task_1'::regclass"), '0', 'has no lock of an index');
+for my $command ('alter index _taskex.late set tablespace pg_default', 'alter table _taskex.late set tablespace pg_default',
+	'alter index all in tablespace pg_default set tablespace pg_default', 'reindex index _taskex.late', 'drop index _taskex.late')
+{
+	is(sqlstate_of($node, 'postgres', "set lock_timeout = '200ms'; $command"), '55P03', "$command waits for it");
+}
+is(sqlstate_of($node, 'postgres', 'alter index all in tablespace pg_default set tablespace pg_default nowait'), '55P03', 'or does not, with NOWAIT');
+my $dropper = $node->background_psql('postgres');
+$dropper->query_until(qr/dropping/, "\\echo dropping\ndrop index concurrently _taskex.late;\n");
+$node->poll_query_until('postgres', "select not indisvalid from pg_index where indexrelid = '_taskex.late'::regclass");
+is($holder->query_safe($call), 't', 'it goes on beside DROP INDEX CONCURRENTLY');
+is($session->query($call), 't', 'another session too');
+$holder->query_safe('commit');
+await($node, 'postgres', "select to_regclass('_taskex.late') is null", 'the index is dropped');
+is($session->query($call), 't', 'and what is written after it');
+$dropper->quit;
+
+#
 # Indexes with a predicate or an expression have what they should
 #
 $node->safe_psql('postgres', q{
