@@ -561,8 +561,8 @@ For members of taskex_app.';
 CREATE FUNCTION taskex.update_user(login text, changes jsonb)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_update_user';
 COMMENT ON FUNCTION taskex.update_user(text, jsonb) IS
-'Changes a user''s profile: keys of changes replace those of the profile, null removes them.
-Errors: unknown_user (TX001), input_too_large (TX111). A change of db_role is for members of taskex_app.';
+'Changes a user''s profile: keys of changes replace those of the profile, null removes them. With another tier he moves to a storage partition of that tier,
+at once if one has room for him, else by a later plan. Errors: unknown_user (TX001), input_too_large (TX111), no_suitable_partition (TX513) for a tier that none has. A change of db_role is for members of taskex_app.';
 
 CREATE FUNCTION taskex.route(login text, OUT user_id bigint, OUT partition text, OUT node text, OUT epoch bigint)
     RETURNS record LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'taskex_route';

@@ -173,14 +173,21 @@ COMMENT ON FUNCTION taskex.undo_migration(bigint) IS
 Result: the id of the migration that is cancelled, or that takes him back. Errors: unknown_migration (TX500), wrong_state (TX109) if it was
 cancelled, has failed, or he has moved again since; unknown_partition (TX003), partition_not_active (TX004) if he cannot go back. Operators only.';
 
--- A user's tier has changed: he moves to a partition of that tier, if the fitness function would have him there.
-CREATE FUNCTION _taskex.follow_tier(user_id bigint) RETURNS void LANGUAGE plpgsql
+-- A user's tier has changed: he moves to a partition of that tier. Who has none may stay where he is.
+CREATE FUNCTION _taskex.follow_tier(user_id bigint, old_tier text) RETURNS void LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     home int := _taskex.home(user_id);
-    wanted text := coalesce(_taskex.profile_of(user_id) ->> 'tier', 'standard');
+    new_tier text := _taskex.profile_of(user_id) ->> 'tier';
+    wanted text := coalesce(new_tier, 'standard');
     target int;
 BEGIN
+    -- where there is no room in the tier now, plans take him there later; to one that does not exist they never would
+    IF new_tier <> coalesce(old_tier, '') AND NOT EXISTS (SELECT FROM _taskex.partition p JOIN _taskex.node n USING (node_id)
+            WHERE coalesce(p.tier, n.tier) = new_tier) THEN
+        PERFORM _taskex.fail('no_suitable_partition', format('no storage partition has tier "%s"', new_tier),
+            NULL, 'The view taskex.partitions shows their tiers; an operator adds one with taskex.add_partition(), or gives one another tier with taskex.alter_partition().');
+    END IF;
     IF wanted = (SELECT coalesce(p.tier, n.tier) FROM _taskex.partition p JOIN _taskex.node n USING (node_id) WHERE p.partition_id = home)
             OR EXISTS (SELECT FROM _taskex.migration m
                 WHERE m.user_id = follow_tier.user_id AND m.finished_at IS NULL AND m.switched_at IS NULL) THEN
@@ -192,7 +199,8 @@ BEGIN
         PERFORM _taskex.queue_migration(user_id, target, 'tier');
     END IF;
 END $$;
-COMMENT ON FUNCTION _taskex.follow_tier(bigint) IS 'Queues the move of a user whose tier has changed to a storage partition of that tier, if there is one that suits him.';
+COMMENT ON FUNCTION _taskex.follow_tier(bigint, text) IS
+'Queues the move of a user whose tier has changed to a storage partition of that tier, if there is one that suits him now. Errors: no_suitable_partition (TX513) if no storage partition has that tier.';
 
 -- what the movers ask for -------------------------------------------------------
 

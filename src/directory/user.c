@@ -45,7 +45,7 @@ static Statement update_directory = {
 };
 
 static Statement select_profile = {
-	"SELECT profile FROM _taskex.profile_%p WHERE user_id = $1 FOR NO KEY UPDATE",
+	"SELECT profile, tier FROM _taskex.profile_%p WHERE user_id = $1 FOR NO KEY UPDATE",
 	1, {INT8OID}
 };
 
@@ -73,8 +73,8 @@ static Statement place_user = {
 
 /* migration.sql: a partition of another tier may suit the user better */
 static Statement follow_tier = {
-	"SELECT _taskex.follow_tier($1)",
-	1, {INT8OID}
+	"SELECT _taskex.follow_tier($1, $2)",
+	2, {INT8OID, TEXTOID}
 };
 
 /* logins of the ledger's system accounts */
@@ -326,6 +326,8 @@ METERED(taskex_update_user)
 	SpiScope	scope;
 	Datum		merged;
 	Datum		id;
+	Datum		tier;
+	text	   *old_tier;
 	bool		isnull;
 
 	require_args(fcinfo, names);
@@ -343,6 +345,8 @@ METERED(taskex_update_user)
 	if (spi_run(&select_profile, home.partition, &id, NULL, SPI_VIEW_CURRENT, 1) == 0)
 		elog(ERROR, "profile of user %lld is missing", (long long) home.user_id);
 	merged = SPI_datumTransfer(merge_profile(spi_value(0, 1, &isnull), changes), false, -1);
+	tier = spi_value(0, 2, &isnull);
+	old_tier = isnull ? NULL : DatumGetTextPP(SPI_datumTransfer(tier, false, -1));
 	spi_end(&scope);
 
 	check_json_size(merged, "profile");
@@ -371,7 +375,12 @@ METERED(taskex_update_user)
 		directory_changed(login, home.user_id);
 	}
 	if (shmem_ready() && has_key(changes, "tier"))
-		spi_run(&follow_tier, 0, &id, NULL, SPI_VIEW_CURRENT, 0);
+	{
+		Datum		values[2] = {id, PointerGetDatum(old_tier)};
+		char		nulls[2] = {' ', old_tier ? ' ' : 'n'};
+
+		spi_run(&follow_tier, 0, values, nulls, SPI_VIEW_CURRENT, 0);
+	}
 	spi_end(&scope);
 	PG_RETURN_VOID();
 }

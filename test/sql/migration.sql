@@ -187,6 +187,24 @@ UPDATE _taskex.migration SET not_before = 'infinity' WHERE migration_id = :id;
 COMMIT;
 CALL pg_temp.go(:id, 'done');
 SELECT partition = 'mig_gold' AS there, tier FROM taskex.users WHERE login = 'mig_per';
+-- a tier that no partition has is refused, unless it was his before
+SELECT taskex.update_user('mig_per', '{"tier": "glod", "language": "de"}');
+SELECT tier, profile FROM taskex.users WHERE login = 'mig_per';
+SELECT taskex.drain_partition('mig_gold');
+SELECT taskex.update_user('mig_per', '{"tier": "gold"}');
+SELECT taskex.alter_partition('mig_gold', '{"tier": "silver"}');
+SELECT taskex.update_user('mig_per', '{"tier": "gold", "language": "de"}');
+SELECT tier, profile FROM taskex.users WHERE login = 'mig_per';
+-- (nobody can move there now, and it is not long ago that he was moved)
+SET taskex.rebalance_cooldown = 0;
+SELECT taskex.alter_partition('mig_gold', '{"tier": "gold"}');
+SELECT count(*) FROM taskex.migrations WHERE login = 'mig_per' AND finished_at IS NULL;
+SELECT count(*) FROM taskex.plan_rebalance(max_moves => 1000000) WHERE login = 'mig_per';
+SELECT taskex.resume_partition('mig_gold');
+SELECT login, target, reason ~ '^he cannot stay' AS must FROM taskex.plan_rebalance(max_moves => 1000000) WHERE login = 'mig_per';
+RESET taskex.rebalance_cooldown;
+SELECT taskex.update_user('mig_per', '{"tier": null, "language": null}');
+SELECT count(*) FROM taskex.migrations WHERE login = 'mig_per' AND finished_at IS NULL;
 
 -- more is written while his rows are compared than a pass applies
 SELECT taskex.register_user('mig_busy', partition => 'mig_1') > 0 AS busy;

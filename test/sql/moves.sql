@@ -54,7 +54,7 @@ SELECT pg_temp.try(format('SELECT pg_temp.switch(1000002, %s, %s, %s)', :a, :her
     pg_temp.try('SELECT pg_temp.stop(1000002)') AS not_there;
 SELECT partition, epoch FROM taskex.route('moves_a');
 -- what is written for him is logged, by what writes it, and goes with what is rolled back
-SELECT taskex.deposit('moves_a', 5, 'moves') > 0 AS deposited, taskex.update_user('moves_a', '{"tier": "x"}');
+SELECT taskex.deposit('moves_a', 5, 'moves') > 0 AS deposited, taskex.update_user('moves_a', '{"note": "x"}');
 BEGIN;
 SELECT taskex.deposit('moves_a', 5, 'moves 2') > 0 AS deposited;
 ROLLBACK;

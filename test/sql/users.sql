@@ -61,7 +61,10 @@ SELECT taskex.register_user('users_null', '{"db_role": null, "tier": null, "loca
 SELECT db_role, tier, location FROM taskex.users WHERE login = 'users_null';
 
 -- changes
+-- (a tier must be that of a partition; that one takes nobody)
+SELECT taskex.add_partition('users_silver', tier => 'silver') > 0 AS added, taskex.drain_partition('users_silver');
 SELECT taskex.update_user('users_ann', '{"tier": "silver", "location": null, "likes": ["dogs"], "since": 1}');
+SELECT taskex.drop_partition('users_silver');
 SELECT tier, location, profile, db_role FROM taskex.users WHERE login = 'users_ann';
 SELECT taskex.update_user('users_ann', '{}');
 SELECT taskex.update_user('users_ann', '{"note": null, "likes": {"deep": null}}');
@@ -171,7 +174,7 @@ ROLLBACK TO a;
 SELECT taskex.register_user('users_r', partition => 'users_2') > 0 AS registered;
 RELEASE a;
 SAVEPOINT b;
-SELECT taskex.update_user('users_r', '{"tier": "lost"}');
+SELECT taskex.update_user('users_r', '{"location": "lost"}');
 ROLLBACK TO b;
 SELECT taskex.update_user('users_r', '{"location": "kept"}');
 COMMIT;
@@ -201,7 +204,7 @@ SELECT login FROM taskex.users WHERE login = 'users_ann';
 SAVEPOINT s;
 SELECT taskex.register_user('users_p', partition => 'users_1');
 ROLLBACK TO s;
-SELECT taskex.update_user('users_ann', '{"tier": "x"}');
+SELECT taskex.update_user('users_ann', '{"note": "x"}');
 ROLLBACK;
 BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT taskex.register_user('users_p', partition => 'users_1') > 0 AS registered;
