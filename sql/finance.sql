@@ -543,7 +543,7 @@ withdrawn: with payouts, less those that failed. With what they did while they w
 -- up one by one (LATERAL, LIMIT 1), which reads one partition: the planner does not
 -- know that, and would read all of them to join a few rows.
 CREATE VIEW _taskex.audited AS
-    SELECT e.transfer_id, e.at, e.partition_id, e.account_id, e.kind, e.available, e.held, e.counterparty, e.reference,
+    SELECT e.transfer_id, e.at, e.partition_id, e.account_id, e.kind, e.available, e.held, e.counterparty, e.counterparty_login, e.reference,
         coalesce(t.task_id, r.task_id) AS task_id, abs(coalesce(t.task_type_id, r.task_type_id)) AS task_type_id,
         r.assignment_id,
         CASE e.kind WHEN 'hold' THEN 'supply' WHEN 'reward' THEN 'approve' WHEN 'fee' THEN 'approve'
@@ -575,7 +575,7 @@ CREATE VIEW _taskex.audited AS
             WHEN e.kind IN ('merge', 'merge_earned') THEN EXISTS (SELECT FROM _taskex.identified i WHERE i.anonymous_id <> i.user_id
                 AND (i.anonymous_id, i.user_id) IN ((e.account_id, e.counterparty), (e.counterparty, e.account_id)))
             ELSE false END IS TRUE AS explained
-    FROM _taskex.entry e
+    FROM _taskex.entry_named e
         CROSS JOIN LATERAL (SELECT
             CASE WHEN e.kind = 'budget' OR e.account_id <= 0
                 OR (e.kind IN ('reward', 'bonus') AND e.available > 0) THEN e.counterparty ELSE e.account_id END AS payer,
@@ -621,36 +621,30 @@ COMMENT ON FUNCTION _taskex.audit_checks() IS
 
 -- Branches and outer SELECT as in taskex.transfers.
 CREATE VIEW taskex.audit WITH (security_barrier) AS
-    SELECT * FROM (
-        SELECT a.transfer_id, a.at, d.login,
-            a.kind, trim_scale(a.available * 0.000000001) AS available, trim_scale(a.held * 0.000000001) AS held,
-            CASE a.counterparty WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
-                ELSE coalesce((SELECT o.login FROM _taskex.directory o WHERE o.user_id = a.counterparty),
-                    (SELECT o.login FROM _taskex.identified i JOIN _taskex.directory o USING (user_id) WHERE i.anonymous_id = a.counterparty)) END AS counterparty,
-            a.act, a.cause, a.policy_id, a.task_id, a.task_type_id, a.assignment_id, a.reference, a.reason, a.explained
+    SELECT u.transfer_id, u.at, u.login, u.kind, trim_scale(u.available * 0.000000001) AS available, trim_scale(u.held * 0.000000001) AS held,
+        u.counterparty_login AS counterparty, u.act, u.cause, u.policy_id, u.task_id, u.task_type_id, u.assignment_id, u.reference, u.reason, u.explained
+    FROM (
+        SELECT d.login, a.*
         FROM _taskex.directory d
             JOIN _taskex.audited a ON a.partition_id = d.partition_id AND a.account_id = d.user_id
         WHERE _taskex.visible(d.user_id) AND _taskex.visible(a.account_id)
             AND _taskex.narrow(a.partition_id, a.account_id, d.login, NULL)
         UNION ALL
         -- from when he was anonymous
-        SELECT a.transfer_id, a.at, d.login,
-            a.kind, trim_scale(a.available * 0.000000001), trim_scale(a.held * 0.000000001),
-            CASE a.counterparty WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
-                ELSE coalesce((SELECT o.login FROM _taskex.directory o WHERE o.user_id = a.counterparty),
-                    (SELECT o.login FROM _taskex.identified x JOIN _taskex.directory o USING (user_id) WHERE x.anonymous_id = a.counterparty)) END,
-            a.act, a.cause, a.policy_id, a.task_id, a.task_type_id, a.assignment_id, a.reference, a.reason, a.explained
+        SELECT d.login, a.*
         FROM _taskex.directory d
             JOIN _taskex.identified i ON i.user_id = d.user_id AND i.anonymous_id <> d.user_id
             CROSS JOIN LATERAL (SELECT * FROM _taskex.audited a WHERE a.account_id = i.anonymous_id OFFSET 0) a
-        WHERE _taskex.visible(d.user_id) AND _taskex.visible(i.user_id) AND _taskex.narrow(NULL, d.user_id, d.login, NULL)
+        WHERE (_taskex.asked(d.login, NULL) OR NOT _taskex.caller_trusted())
+            AND _taskex.visible(d.user_id) AND _taskex.visible(i.user_id) AND _taskex.narrow(NULL, d.user_id, d.login, NULL)
         UNION ALL
-        SELECT a.transfer_id, a.at, s.login,
-            a.kind, trim_scale(a.available * 0.000000001), trim_scale(a.held * 0.000000001),
-            CASE a.counterparty WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
-                ELSE coalesce((SELECT o.login FROM _taskex.directory o WHERE o.user_id = a.counterparty),
-                    (SELECT o.login FROM _taskex.identified i JOIN _taskex.directory o USING (user_id) WHERE i.anonymous_id = a.counterparty)) END,
-            a.act, a.cause, a.policy_id, a.task_id, a.task_type_id, a.assignment_id, a.reference, a.reason, a.explained
+        SELECT d.login, a.*
+        FROM _taskex.directory d
+            JOIN _taskex.identified i ON i.user_id = d.user_id AND i.anonymous_id <> d.user_id
+            JOIN _taskex.audited a ON a.account_id = i.anonymous_id
+        WHERE NOT _taskex.asked(d.login, NULL) AND _taskex.caller_trusted()
+        UNION ALL
+        SELECT s.login, a.*
         FROM (VALUES (0::bigint, 'exchange'), (-1, 'outside')) s (account_id, login)
             JOIN _taskex.audited a USING (account_id)
         WHERE (SELECT _taskex.caller_admin())) u;

@@ -266,42 +266,45 @@ payout_return, and merge or merge_earned (what can be paid out): what he had whe
 hold or release, the assignment of a reward, fee, bonus or bonus_fee, the run of usage, the invoice of usage_return, charge and program. For operators also login exchange and outside.
 Errors: unknown_user (TX001).';
 
--- Users' entries are at their homes, and found there. Those of the exchange and the
+-- Entries, with who their other side is: the login of now. (A function would be checked against the caller of the views.)
+CREATE VIEW _taskex.entry_named AS
+    SELECT e.*, CASE e.counterparty WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
+            ELSE coalesce((SELECT o.login FROM _taskex.directory o WHERE o.user_id = e.counterparty),
+                (SELECT o.login FROM _taskex.identified i JOIN _taskex.directory o USING (user_id) WHERE i.anonymous_id = e.counterparty)) END AS counterparty_login
+    FROM _taskex.entry e;
+COMMENT ON VIEW _taskex.entry_named IS 'Ledger entries with the login of their other side, also if that has been identified since.';
+
+-- Users' entries are at their homes, and found there; those of the time when they were anonymous lie anywhere: looked for
+-- one by one for a few users, and all at once for all. Those of the exchange and the
 -- outside are everywhere, and for those who read their balances. The outer SELECT is
 -- needed: PostgreSQL takes a bare UNION ALL apart, and with it the security barrier.
 CREATE VIEW taskex.transfers WITH (security_barrier) AS
-    SELECT * FROM (
-        SELECT e.transfer_id, e.at, d.login,
-            e.kind, trim_scale(e.available * 0.000000001) AS available, trim_scale(e.held * 0.000000001) AS held,
-            CASE e.counterparty WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
-                ELSE coalesce((SELECT o.login FROM _taskex.directory o WHERE o.user_id = e.counterparty),
-                    (SELECT o.login FROM _taskex.identified i JOIN _taskex.directory o USING (user_id) WHERE i.anonymous_id = e.counterparty)) END AS counterparty,
-            e.subject_id, e.reference
+    SELECT u.transfer_id, u.at, u.login, u.kind, trim_scale(u.available * 0.000000001) AS available, trim_scale(u.held * 0.000000001) AS held,
+        u.counterparty_login AS counterparty, u.subject_id, u.reference
+    FROM (
+        SELECT d.login, e.*
         FROM _taskex.directory d
-            JOIN _taskex.entry e ON e.partition_id = d.partition_id AND e.account_id = d.user_id
+            JOIN _taskex.entry_named e ON e.partition_id = d.partition_id AND e.account_id = d.user_id
         WHERE _taskex.visible(d.user_id) AND _taskex.visible(e.account_id)
             AND _taskex.narrow(e.partition_id, e.account_id, d.login, NULL)
         UNION ALL
         -- from when he was anonymous
-        SELECT e.transfer_id, e.at, d.login,
-            e.kind, trim_scale(e.available * 0.000000001), trim_scale(e.held * 0.000000001),
-            CASE e.counterparty WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside' 
-                ELSE coalesce((SELECT o.login FROM _taskex.directory o WHERE o.user_id = e.counterparty),
-                    (SELECT o.login FROM _taskex.identified x JOIN _taskex.directory o USING (user_id) WHERE x.anonymous_id = e.counterparty)) END,
-            e.subject_id, e.reference
+        SELECT d.login, e.*
         FROM _taskex.directory d
             JOIN _taskex.identified i ON i.user_id = d.user_id AND i.anonymous_id <> d.user_id
-            CROSS JOIN LATERAL (SELECT * FROM _taskex.entry e WHERE e.account_id = i.anonymous_id OFFSET 0) e
-        WHERE _taskex.visible(d.user_id) AND _taskex.visible(i.user_id) AND _taskex.narrow(NULL, d.user_id, d.login, NULL)
+            CROSS JOIN LATERAL (SELECT * FROM _taskex.entry_named e WHERE e.account_id = i.anonymous_id OFFSET 0) e
+        WHERE (_taskex.asked(d.login, NULL) OR NOT _taskex.caller_trusted())
+            AND _taskex.visible(d.user_id) AND _taskex.visible(i.user_id) AND _taskex.narrow(NULL, d.user_id, d.login, NULL)
         UNION ALL
-        SELECT e.transfer_id, e.at, s.login,
-            e.kind, trim_scale(e.available * 0.000000001), trim_scale(e.held * 0.000000001),
-            CASE e.counterparty WHEN 0 THEN 'exchange' WHEN -1 THEN 'outside'
-                ELSE coalesce((SELECT o.login FROM _taskex.directory o WHERE o.user_id = e.counterparty),
-                    (SELECT o.login FROM _taskex.identified i JOIN _taskex.directory o USING (user_id) WHERE i.anonymous_id = e.counterparty)) END,
-            e.subject_id, e.reference
+        SELECT d.login, e.*
+        FROM _taskex.directory d
+            JOIN _taskex.identified i ON i.user_id = d.user_id AND i.anonymous_id <> d.user_id
+            JOIN _taskex.entry_named e ON e.account_id = i.anonymous_id
+        WHERE NOT _taskex.asked(d.login, NULL) AND _taskex.caller_trusted()
+        UNION ALL
+        SELECT s.login, e.*
         FROM (VALUES (0::bigint, 'exchange'), (-1, 'outside')) s (account_id, login)
-            JOIN _taskex.entry e USING (account_id)
+            JOIN _taskex.entry_named e USING (account_id)
         WHERE (SELECT _taskex.caller_admin())) u;
 COMMENT ON VIEW taskex.transfers IS
     'Transfers, one row for each account that takes part; with those of the time when a user was anonymous. A member of taskex_user sees the rows of the users
