@@ -13,14 +13,19 @@ COMMENT ON SCHEMA taskex IS 'The task exchange: what users call and read.';
 COMMENT ON SCHEMA _taskex IS 'The task exchange: tables and internals.';
 
 -- Roles belong to the server, not to a database: another database with the
--- extension may have made them.
+-- extension may have made them, or be about to. The unique index of pg_authid
+-- waits for its transaction; if that has made the role, it is there.
 DO $$
 DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY['taskex_user', 'taskex_app', 'taskex_admin'] LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = name) THEN
-            EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+            EXCEPTION WHEN unique_violation OR duplicate_object THEN
+                NULL;
+            END;
         END IF;
     END LOOP;
 END $$;

@@ -8,6 +8,7 @@
 -- act is checked inside the functions, at each call. Views show the rows of
 -- those for whom the caller may act. Nobody has rights on the tables.
 
+-- (another database may be granting the same, as in header.sql)
 DO $$
 BEGIN
     IF NOT pg_catalog.pg_has_role('taskex_app', 'taskex_user', 'MEMBER') THEN
@@ -16,6 +17,9 @@ BEGIN
     IF NOT pg_catalog.pg_has_role('taskex_admin', 'taskex_app', 'MEMBER') THEN
         GRANT taskex_app TO taskex_admin;
     END IF;
+EXCEPTION WHEN unique_violation THEN
+    GRANT taskex_user TO taskex_app;
+    GRANT taskex_app TO taskex_admin;
 END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA taskex, _taskex FROM PUBLIC;

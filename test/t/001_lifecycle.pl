@@ -34,6 +34,21 @@ sub balances
 # Without shared_preload_libraries
 #
 my $bare = new_cluster('bare', preload => 0, extension => 0);
+# in two databases at the same moment: the second waits for the roles that both make
+$bare->safe_psql('postgres', 'create database other');
+for my $made ('the roles', 'their memberships')
+{
+	my @both = map { $bare->background_psql($_, on_error_stop => 0) } qw(postgres other);
+	$both[0]->query_safe('begin; create extension taskex');
+	$both[1]->query_until(qr/begun/, "\\echo begun\ncreate extension taskex;\n");
+	await($bare, 'template1', q{select count(*) = 1 from pg_stat_activity where datname = 'other' and wait_event_type = 'Lock'}, "waits for $made");
+	$both[0]->query_safe('commit');
+	is($both[1]->query(q{select count(*) from pg_extension where extname = 'taskex'}), 1, "$made are made by two databases at once");
+	$_->quit for @both;
+	is($bare->safe_psql('postgres', q{select count(*) from pg_auth_members where roleid::regrole::text ~ '^taskex_'}), 2, '... and once');
+	$bare->safe_psql($_, 'drop extension taskex') for qw(postgres other);
+	$bare->safe_psql('postgres', 'revoke taskex_user from taskex_app; revoke taskex_app from taskex_admin');
+}
 is(prompt($bare, 'postgres', 'create extension taskex'), '', 'installs without preload');
 is(sqlstate_of($bare, 'postgres', q{select * from taskex.route('nobody')}), 'TX000',
 	'a function that needs shared memory has its own error');
