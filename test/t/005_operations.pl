@@ -38,19 +38,25 @@ ok($node->poll_query_until('shop', q{select count(*) = 1 from taskex.activity wh
 
 # what a conductor has started ends with it: the next one starts its own, and a database can be had alone
 my $workers = q{select pid from pg_stat_activity where datname = 'shop' and backend_type in ('taskex supplier', 'taskex mover')};
+$node->safe_psql('postgres', q{alter system set taskex.move_rate = '1kB'});
+$node->safe_psql('postgres', 'select pg_reload_conf()');
 $node->safe_psql('shop', q{
 	select taskex.add_partition('there');
-	select taskex.register_user('moved', partition => 'there');
+	select taskex.register_user('moved', partition => 'there'), taskex.deposit('moved', 10, 'start');
+	select taskex.create_task_type('moved', 'long', 0.01) as type \gset
+	select count(*) from taskex.create_tasks('moved', :type, array_fill('{"x": 1}'::jsonb, array[500]));
 	select taskex.migrate_user('moved', name) from taskex.partitions where name <> 'there';});
 ok($node->poll_query_until('shop', "select count(*) = 2 from ($workers) w"), 'a supplier and a mover run');
 my $old = join ',', split /\n/, $node->safe_psql('shop', $workers);
 $node->safe_psql('shop', 'select pg_terminate_backend(' . conductor_pid($node, 'shop') . ')');
 ok($node->poll_query_until('shop', "select count(*) = 0 from ($workers) w where pid in ($old)"), 'they end with the conductor');
+isnt($node->safe_psql('shop', 'select state from taskex.migrations'), 'done', 'and not because there is nothing to do');
 await_conductor($node, 'shop', 'another one begins');
 ok($node->poll_query_until('shop', "select count(*) > 0 from ($workers) w"), 'with a supplier of its own');
 is(sqlstate_of($node, 'postgres', 'alter database shop rename to mine'), '', 'a database that has a supplier can be had alone');
 is(sqlstate_of($node, 'postgres', 'alter database mine rename to shop'), '', 'again');
 await_conductor($node, 'shop', 'and the conductor is back');
+$node->safe_psql('postgres', 'alter system reset taskex.move_rate');
 $node->safe_psql('postgres', 'alter system set taskex.supply_interval = 0');
 $node->safe_psql('postgres', 'select pg_reload_conf()');
 ok($node->poll_query_until('shop', q{select ok and detail like 'none is to run%' from taskex.health where check_name = 'supplier'}),
