@@ -547,7 +547,7 @@ CREATE VIEW _taskex.audited AS
         coalesce(t.task_id, r.task_id) AS task_id, abs(coalesce(t.task_type_id, r.task_type_id)) AS task_type_id,
         r.assignment_id,
         CASE e.kind WHEN 'hold' THEN 'supply' WHEN 'reward' THEN 'approve' WHEN 'fee' THEN 'approve'
-            WHEN 'bonus_fee' THEN 'bonus' WHEN 'usage' THEN 'run' WHEN 'run_budget' THEN 'run' WHEN 'usage_return' THEN 'invoice' WHEN 'charge' THEN 'invoice' WHEN 'program' THEN 'invoice'
+            WHEN 'bonus_fee' THEN 'bonus' WHEN 'usage' THEN 'run' WHEN 'usage_ahead' THEN 'run' WHEN 'run_budget' THEN 'run' WHEN 'usage_return' THEN 'invoice' WHEN 'charge' THEN 'invoice' WHEN 'program' THEN 'invoice'
             WHEN 'merge' THEN 'identify' WHEN 'merge_earned' THEN 'identify' WHEN 'budget' THEN CASE WHEN e.held > 0 THEN 'charge' ELSE 'return' END
             ELSE e.kind END AS act,
         CASE WHEN e.kind IN ('reward', 'fee') THEN
@@ -568,6 +568,7 @@ CREATE VIEW _taskex.audited AS
             WHEN e.kind = 'payout' THEN i.transfer_id = e.transfer_id AND i.amount = abs(e.available)
             WHEN e.kind = 'payout_return' THEN i.return_id = e.transfer_id AND i.amount = abs(e.available)
             WHEN e.kind IN ('deposit', 'withdrawal') THEN -1 IN (e.account_id, e.counterparty)
+            WHEN e.kind IN ('usage_ahead', 'run_budget') AND e.subject_id IS NULL THEN true  -- taskex.check_billing() compares it with what was used
             WHEN e.kind IN ('usage', 'run_budget') THEN EXISTS (SELECT FROM _taskex.usage u WHERE u.partition_id = d.partition_id AND u.customer_id = f.payer
                     AND u.source_id = e.subject_id) OR EXISTS (SELECT FROM _taskex.usage_removed u WHERE u.customer_id = f.payer)
             WHEN e.kind IN ('usage_return', 'charge', 'program') THEN EXISTS (SELECT FROM _taskex.invoice i WHERE i.invoice_id = e.subject_id

@@ -505,11 +505,16 @@ CREATE FUNCTION taskex.check_billing(OUT check_name text, OUT ok boolean, OUT de
             WHERE i.total IS NULL OR i.total <> coalesce(e.paid, 0) OR i.accrued <> coalesce(e.returned, 0)
         UNION ALL
         SELECT 'what is set aside is for usage', count(*), 'customers for whom another amount is set aside than for what they used' FROM (
-            SELECT e.account_id AS customer_id, sum(e.held) AS held FROM _taskex.entry_at_home e WHERE e.kind IN ('usage', 'usage_return') GROUP BY 1) e
+            SELECT e.account_id AS customer_id, sum(e.held) AS held, coalesce(sum(e.held) FILTER (WHERE e.kind = 'usage_ahead'), 0) AS ahead
+                FROM _taskex.entry_at_home e WHERE e.kind IN ('usage', 'usage_ahead', 'usage_return') GROUP BY 1) e
             FULL JOIN (SELECT u.customer_id, sum(u.accrued) AS held FROM usage u JOIN closed c USING (customer_id)
                     WHERE NOT (u.at < c.until AND u.seq <= c.bound AND u.seq <> ALL (c.late)) GROUP BY 1) u
                 USING (customer_id)
-            WHERE coalesce(e.held, 0) <> coalesce(u.held, 0)
+            -- of what was set aside ahead some is used up
+            WHERE coalesce(u.held, 0) NOT BETWEEN coalesce(e.held - e.ahead, 0) AND coalesce(e.held, 0)
+        UNION ALL
+        SELECT 'what is set aside is what it costs', count(*), 'rows of usage for which another amount is set aside than they cost' FROM usage u JOIN _taskex.rate r USING (rate_id)
+            WHERE u.accrued <> 0 AND u.accrued <> least(4000000000000000000, -_taskex.floor_div(-_taskex.usage_charge(u.rate_id, u.priority, u.billed) * 1000000000, r.per))
     )
     SELECT check_name, wrong = 0, CASE WHEN wrong = 0 THEN 'no ' ELSE wrong || ' ' END || what FROM checks
 $$;

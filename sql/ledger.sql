@@ -261,7 +261,8 @@ CREATE FUNCTION taskex.statement(login text, since timestamptz = NULL, max_rows 
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'taskex_statement';
 COMMENT ON FUNCTION taskex.statement(text, timestamptz, int) IS
 'A user''s transfers, newest first: what each changed in available and held.
-since: NULL for all. max_rows: at least 1. kind: deposit, withdrawal, hold, release, reward, fee, bonus, bonus_fee, usage, usage_return, charge, program, payout,
+since: NULL for all. max_rows: at least 1. kind: deposit, withdrawal, hold, release, reward, fee, bonus, bonus_fee, usage, usage_ahead (for runs to come,
+or what of it comes back), usage_return, charge, program, payout,
 payout_return, and merge or merge_earned (what can be paid out): what he had when he was anonymous. counterparty: login of the other side, exchange or outside. subject_id: the task of a
 hold or release, the assignment of a reward, fee, bonus or bonus_fee, the run of usage, the invoice of usage_return, charge and program. For operators also login exchange and outside.
 Errors: unknown_user (TX001).';
@@ -327,6 +328,9 @@ CREATE FUNCTION _taskex.fold_ledger() RETURNS int
 COMMENT ON FUNCTION _taskex.fold_ledger() IS
     'Folds entries into balances now, where no other transaction is writing; the number of accounts folded.';
 
+CREATE FUNCTION _taskex.give_back_ahead() RETURNS int LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_give_back_ahead';
+COMMENT ON FUNCTION _taskex.give_back_ahead() IS 'Gives back what was set aside for runs to come and is not used yet, of all customers and budgets: how many had some. The conductor does so where nobody uses it for 30 s.';
+
 CREATE FUNCTION _taskex.purse(login text, OUT available numeric, OUT inflight numeric,
         OUT pins int, OUT loading int)
     RETURNS record LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'taskex_purse';
@@ -363,7 +367,7 @@ BEGIN
     SELECT count(*) INTO n FROM (
         SELECT FROM _taskex.entry_at_home e WHERE e.account_id >= 0 GROUP BY e.account_id
         -- what was used is charged also to who has nothing
-        HAVING sum(e.available) FILTER (WHERE e.account_id = 0 OR e.kind NOT IN ('usage', 'usage_return', 'charge', 'program') OR e.available > 0 AND e.kind = 'program') < 0
+        HAVING sum(e.available) FILTER (WHERE e.account_id = 0 OR e.kind NOT IN ('usage', 'usage_ahead', 'usage_return', 'charge', 'program') OR e.available > 0 AND e.kind = 'program') < 0
             OR sum(e.held) < 0) a;
     RETURN QUERY SELECT 'no account is overdrawn', n = 0, format('%s accounts are', n);
 

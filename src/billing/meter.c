@@ -291,14 +291,15 @@ settle(AttemptCost *costs, int count, TimestampTz now)
 		if (accrual_count + terms->budgets + 1 > room)
 			accruals = repalloc(accruals, sizeof(Accrual) * (room = 2 * room + terms->budgets));
 		if (terms->limited)
-			accruals[accrual_count++] = (Accrual) {cost->customer, cost->customer->user_id, cost->amount, cost->subject};
+			accruals[accrual_count++] = (Accrual) {cost->customer, cost->customer->user_id, cost->amount, cost->subject,
+			-terms->credit};
 		for (int j = 0; j < terms->budgets; j++)
 		{
 			const RunBudget *budget = &terms->budget[j];
 
 			if (budget_covers(budget, cost->program_id))
 				accruals[accrual_count++] = (Accrual) {cost->customer, ledger_period_account(budget->budget_id, budget->period, now),
-				cost->amount, cost->subject};
+				cost->amount, cost->subject, -budget->amount};
 		}
 	}
 	if (accrual_count > 0)

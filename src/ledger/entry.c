@@ -33,6 +33,7 @@ static const char *const kind_names[ENTRY_KINDS] = {
 	[ENTRY_MERGE_EARNED] = "merge_earned",
 	[ENTRY_RUN_BUDGET] = "run_budget",
 	[ENTRY_USAGE] = "usage",
+	[ENTRY_USAGE_AHEAD] = "usage_ahead",
 	[ENTRY_USAGE_RETURN] = "usage_return",
 	[ENTRY_CHARGE] = "charge",
 	[ENTRY_PROGRAM] = "program",

@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "ledger/internal.h"
 #include "ledger/ledger.h"
 #include "ledger/purse.h"
 #include "directory/moves.h"
@@ -302,6 +303,7 @@ ledger_maintain(void)
 	int32		ready[FOLD_ROUND];
 	Round		round = {.limit = FOLD_ROUND,.ready = ready};
 
+	accrue_maintain();
 	if (!worker_try_transaction("looking for ledger entries to fold", look_round, &round))
 		return;
 	for (int i = 0; i < round.ready_count; i++)

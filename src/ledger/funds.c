@@ -50,6 +50,7 @@ typedef struct LocalPurse
 	Purse	   *purse;			/* pinned, or NULL */
 	int64		reserved;		/* in the shared purse */
 	int64		earned;			/* by this transaction, not spent */
+	int64		ahead;			/* of what is reserved, for others after the commit */
 } LocalPurse;
 
 /* the share that one subtransaction has in a LocalPurse */
@@ -58,6 +59,8 @@ typedef struct FundsChange
 	LocalPurse *local;
 	int64		reserved;
 	int64		earned;			/* negative if it spent its parent's */
+	int64		used;			/* of what was ahead in the shared purse */
+	int64		ahead;			/* reserved for others; this subtransaction's turn to do so */
 	bool		pinned;			/* this subtransaction pinned the purse */
 } FundsChange;
 
@@ -122,6 +125,8 @@ commit_change(void *record)
 		local->settled = true;
 		purse_settle(local->purse, local->realm, local->account,
 					 local->reserved, local->earned, GetTopFullTransactionIdIfAny());
+		if (local->ahead > 0)
+			purse_ahead_end(local->purse, local->ahead);
 	}
 	if (change->pinned)
 		purse_unpin(local->purse);
@@ -138,6 +143,13 @@ abort_change(void *record)
 	local->earned -= change->earned;
 	if (change->reserved > 0)
 		purse_cancel(local->purse, change->reserved);
+	if (change->used > 0)
+		purse_unuse(local->purse, change->used);
+	if (change->ahead > 0)
+	{
+		local->ahead -= change->ahead;
+		purse_ahead_end(local->purse, 0);
+	}
 	if (change->pinned)
 	{
 		purse_unpin(local->purse);
@@ -317,6 +329,53 @@ funds_take(int64 account, int32 partition, int64 amount, int64 floor, int64 *ava
 	change->earned -= own;
 	local->earned -= own;
 	return true;
+}
+
+/* the account's purse, pinned, and the current subtransaction's share in it */
+static LocalPurse *
+pinned_purse(int64 account, FundsChange **change)
+{
+	LocalPurse *local = local_purse(account);
+
+	*change = change_of(local);
+	if (local->purse == NULL)
+		pin_purse(local, *change);
+	return local;
+}
+
+bool
+funds_use(int64 account, int64 amount)
+{
+	FundsChange *change;
+	LocalPurse *local = pinned_purse(account, &change);
+
+	if (!purse_use(local->purse, amount))
+		return false;
+	change->used += amount;
+	return true;
+}
+
+int64
+funds_use_all(int64 account)
+{
+	FundsChange *change;
+	LocalPurse *local = pinned_purse(account, &change);
+	int64		all = purse_use_all(local->purse);
+
+	change->used += all;
+	return all;
+}
+
+int64
+funds_ahead(int64 account, int64 owner, int64 amount, int64 floor)
+{
+	FundsChange *change;
+	LocalPurse *local = pinned_purse(account, &change);
+	int64		ahead = purse_ahead(local->purse, owner, amount, floor);
+
+	change->ahead += ahead;
+	local->ahead += ahead;
+	return ahead;
 }
 
 bool

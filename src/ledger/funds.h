@@ -26,6 +26,19 @@ extern bool funds_take(int64 account, int32 partition, int64 amount, int64 floor
  */
 extern bool funds_exceed(int64 account, int32 partition, int64 floor, int64 *available);
 
+/*
+ * Uses up an amount of what was set aside ahead; false: there is not as much.
+ * funds_use_all: all of it, which is then given back.
+ */
+extern bool funds_use(int64 account, int64 amount);
+extern int64 funds_use_all(int64 account);
+
+/*
+ * How much more than the amount the owner is to set aside now, for what is used
+ * up next, by anybody after the commit.  Who asks takes it.
+ */
+extern int64 funds_ahead(int64 account, int64 owner, int64 amount, int64 floor);
+
 /* this transaction has brought an amount (> 0) to the account */
 extern void funds_earn(int64 account, int64 amount);
 

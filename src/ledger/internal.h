@@ -9,6 +9,9 @@
 
 #include "directory/directory.h"
 
+/* of a round of the conductor: what was set aside ahead comes back where nobody uses it */
+extern void accrue_maintain(void);
+
 /* an amount for a message */
 extern char *amount_text(int64 nano);
 

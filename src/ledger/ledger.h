@@ -106,6 +106,7 @@ typedef struct Accrual
 	int64		account;		/* his own, or a budget's: what was spent of that rises */
 	int64		amount;
 	int64		subject;
+	int64		floor;			/* below which nothing more is begun */
 } Accrual;
 
 /* sets them aside, also more than there is */
@@ -128,7 +129,7 @@ extern void ledger_charge(const UserHome *customer, int64 accrued, int64 total, 
 
 /*
  * One round of background work for the current database: folds entries into
- * balances.  Runs outside any transaction.
+ * balances, and gives back what was set aside and nobody uses.  Runs outside any transaction.
  */
 extern void ledger_maintain(void);
 

@@ -17,7 +17,8 @@
  *			while it aborts its transaction.
  * INVARIANT  available + inflight never exceeds the sum of the committed
  *			entries of the account, less what is spent after they were read.
- *			It may be less: then a load heals it.
+ *			It may be less: then a load heals it.  What is ahead is in committed
+			entries, and in no row of usage.
  */
 #include "postgres.h"
 
@@ -33,6 +34,11 @@
 #define SHARD_TARGET 1024		/* places of a shard */
 #define SHARDS_MAX 64
 
+/* what is set aside ahead: after so many uses, for so many more, and not more than a share of what is left */
+#define AHEAD_AFTER 16
+#define AHEAD_USES 63
+#define AHEAD_SHARE 1024
+
 struct Purse
 {
 	uint32		realm;			/* 0: never used */
@@ -46,6 +52,12 @@ struct Purse
 	int64		available;
 	int64		inflight;		/* reserved by running transactions */
 	int64		spent;			/* by committed ones, ever */
+	int64		ahead;			/* set aside by entries, and used up by nobody yet */
+	int64		owner;			/* the customer for whom it was */
+	bool		coming;			/* somebody is setting aside more */
+	uint32		uses;			/* how often something was used up */
+	uint32		seen_uses;		/* by who looks for idle ones */
+	TimestampTz seen_at;
 	uint64		missed;			/* credits that available does not contain */
 	FullTransactionId horizon;	/* credits from here on were not in the load */
 };
@@ -158,14 +170,14 @@ pin(Purse *purse)
 	SpinLockRelease(&purse->mutex);
 }
 
-/* may this place be taken?  The hand gives a used purse a second chance. */
+/* may this place be taken?  The hand gives a used purse a second chance, and what is ahead several. */
 static bool
-victim(Purse *purse)
+victim(Purse *purse, bool in_need)
 {
 	bool		free;
 
 	SpinLockAcquire(&purse->mutex);
-	free = purse->pins == 0 && purse->loading == 0 && !purse->used;
+	free = purse->pins == 0 && purse->loading == 0 && !purse->used && (purse->ahead == 0 || in_need);
 	if (purse->pins == 0)
 		purse->used = false;
 	SpinLockRelease(&purse->mutex);
@@ -189,13 +201,13 @@ unlink_purse(Purse *purse)
 static Purse *
 take_place(int shard)
 {
-	for (int tries = 0; tries < 2 * shard_places; tries++)
+	for (int tries = 0; tries < 3 * shard_places; tries++)
 	{
 		int			hand = header->hands[shard];
 		Purse	   *purse = &purses[(Size) shard * shard_places + hand];
 
 		header->hands[shard] = (hand + 1) % shard_places;
-		if (victim(purse))
+		if (victim(purse, tries >= 2 * shard_places))
 		{
 			unlink_purse(purse);
 			return purse;
@@ -217,7 +229,10 @@ fill_place(Purse *purse, Place place, uint32 realm, int64 account)
 	purse->used = true;
 	purse->pins = 1;
 	purse->loading = 0;
-	purse->available = purse->inflight = purse->spent = 0;
+	purse->available = purse->inflight = purse->spent = purse->ahead = purse->owner = 0;
+	purse->coming = false;
+	purse->uses = purse->seen_uses = 0;
+	purse->seen_at = 0;
 	purse->missed = 0;
 	purse->horizon = InvalidFullTransactionId;
 }
@@ -350,6 +365,114 @@ purse_settle(Purse *purse, uint32 realm, int64 account,
 	LWLockRelease(lock);
 }
 
+/* ---- using up what was set aside ahead ---- */
+
+bool
+purse_use(Purse *purse, int64 amount)
+{
+	bool		enough;
+
+	SpinLockAcquire(&purse->mutex);
+	purse->uses++;
+	enough = purse->ahead >= amount;
+	if (enough)
+		purse->ahead -= amount;
+	SpinLockRelease(&purse->mutex);
+	return enough;
+}
+
+int64
+purse_use_all(Purse *purse)
+{
+	int64		all;
+
+	SpinLockAcquire(&purse->mutex);
+	all = purse->ahead;
+	purse->ahead = 0;
+	purse->uses = purse->seen_uses = 0;
+	SpinLockRelease(&purse->mutex);
+	return all;
+}
+
+void
+purse_unuse(Purse *purse, int64 amount)
+{
+	SpinLockAcquire(&purse->mutex);
+	purse->ahead += amount;
+	SpinLockRelease(&purse->mutex);
+}
+
+/*
+ * A small share of what is left, so that nobody is refused for what nobody uses;
+ * nothing for who uses little, and nothing while somebody else sets aside.
+ * (Halves: the difference may be too large a number.)
+ */
+int64
+purse_ahead(Purse *purse, int64 owner, int64 amount, int64 floor)
+{
+	int64		ahead = 0;
+
+	SpinLockAcquire(&purse->mutex);
+	if (purse->valid && !purse->coming && purse->uses > AHEAD_AFTER)
+	{
+		int64		share = (purse->available / 2 - floor / 2) / (AHEAD_SHARE / 2);
+
+		if (share >= amount)
+		{
+			ahead = share / AHEAD_USES >= amount ? amount * AHEAD_USES : share;
+			purse->coming = true;
+			purse->owner = owner;
+		}
+	}
+	SpinLockRelease(&purse->mutex);
+	return ahead;
+}
+
+void
+purse_ahead_end(Purse *purse, int64 ahead)
+{
+	SpinLockAcquire(&purse->mutex);
+	purse->coming = false;
+	purse->ahead += ahead;
+	SpinLockRelease(&purse->mutex);
+}
+
+/* something is ahead that has not been used since the time; called now and then */
+static bool
+is_idle(Purse *purse, TimestampTz now, int64 idle_us)
+{
+	bool		idle = false;
+
+	SpinLockAcquire(&purse->mutex);
+	if (purse->ahead > 0)
+	{
+		if (purse->uses != purse->seen_uses || purse->seen_at == 0)
+		{
+			purse->seen_uses = purse->uses;
+			purse->seen_at = now;
+		}
+		idle = now - purse->seen_at >= idle_us;
+	}
+	SpinLockRelease(&purse->mutex);
+	return idle;
+}
+
+int
+purse_find_idle(uint32 realm, TimestampTz now, int64 idle_us, IdlePurse *found, int max)
+{
+	int			count = 0;
+
+	for (int shard = 0; shard < shard_count() && count < max; shard++)
+	{
+		LWLockAcquire(&shard_locks[shard].lock, LW_SHARED);
+		for (int i = shard * shard_places; i < (shard + 1) * shard_places && count < max; i++)
+			if (purses[i].realm == realm && is_idle(&purses[i], now, idle_us))
+				found[count++] = (IdlePurse) {purses[i].account, purses[i].owner};
+		LWLockRelease(&shard_locks[shard].lock);
+	}
+	return count;
+}
+
 /* ---- loading ---- */
 
 void
@@ -419,6 +542,7 @@ purse_peek(uint32 realm, int64 account, PurseView *view)
 		SpinLockAcquire(&purse->mutex);
 		view->available = purse->available;
 		view->inflight = purse->inflight;
+		view->ahead = purse->ahead;
 		view->pins = purse->pins;
 		view->loading = purse->loading;
 		view->valid = purse->valid;

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "datatype/timestamp.h"
 
 typedef struct Purse Purse;
 
@@ -39,6 +40,32 @@ extern void purse_cancel(Purse *purse, int64 amount);
  */
 extern void purse_settle(Purse *purse, uint32 realm, int64 account,
 						 int64 reserved, int64 earned, FullTransactionId fxid);
+
+/*
+ * What was set aside ahead is used up before anything is set aside: true if
+ * there is as much.  purse_use_all takes all of it, to give it back.  Both are
+ * undone by purse_unuse.
+ */
+extern bool purse_use(Purse *purse, int64 amount);
+extern int64 purse_use_all(Purse *purse);
+extern void purse_unuse(Purse *purse, int64 amount);
+
+/*
+ * How much to set aside ahead with an amount that is used now, by who is the
+ * owner; 0: nothing.  Else purse_ahead_end must follow: when it is committed, or
+ * with 0 when it is not.
+ */
+extern int64 purse_ahead(Purse *purse, int64 owner, int64 amount, int64 floor);
+extern void purse_ahead_end(Purse *purse, int64 ahead);
+
+/* accounts with something ahead that nobody has used for so long; returns how many */
+typedef struct IdlePurse
+{
+	int64		account;
+	int64		owner;
+} IdlePurse;
+
+extern int	purse_find_idle(uint32 realm, TimestampTz now, int64 idle_us, IdlePurse *found, int max);
 
 /* one reading of the tables; begin must come before their snapshot is taken */
 typedef struct PurseLoad
@@ -72,6 +99,7 @@ typedef struct PurseView
 {
 	int64		available;
 	int64		inflight;
+	int64		ahead;
 	int32		pins;
 	int32		loading;
 	bool		valid;

@@ -320,6 +320,43 @@ BEGIN
 EXCEPTION
     WHEN unique_violation THEN NULL;
 END $$;
+-- who uses much has something set aside ahead: not each attempt needs an entry; what is not used comes back
+SELECT taskex.deposit('b_dan', 1000000, 'ahead') > 0 AS paid, taskex.set_credit_limit('b_dan', 0), taskex.set_run_budget('b_dan', 1000000);
+CREATE FUNCTION pg_temp.set_aside() RETURNS TABLE (kind text, entries bigint, held numeric) LANGUAGE sql AS $$
+    SELECT e.kind, count(*), trim_scale(sum(e.held) * 0.000000001) FROM _taskex.entry e JOIN _taskex.directory d ON d.user_id = e.counterparty AND d.partition_id = e.partition_id
+    WHERE d.login = 'b_dan' AND e.kind IN ('usage', 'usage_ahead', 'run_budget') GROUP BY 1 ORDER BY 1 $$;
+-- (of 36 s each)
+CREATE PROCEDURE pg_temp.run_many(count int) LANGUAGE plpgsql AS $$ BEGIN FOR i IN 1 .. count LOOP CALL pg_temp.run('b_dan', '36 s'); END LOOP; END $$;
+CALL pg_temp.run_many(16);
+SELECT * FROM pg_temp.set_aside();
+CALL pg_temp.run_many(11);
+SELECT * FROM pg_temp.set_aside();
+SELECT count(*), sum(accrued) AS used FROM _taskex.usage u JOIN _taskex.directory d ON d.user_id = u.customer_id AND d.partition_id = u.partition_id WHERE d.login = 'b_dan' AND u.accrued > 0;
+SELECT * FROM broken;
+-- what is undone was not used
+SELECT taskex.submit_run('b_dan', options => '{"environment": "b_env"}') > 0 AS submitted;
+SELECT run_id AS ahead_run, lease_token AS ahead_token FROM taskex.pull_runs('w', 'b_env') \gset
+SELECT pg_temp.later('36 s');
+BEGIN;
+SELECT taskex.complete_run(:ahead_run, :ahead_token);
+ROLLBACK;
+BEGIN;
+SAVEPOINT a;
+SELECT taskex.complete_run(:ahead_run, :ahead_token);
+ROLLBACK TO a;
+SELECT _taskex.give_back_ahead();
+ROLLBACK;
+SELECT taskex.complete_run(:ahead_run, :ahead_token);
+SELECT _taskex.give_back_ahead();
+SELECT _taskex.give_back_ahead();
+SELECT * FROM pg_temp.set_aside();
+SELECT spent FROM taskex.run_budgets WHERE customer = 'b_dan';
+-- with an invoice, too; what is needed later is set aside anew
+CALL pg_temp.run_many(2);
+SELECT pg_temp.close() AS closed;
+SELECT held FROM taskex.balance('b_dan');
+SELECT * FROM broken;
+SELECT taskex.drop_run_budget('b_dan'), taskex.set_credit_limit('b_dan', NULL);
 SELECT taskex.set_rate(m, NULL) > 0 AS ended FROM unnest('{run_time,storage}'::text[]) m;
 SELECT taskex.set_rate('run_time', NULL, '{"environment": "b_dear"}') > 0 AS ended;
 SELECT pg_temp.close() >= 0 AS closed;

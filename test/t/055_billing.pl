@@ -169,6 +169,38 @@ cmp_ok($ended, '<', 100 + 32, 'and exceeded by less than what can run at a time'
 is($node->safe_psql('postgres', q{select spent = 3600 * (select count(*) from taskex.runs where customer = 'b' and state = 'succeeded') from taskex.run_budgets}), 't', 'what was spent is exact');
 is($node->safe_psql('postgres', q{select count(*) from taskex.pull_runs('w', 'one', 100)}), 0, 'what waits does not start');
 is(checks(), '', 'and the books are right');
+
+# ---- what is set aside ahead: by several at once, and the server is killed
+$node->safe_psql('postgres', q{
+	select taskex.register_user('a', partition => 'p1');
+	select taskex.create_environment('many', 'external');
+	select taskex.set_rate('run_time', 1, '{"unit": "second", "environment": "many", "granularity": "1 hour"}');
+	select taskex.deposit('a', 1e9, 'a'), taskex.set_credit_limit('a', 0), taskex.set_run_budget('a', 3600 * 40000, 'none', warn => 0)});
+my $of_a = q{(select count(*) from taskex.runs where customer = 'a' and state = 'succeeded')};
+append_to_file($node->basedir . '/many.sql', ($script =~ s/'b'/'a'/gr =~ s/\bone\b/many/gr) x 2);
+for my $what ('eight at once', 'the server is killed')
+{
+	my @workers = map { my %c = (out => '', err => ''); $c{run} = IPC::Run::start([ 'psql', '-X', '-At', '-q', '-d', $node->connstr('postgres'), '-f', $node->basedir . '/many.sql' ], '<', \'', '>', \$c{out}, '2>', \$c{err}); \%c } 1 .. 8;
+	if ($what eq 'the server is killed')
+	{
+		my $before = $node->safe_psql('postgres', "select $of_a");
+		$node->poll_query_until('postgres', "select $of_a > $before + 60");
+		$node->stop('immediate');
+		eval { $_->{run}->finish } for @workers;
+		$node->start;
+	}
+	else { $_->{run}->finish for @workers; unlike(join('', map { $_->{err} } @workers), qr/ERROR/, 'nobody fails') }
+	is(checks(), '', "$what: the books are right");
+	is($node->safe_psql('postgres', qq{select held >= 3600 * $of_a, held < 3600 * $of_a + 1e9 / 1000 from taskex.balance('a')}), 't|t', '... as much is set aside as was used, and little more');
+	is($node->safe_psql('postgres', qq{select spent >= 3600 * $of_a, spent < 3600 * $of_a + 3600 * 40 from taskex.run_budgets where customer = 'a'}), 't|t', '... so it is with the budget');
+	cmp_ok($node->safe_psql('postgres', q{select count(*) from _taskex.entry where kind = 'usage' and account_id = (select user_id from taskex.users where login = 'a')}),
+		'<', $node->safe_psql('postgres', "select $of_a") / 2, '... with fewer entries than runs');
+	$node->safe_psql('postgres', 'select _taskex.give_back_ahead()');
+	is($node->safe_psql('postgres', qq{select held = 3600 * $of_a, (select spent from taskex.run_budgets where customer = 'a') = 3600 * $of_a from taskex.balance('a')}), 't|t', '... and exactly that after the rest came back')
+		if $what ne 'the server is killed';
+}
+$node->safe_psql('postgres', 'select taskex.close_invoices(digits => 4)');
+is(checks(), '', 'and the books are right');
 $node->stop;
 
 done_testing();
