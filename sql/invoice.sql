@@ -452,6 +452,9 @@ CREATE FUNCTION taskex.check_billing(OUT check_name text, OUT ok boolean, OUT de
         SELECT l.* FROM _taskex.invoice_line l JOIN invoice i USING (invoice_id, partition_id)
     ), closed AS MATERIALIZED (
         SELECT u.customer_id, c.* FROM (SELECT DISTINCT x.customer_id FROM usage x) u CROSS JOIN LATERAL _taskex.closed_for(u.customer_id) c
+    ), price AS (
+        SELECT * FROM (SELECT r.program_id, r.owner_id, r.valid_from, lead(r.valid_from, 1, 'infinity') OVER (PARTITION BY r.program_id ORDER BY r.valid_from, r.rate_id) AS until, r.prices
+            FROM _taskex.rate r WHERE r.meter = 8) r WHERE cardinality(r.prices) > 0
     ), attempt AS (
         SELECT a.customer_id, a.run_id, a.attempt FROM _taskex.run_attempt a JOIN _taskex.directory d ON d.user_id = a.customer_id AND d.partition_id = a.partition_id
         UNION ALL
@@ -503,6 +506,26 @@ CREATE FUNCTION taskex.check_billing(OUT check_name text, OUT ok boolean, OUT de
                     AND EXISTS (SELECT FROM invoice x WHERE x.invoice_id = e.subject_id AND x.customer_id = e.account_id))
                 GROUP BY 1, 2) e USING (customer_id, invoice_id)
             WHERE i.total IS NULL OR i.total <> coalesce(e.paid, 0) OR i.accrued <> coalesce(e.returned, 0)
+        UNION ALL
+        -- of a chain also those of its pieces, each time that one is in it
+        SELECT 'owners earn by each use', count(*), 'runs that succeeded without usage of each program and piece that had a price when they were submitted' FROM (
+            SELECT r.customer_id, r.run_id, r.attempts, x.program_id, count(*) AS uses FROM _taskex.run r
+                JOIN _taskex.directory d ON d.user_id = r.customer_id AND d.partition_id = r.partition_id
+                CROSS JOIN LATERAL (SELECT r.program_id UNION ALL SELECT p.piece_id FROM _taskex.program_piece p
+                    WHERE p.program_id = r.program_id AND p.version = r.version AND p.piece_id <> r.program_id) x
+                JOIN price ON price.program_id = x.program_id AND r.submitted_at >= price.valid_from AND r.submitted_at < price.until
+            WHERE r.state = 'succeeded' AND r.attempts > 0 AND price.owner_id <> r.customer_id GROUP BY 1, 2, 3, 4) r
+            WHERE r.uses <> (SELECT count(*) FROM usage u WHERE u.customer_id = r.customer_id AND u.source_id = r.run_id AND u.attempt = r.attempts
+                AND u.meter = 8 AND u.program_id = r.program_id AND u.correction & 65535 = 0)
+        UNION ALL
+        SELECT 'owners get their shares', count(*), 'lines for programs whose owners get another amount than their share' FROM line l JOIN _taskex.rate r USING (rate_id)
+            WHERE (l.owner_id, l.owner_amount) IS DISTINCT FROM (r.owner_id, CASE WHEN r.owner_id <> 0 THEN div(l.amount * r.owner_share::numeric, 1000000) ELSE 0 END)
+        UNION ALL
+        SELECT 'owners are paid', count(*), 'owners who were paid another amount for an invoice than its lines say' FROM (
+            SELECT l.invoice_id, l.owner_id, sum(l.owner_amount) AS due FROM line l WHERE l.owner_id <> 0 GROUP BY 1, 2) l
+            FULL JOIN (SELECT e.subject_id AS invoice_id, e.account_id AS owner_id, sum(e.available) AS paid FROM _taskex.entry_at_home e
+                WHERE e.kind = 'program' AND EXISTS (SELECT FROM invoice x WHERE x.invoice_id = e.subject_id AND x.customer_id = e.counterparty) GROUP BY 1, 2) e USING (invoice_id, owner_id)
+            WHERE coalesce(l.due, 0) <> coalesce(e.paid, 0)
         UNION ALL
         SELECT 'what is set aside is for usage', count(*), 'customers for whom another amount is set aside than for what they used' FROM (
             SELECT e.account_id AS customer_id, sum(e.held) AS held, coalesce(sum(e.held) FILTER (WHERE e.kind = 'usage_ahead'), 0) AS ahead

@@ -263,6 +263,20 @@ SELECT x.value LIKE '%when the run was submitted' AS told FROM taskex.usage u, t
 SELECT pg_temp.close() AS closed;
 SELECT * FROM broken;
 
+-- what owners earn is checked: each use of a program, their shares, what they were paid
+BEGIN;
+DELETE FROM _taskex.entry e USING _taskex.directory d WHERE d.login = 'b_dan' AND e.account_id = d.user_id AND e.kind = 'program' AND e.transfer_id = (SELECT max(x.transfer_id) FROM _taskex.entry x WHERE x.account_id = d.user_id AND x.kind = 'program');
+SELECT check_name, detail FROM broken;
+ROLLBACK;
+BEGIN;
+UPDATE _taskex.invoice_line l SET owner_amount = owner_amount - 1 WHERE l.owner_id <> 0 AND l.invoice_id = (SELECT max(invoice_id) FROM taskex.invoices WHERE customer = 'b_ann') AND l.line = (SELECT max(x.line) FROM _taskex.invoice_line x WHERE x.invoice_id = l.invoice_id);
+SELECT check_name, detail FROM broken;
+ROLLBACK;
+BEGIN;
+DELETE FROM _taskex.usage u USING _taskex.directory d WHERE d.login = 'b_ann' AND u.customer_id = d.user_id AND u.partition_id = d.partition_id AND u.meter = 8;
+SELECT check_name, detail FROM broken WHERE check_name LIKE 'owners%';
+ROLLBACK;
+
 -- retention: only what is closed, and whose run is gone
 SELECT count(*) AS runs_before FROM taskex.usage WHERE customer LIKE 'b\_%' AND meter = 'run_time' \gset
 SELECT pg_temp.later('2 days');

@@ -162,6 +162,8 @@ is($node->safe_psql($p, q{select string_agg(correction::text, ',' order by corre
 $node->safe_psql($p, 'select taskex.close_invoices()');
 is($node->safe_psql($p, q{select b.available from taskex.balance('bob') b}), '1.2', 'the owner is paid with the invoice');
 is($node->safe_psql($p, q{select string_agg(check_name, ',') from taskex.check_billing() where not ok}), '', 'the books are right');
+is($node->safe_psql($p, q{begin; delete from _taskex.usage where meter = 8 and correction = 2 * 65536 and source_id = (select max(source_id) from _taskex.usage where meter = 8 and correction = 2 * 65536);
+	select string_agg(check_name, ',') from taskex.check_billing() where not ok and check_name like 'owners%'; rollback}), 'owners earn by each use', '... and would be wrong without the use of one piece');
 
 # data that a run points to, read at the start as the customer
 my $echo = q{'environment', 'once', 'code', 'begin return data; end', 'data_ref', };

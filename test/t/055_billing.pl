@@ -177,13 +177,13 @@ $node->safe_psql('postgres', q{
 	select taskex.set_rate('run_time', 1, '{"unit": "second", "environment": "many", "granularity": "1 hour"}');
 	select taskex.deposit('a', 1e9, 'a'), taskex.set_credit_limit('a', 0), taskex.set_run_budget('a', 3600 * 40000, 'none', warn => 0)});
 my $of_a = q{(select count(*) from taskex.runs where customer = 'a' and state = 'succeeded')};
-append_to_file($node->basedir . '/many.sql', ($script =~ s/'b'/'a'/gr =~ s/\bone\b/many/gr) x 2);
+append_to_file($node->basedir . '/many.sql', ($script =~ s/'b'/'a'/gr =~ s/\bone\b/many/gr) x 5);
 for my $what ('eight at once', 'the server is killed')
 {
+	my $before = $node->safe_psql('postgres', "select $of_a");
 	my @workers = map { my %c = (out => '', err => ''); $c{run} = IPC::Run::start([ 'psql', '-X', '-At', '-q', '-d', $node->connstr('postgres'), '-f', $node->basedir . '/many.sql' ], '<', \'', '>', \$c{out}, '2>', \$c{err}); \%c } 1 .. 8;
 	if ($what eq 'the server is killed')
 	{
-		my $before = $node->safe_psql('postgres', "select $of_a");
 		$node->poll_query_until('postgres', "select $of_a > $before + 60");
 		$node->stop('immediate');
 		eval { $_->{run}->finish } for @workers;
