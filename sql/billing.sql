@@ -827,8 +827,8 @@ BEGIN
                 ELSE _taskex.usage_charge(r.rate_id, priority, _taskex.usage_billed(r.rate_id, s.quantity, s.outcome)) / r.per END) AS cost
         FROM _taskex.usage_samples(customer, of_program, of_environment) s
             LEFT JOIN _taskex.rate r ON r.rate_id = _taskex.rate_for(s.meter, of_environment, of_program, of_tier, _taskex.now())
-            -- pieces of a chain, with the row of the time
-            LEFT JOIN LATERAL (SELECT sum(_taskex.usage_charge(x.rate_id, priority, _taskex.usage_billed(x.rate_id, CASE p.meter WHEN 8 THEN 1 ELSE s.quantity END, s.outcome)) / x.per) AS cost
+            -- pieces of a chain, with the row of the time: as if each took an equal part of it
+            LEFT JOIN LATERAL (SELECT sum(_taskex.usage_charge(x.rate_id, priority, _taskex.usage_billed(x.rate_id, CASE p.meter WHEN 8 THEN 1 ELSE s.quantity / cardinality(pieces) END, s.outcome)) / x.per) AS cost
                 FROM unnest(pieces) WITH ORDINALITY i (program_id, step) CROSS JOIN (VALUES (8), (9)) p (meter)
                     JOIN _taskex.rate x ON x.rate_id = _taskex.rate_for(p.meter, of_environment, i.program_id, of_tier, _taskex.now())
                 WHERE s.meter = 1 AND (p.meter = 9 OR s.outcome = 1) AND x.owner_id <> customer) c ON true

@@ -61,6 +61,14 @@ extern bool body_is_by(const BodyRun *run, int64 user_id);
  */
 extern Datum body_call(const BodyRun *run, Datum data, bool no_data, bool *no_result);
 
+/*
+ * How many us the pieces of the chain that was called last have taken, until now
+ * if one is being executed; count 0: it was no chain, or nothing was called
+ * since body_times_reset.  Good until the next call.
+ */
+extern void body_times_reset(void);
+extern const int64 *body_times(int *count);
+
 /* ---- data.c ---- */
 
 /*

@@ -29,6 +29,7 @@
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/regproc.h"
+#include "utils/timestamp.h"
 
 /* ---- who may run and write code that can do everything ---- */
 
@@ -154,6 +155,65 @@ body_is_by(const BodyRun *run, int64 user_id)
 	return true;
 }
 
+/* ---- how long each piece has taken ---- */
+
+static struct
+{
+	int			count;			/* of pieces that are known of: 0, unless it is a chain */
+	int			room;
+	int			current;		/* that is executed; -1: none */
+	TimestampTz since;
+	int64	   *us;				/* 0: it was not executed */
+}			times = {.current = -1};
+
+void
+body_times_reset(void)
+{
+	times.count = 0;
+	times.current = -1;
+}
+
+static void
+begin_times(int count)
+{
+	if (count > times.room)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		times.us = times.us ? repalloc(times.us, sizeof(int64) * count) : palloc(sizeof(int64) * count);
+		times.room = count;
+		MemoryContextSwitchTo(old);
+	}
+	memset(times.us, 0, sizeof(int64) * count);
+	times.count = count;
+}
+
+static void
+end_piece(void)
+{
+	if (times.current >= 0)
+		times.us[times.current] = Max(GetCurrentTimestamp() - times.since, 1);
+	times.current = -1;
+}
+
+static void
+begin_piece(int number)
+{
+	times.current = number;
+	times.since = GetCurrentTimestamp();
+}
+
+const int64 *
+body_times(int *count)
+{
+	/* one that has failed has not come to its end */
+	end_piece();
+	*count = times.count;
+	return times.us;
+}
+
+/* ---- all of it ---- */
+
 Datum
 body_call(const BodyRun *run, Datum data, bool no_data, bool *no_result)
 {
@@ -174,6 +234,8 @@ body_call(const BodyRun *run, Datum data, bool no_data, bool *no_result)
 	count = pieces_of(run->program_id, run->version)->count;
 	if (count == 0)
 		elog(ERROR, "version %d of program %lld is missing", run->version, (long long) run->program_id);
+	if (count > 1)
+		begin_times(count);
 	for (int i = 0; i < count; i++)
 	{
 		/* what the one before did may have let go of the others */
@@ -182,7 +244,10 @@ body_call(const BodyRun *run, Datum data, bool no_data, bool *no_result)
 		if (untrusted)
 			require_named(environment_by_id(run->environment_id), piece.owner_id);
 		begin_code_of(piece.owner_id, keeps);
+		if (count > 1)
+			begin_piece(i);
 		value.value = call(body_function(environment.language, piece.program_id, piece.version, NULL), 1, &value, &value.isnull);
+		end_piece();
 	}
 	*no_result = value.isnull;
 	return value.value;

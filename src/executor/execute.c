@@ -220,6 +220,7 @@ call(Execution *execution)
 static void
 begin_code(const TakenRun *run)
 {
+	body_times_reset();
 	measure_begin(limits_get()->rows);
 	capture_begin();
 	limits_begin(run);
@@ -236,6 +237,7 @@ end_code(Execution *execution)
 	capture_end();
 	current = NULL;
 	measure_end(&execution->usage);
+	execution->usage.piece_us = body_times(&execution->usage.pieces);
 	executor_end_run();
 	return cause;
 }

@@ -171,6 +171,7 @@ difference(RunUsage *usage, const Counters *now)
 	usage->blocks_written = (b->shared_blks_dirtied - a->shared_blks_dirtied) +
 		(b->local_blks_dirtied - a->local_blks_dirtied) + (b->temp_blks_written - a->temp_blks_written);
 	usage->wal_bytes = now->wal.wal_bytes - begun.wal.wal_bytes;
+	usage->pieces = 0;
 	usage->memory = peak < 0 ? -1 : Max(now->rusage.ru_maxrss - peak, 0) * INT64CONST(1024);
 }
 

@@ -76,6 +76,12 @@ gather(const AttemptFacts *facts)
 	end->facts = *facts;
 	end->customer = *facts->customer;
 	end->usage = *facts->usage;
+	if (end->usage.pieces > 0)
+	{
+		Size		size = sizeof(int64) * end->usage.pieces;
+
+		end->usage.piece_us = memcpy(MemoryContextAlloc(TopTransactionContext, size), facts->usage->piece_us, size);
+	}
 }
 
 void

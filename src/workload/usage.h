@@ -29,6 +29,8 @@ typedef struct RunUsage
 	int64		blocks_written;
 	int64		wal_bytes;
 	int64		memory;			/* bytes, at most at a time */
+	int			pieces;			/* of a chain, whose own times are known; not more than 0: none is */
+	const int64 *piece_us;
 } RunUsage;
 
 typedef struct AttemptFacts

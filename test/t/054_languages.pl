@@ -165,6 +165,19 @@ is($node->safe_psql($p, q{select string_agg(check_name, ',') from taskex.check_b
 is($node->safe_psql($p, q{begin; delete from _taskex.usage where meter = 8 and correction = 2 * 65536 and source_id = (select max(source_id) from _taskex.usage where meter = 8 and correction = 2 * 65536);
 	select string_agg(check_name, ',') from taskex.check_billing() where not ok and check_name like 'owners%'; rollback}), 'owners earn by each use', '... and would be wrong without the use of one piece');
 
+# a price for time is for a piece's own time
+$node->safe_psql($p, q{
+	select taskex.publish_program('bob', 'slow', 'sql', 'select data from pg_sleep(0.3)', 0, true), taskex.publish_program('bob', 'quick', 'sql', 'select data', 0, true),
+		taskex.publish_program('bob', 'fails', 'sql', 'select to_jsonb(1 / (data #>> ''{}'')::int) from pg_sleep(0.2)', 0, true);
+	select taskex.set_program_price('bob', p, 1, 'hour') from unnest('{slow,quick,fails}'::text[]) p;
+	select taskex.publish_chain('ann', 'timed', '{bob/quick,bob/slow,bob/fails,bob/quick}')});
+my $times = q{select string_agg(program || ' ' || case when quantity < 150000 then 'soon' when quantity < 290000 then 'after 0.2 s' else 'after 0.3 s' end, ', ' order by split_part(usage_id, '-', 5)::int)
+	from taskex.usage where customer = 'ann' and meter = 'program_time' and run_id = (select max(run_id) from taskex.runs where customer = 'ann')};
+is(run(q{'timed', '1'}), 'succeeded 1', 'a chain whose pieces have prices for time');
+is($node->safe_psql($p, $times), 'bob/quick soon, bob/slow after 0.3 s, bob/fails after 0.2 s, bob/quick soon', 'each costs the time that it took');
+like(run(q{'timed', '0', options => '{"max_attempts": 1}'}), qr/^dead 22012/, 'one piece fails');
+is($node->safe_psql($p, $times), 'bob/quick soon, bob/slow after 0.3 s, bob/fails after 0.2 s', '... and those after it cost nothing');
+
 # data that a run points to, read at the start as the customer
 my $echo = q{'environment', 'once', 'code', 'begin return data; end', 'data_ref', };
 is(run("options => jsonb_build_object($echo jsonb_build_object('table', 'datum'))"), 'succeeded [{"i": 1, "t": "a"}, {"i": 2, "t": "b"}]', 'a table');
