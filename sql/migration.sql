@@ -245,6 +245,38 @@ CREATE FUNCTION _taskex.movers_wanted() RETURNS int LANGUAGE sql STABLE AS $$
 $$;
 COMMENT ON FUNCTION _taskex.movers_wanted() IS 'For how many movers there is work.';
 
+CREATE FUNCTION _taskex.mover_lacking() RETURNS timestamptz
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_mover_lacking';
+COMMENT ON FUNCTION _taskex.mover_lacking() IS 'Since when there has been work for a mover more and no worker slot for it; NULL: there is none, or a slot.';
+
+-- without shared memory, or on a standby, there are no movers
+CREATE FUNCTION _taskex.mover_health(OUT ok boolean, OUT detail text)
+    RETURNS record LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    since timestamptz;
+    waiting bigint;
+BEGIN
+    ok := true;
+    IF pg_is_in_recovery() THEN
+        detail := 'this is a standby';
+        RETURN;
+    ELSIF NOT _taskex.loaded() THEN
+        detail := 'nobody is moved';
+        RETURN;
+    ELSIF NOT EXISTS (SELECT FROM _taskex.partition) THEN
+        detail := 'there is nobody to be moved';
+        RETURN;
+    END IF;
+    since := _taskex.mover_lacking();
+    ok := since IS NULL;
+    SELECT count(*) INTO waiting FROM _taskex.migration m WHERE m.finished_at IS NULL;
+    detail := CASE WHEN NOT ok THEN format('%s moves wait: no worker slot is free for a mover since %s; raise max_worker_processes',
+            waiting, date_trunc('second', since))
+        WHEN current_setting('taskex.max_movers') = '0' THEN format('%s moves wait: taskex.max_movers is 0', waiting)
+        ELSE format('%s moves are under way or queued', waiting) END;
+END $$;
+COMMENT ON FUNCTION _taskex.mover_health() IS 'mover_lacking for the view taskex.health, which is there without shared memory too.';
+
 -- whole partitions ----------------------------------------------------------------
 
 -- Where a user of a drained partition goes: by his fitness where that is known (placement.sql),

@@ -309,6 +309,7 @@ GRANT EXECUTE ON FUNCTION
     taskex.run_due_runs(),
     taskex.drain_executors(interval),
     taskex.resume_executors(),
+    _taskex.mover_health(),
     _taskex.pool_health(),
     _taskex.queue_health(),
     _taskex.role_health(),

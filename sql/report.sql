@@ -247,6 +247,8 @@ CREATE VIEW taskex.health AS
             ELSE format('%s run, %s of %s places are free', q.running, q.free_entries, q.entries) END
     FROM _taskex.queue_health() q
     UNION ALL
+    SELECT 'moves', h.ok, h.detail FROM _taskex.mover_health() h
+    UNION ALL
     SELECT 'executors', x.ok, x.detail FROM _taskex.pool_health() x
     UNION ALL
     SELECT 'roles', x.ok, x.detail FROM _taskex.role_health() x

@@ -85,6 +85,8 @@ typedef struct Move
 	int			nwaits;			/* -1: not looked for yet */
 	TimestampTz saved;			/* when the progress was last written */
 	TimestampTz began;			/* this state, here */
+	uint32		failure;		/* of the error that was logged last ... */
+	TimestampTz failure_told;	/* ... and when; 0: none was */
 	bool		fenced;			/* this step holds up the user's writers ... */
 	TimestampTz fenced_at;		/* ... since */
 } Move;

@@ -5,8 +5,10 @@
  * PURPOSE	Each worker takes one migration after the other, and works on it until
  *			it must wait; what it has come to is told while it does.
  * LAYOUT	By realm slot: room for what all movers write, as the time when there
- *			is room again, and a place for each mover.
- * WRITES	A mover its own place, under its mutex; who reads takes that too.
+ *			is room again, since when a mover could not be started, and a place
+ *			for each mover.
+ * WRITES	A mover its own place, under its mutex; who reads takes that too.  The
+ *			conductor since when one is lacking.
  * CRASH	The conductor starts other movers; the table has the migrations.
  * INVARIANT  One process at a time works on a migration: it holds an advisory lock
  *			on it, which ends with the process.
@@ -23,6 +25,7 @@
 #include "infra/worker.h"
 
 #include "access/xact.h"
+#include "common/hashfn.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -53,6 +56,15 @@
 #define TEND_MS 500
 #define SAVE_MS 1000
 
+/* so much of what it has written to tables is flushed together */
+#define FLUSH_AFTER "256kB"
+
+/* so long a mover clears where a user does not live, before it looks for what is more urgent */
+#define TURN_MS 500
+
+/* between two times that it is logged that a migration fails with one and the same error */
+#define FAILURE_LOG_MS (10 * 60 * 1000)
+
 /* migrations that a mover has: it works on one while the others must wait */
 #define MOVER_MOVES 8
 
@@ -75,6 +87,7 @@ typedef struct MoverPlace
 typedef struct MoverSlot
 {
 	pg_atomic_uint64 room_at;	/* when more may be written (TimestampTz) */
+	pg_atomic_uint64 lacking_since;	/* a mover is wanted, and no worker slot is free (TimestampTz); 0: not so */
 	MoverPlace	places[MAX_MOVERS];
 } MoverSlot;
 
@@ -97,6 +110,7 @@ mover_attach(void *block, LWLockPadded *locks, bool found)
 	for (int i = 0; !found && i < guc_max_databases; i++)
 	{
 		pg_atomic_init_u64(&slots[i].room_at, 0);
+		pg_atomic_init_u64(&slots[i].lacking_since, 0);
 		for (int k = 0; k < MAX_MOVERS; k++)
 			SpinLockInit(&slots[i].places[k].mutex);
 	}
@@ -256,10 +270,26 @@ note_stall(Move *move)
 	move->fenced = false;
 }
 
+/* is it not only another try that fails like the one before? */
+static bool
+failure_is_news(Move *move, const ErrorData *error)
+{
+	uint32		failure = hash_bytes((const unsigned char *) error->message, strlen(error->message));
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		return false;
+	if (move->failure_told != 0 && move->failure == failure && !TimestampDifferenceExceeds(move->failure_told, now, FAILURE_LOG_MS))
+		return false;
+	move->failure = failure;
+	move->failure_told = now;
+	return true;
+}
+
 static void
 step_failed(Attempt *attempt)
 {
-	ereport(attempt->error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ? DEBUG1 : LOG,
+	ereport(failure_is_news(attempt->move, attempt->error) ? LOG : DEBUG1,
 			(errcode(attempt->error->sqlerrcode),
 			 errmsg("migration %lld failed in a step: %s", (long long) attempt->move->id, attempt->error->message)));
 	if (!worker_try_transaction("noting an error", failed_work, attempt))
@@ -355,10 +385,18 @@ is_one_too_many(void)
 	return place - slots[realm_current()->slot].places >= guc_max_movers;
 }
 
-/* works on a migration until it has ended, or must wait, or settings have changed */
+/* clearing is urgent for nobody: after a while those come whose users have not switched */
+static bool
+gives_way(const Move *move, TimestampTz begun)
+{
+	return clears(move) && TimestampDifferenceExceeds(begun, GetCurrentTimestamp(), TURN_MS);
+}
+
+/* works on a migration until it has ended, must wait or give way, or settings have changed */
 static void
 work_on(int number)
 {
+	TimestampTz begun = GetCurrentTimestamp();
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "taskex step", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Move	   *move = mine[number].move;
@@ -370,7 +408,7 @@ work_on(int number)
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(context);
 		wait = do_step(number, move);
-	} while (wait == STEP_AT_ONCE && !ConfigReloadPending);
+	} while (wait == STEP_AT_ONCE && !ConfigReloadPending && !gives_way(move, begun));
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	if (wait >= 0)
@@ -459,6 +497,9 @@ begin(void)
 
 	/* the mover flushes what it has written itself, but not while others wait for it */
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+
+	/* what it writes goes to the disk at once: else the kernel writes it all when it is 30 s old, and the WAL waits */
+	SetConfigOption("backend_flush_after", FLUSH_AFTER, PGC_SUSET, PGC_S_OVERRIDE);
 	begun = true;
 }
 
@@ -482,8 +523,6 @@ mover_round(void)
 		tended = GetCurrentTimestamp();
 	}
 	wait = work_on_mine();
-	if (wait == 0)
-		return 0;
 	number = free_number();
 	if (number >= 0 && worker_try_transaction("choosing a migration", choose_work, &choice) && choice.move)
 	{
@@ -549,11 +588,30 @@ look_for_work(void *arg)
 	work->running = places_taken();
 }
 
+/* told once, until there is a slot again or nothing to be done */
+static void
+note_lacking(bool lacking)
+{
+	pg_atomic_uint64 *since = &slots[realm_current()->slot].lacking_since;
+	bool		known = pg_atomic_read_u64(since) != 0;
+
+	if (lacking == known)
+		return;
+	pg_atomic_write_u64(since, lacking ? (uint64) GetCurrentTimestamp() : 0);
+	if (lacking)
+		ereport(LOG,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("taskex could not start a mover: no worker slot is free"),
+				 errdetail("Moves of users wait for those movers that there are."),
+				 errhint("Raise max_worker_processes and restart the server.")));
+}
+
 void
 mover_ensure(void)
 {
 	WorkSeen	work = {0, 0};
 	int			running = 0;
+	bool		lacking = false;
 
 	for (int i = 0; i < MAX_MOVERS; i++)
 	{
@@ -569,7 +627,7 @@ mover_ensure(void)
 	if (!worker_try_transaction("looking for migrations", look_for_work, &work))
 		return;
 	running = Max(running, work.running);
-	for (int i = 0; i < MAX_MOVERS && running < Min(work.wanted, guc_max_movers); i++)
+	for (int i = 0; i < MAX_MOVERS && !lacking && running < Min(work.wanted, guc_max_movers); i++)
 	{
 		MemoryContext old;
 
@@ -579,10 +637,10 @@ mover_ensure(void)
 		if (!worker_start(&mover_kind, MyDatabaseId, &handles[i]))
 			handles[i] = NULL;
 		MemoryContextSwitchTo(old);
-		if (handles[i] == NULL)
-			break;
+		lacking = handles[i] == NULL;
 		running++;
 	}
+	note_lacking(lacking);
 }
 
 void
@@ -620,6 +678,21 @@ Datum
 taskex_may_move(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(mover_window_open());
+}
+
+PG_FUNCTION_INFO_V1(taskex_mover_lacking);
+
+/* _taskex.mover_lacking() -> timestamptz */
+Datum
+taskex_mover_lacking(PG_FUNCTION_ARGS)
+{
+	uint64		since;
+
+	shmem_require();
+	since = pg_atomic_read_u64(&slots[realm_current()->slot].lacking_since);
+	if (since == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ((TimestampTz) since);
 }
 
 static Datum

@@ -19,6 +19,7 @@
 #include "executor/instrument.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
+#include "postmaster/interrupt.h"
 #include "storage/latch.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -42,8 +43,8 @@ static XLogRecPtr unflushed = InvalidXLogRecPtr;
 void
 pace_rest(long milliseconds)
 {
-	if (milliseconds <= 0)
-		return;
+	if (milliseconds <= 0 || ConfigReloadPending)
+		return;					/* new settings may be that there is no need */
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();

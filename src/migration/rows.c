@@ -11,6 +11,7 @@
 
 #include "access/genam.h"
 #include "access/heapam.h"
+#include "access/hio.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -297,6 +298,26 @@ move_delete(MoveChild *child, ItemPointer tid)
 
 /* ---- writing ---- */
 
+/*
+ * A few buffers that all batches of this process fill in turn.  So what is copied is
+ * written by the mover itself, soon and steadily, and the pages of others stay in memory.
+ */
+static BulkInsertState
+kept_ring(void)
+{
+	static BulkInsertState ring = NULL;
+
+	if (ring == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		ring = GetBulkInsertState();
+		MemoryContextSwitchTo(old);
+	}
+	ring->current_buf = InvalidBuffer;	/* a batch that failed has given back its pin */
+	return ring;
+}
+
 void
 target_begin(MoveTarget *target, const MoveTable *table, int32 partition,
 			 const MoveChild *source, bool conflicts)
@@ -309,13 +330,13 @@ target_begin(MoveTarget *target, const MoveTable *table, int32 partition,
 	target->from = map_columns(target->child.rel, source->rel);
 	target->slots = palloc0(sizeof(TupleTableSlot *) * MOVE_SLOTS);
 	target->nslots = 0;
-	target->bulk = GetBulkInsertState();
+	target->bulk = kept_ring();
 }
 
 void
 target_end(MoveTarget *target)
 {
-	FreeBulkInsertState(target->bulk);
+	ReleaseBulkInsertStatePin(target->bulk);
 	for (int i = 0; i < MOVE_SLOTS && target->slots[i]; i++)
 		ExecDropSingleTupleTableSlot(target->slots[i]);
 	pfree(target->slots);
@@ -412,7 +433,7 @@ target_put(MoveTarget *target, const MoveChild *source, bool replace)
 					 errmsg("a row of table \"%s\" is locked", RelationGetRelationName(target->child.rel))));
 		CommandCounterIncrement();
 	}
-	table_tuple_insert(target->child.rel, slot, GetCurrentCommandId(true), 0, NULL);
+	table_tuple_insert(target->child.rel, slot, GetCurrentCommandId(true), 0, target->bulk);
 	insert_entries(target, slot);
 	ExecClearTuple(slot);
 	return true;

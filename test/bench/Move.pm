@@ -29,21 +29,25 @@ begin
 end $$;
 END
 
-# starts pgbench with a log of its latencies
+# starts pgbench, with scripts in turn, and a log of its latencies
 sub start
 {
-	my ($what, $clients, $script, @how) = @_;
+	my ($what, $clients, $scripts, @how) = @_;
 	my $dir = File::Temp->newdir;
-	open my $f, '>', "$dir/script.sql" or die $!;
-	print $f $script;
-	close $f;
+	for my $i (0 .. $#$scripts)
+	{
+		open my $f, '>', "$dir/script$i.sql" or die $!;
+		print $f $scripts->[$i];
+		close $f;
+		push @how, '-f', "script$i.sql";
+	}
 	my $pid = fork // die;
 	if (!$pid)
 	{
 		open STDOUT, '>', "$dir/out";
 		open STDERR, '>&', \*STDOUT;
 		chdir $dir;
-		exec 'pgbench', '-n', '-M', 'prepared', '-c', $clients, '-j', 1, '-T', 3600, '-l', @how, '-f', 'script.sql', $ENV{PGDATABASE} or exit 127;
+		exec 'pgbench', '-n', '-M', 'prepared', '-c', $clients, '-j', 1, '-T', 3600, '-l', @how, $ENV{PGDATABASE} or exit 127;
 	}
 	return { what => $what, dir => $dir, pid => $pid };
 }
@@ -94,9 +98,11 @@ sub say_latency
 	return;
 }
 
-my $write = <<'END';
+# each is one write and one commit, so a latency is that of a write
+my @writes = (<<'END', <<'END');
 \set n random(0, :tasks - 1)
 select taskex.annotate_task('big', :first + 1024 * :n, 'seen ' || :n);
+END
 select taskex.create_task('big', :type, '{"question": 1}');
 END
 
@@ -110,7 +116,7 @@ sub load
 {
 	my ($type, $first) = @_;
 	my @set = map { ('-D', $_) } "tasks=$tasks", "first=$first", "type=$type";
-	return (start('writes', 4, $write, '-R', $rate / 2, @set), start('reads', 1, $read, '-R', 100, @set));
+	return (start('writes', 4, \@writes, '-R', $rate, @set), start('reads', 1, [$read], '-R', 100, @set));
 }
 
 sub wait_for

@@ -287,7 +287,7 @@ select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace 
     'each SECURITY DEFINER function has this search_path and no other setting, but those of plans');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace = '_taskex'::regnamespace
         and prolang in (select oid from pg_language where lanname in ('sql', 'plpgsql')) and prosecdef
-        and proname not in ('alert_health', 'executor_waits', 'workers', 'journal_lag', 'load_lag', 'metering_health', 'pool_health', 'queue_health', 'recommend_state', 'role_health', 'supplier_state') $$,
+        and proname not in ('alert_health', 'executor_waits', 'workers', 'journal_lag', 'load_lag', 'metering_health', 'mover_health', 'pool_health', 'queue_health', 'recommend_state', 'role_health', 'supplier_state') $$,
     'of the internal functions only those that views of operators call are SECURITY DEFINER');
 select is_empty($$ select p.oid::regprocedure from pg_proc p where pronamespace in ('taskex'::regnamespace, '_taskex'::regnamespace)
         and coalesce(obj_description(p.oid, 'pg_proc'), '') = '' $$,

@@ -57,7 +57,7 @@ insert into may_read values ('recommendation_factors', 'taskex_admin');
 insert into may_execute values ('wait_for_task', 'taskex_user'), ('push_tasks', 'taskex_user');
 insert into may_execute select unnest(array['add_group_members', 'create_group', 'drop_group', 'propose_moves', 'remove_group_members', 'replenish', 'set_requester_weight', 'update_group']), 'taskex_admin';
 insert into may_read select unnest(array['group_members', 'hot_spots', 'performer_groups', 'pushes', 'requester_weights', 'supplies', 'supply_history']), 'taskex_admin';
-insert into may_execute_internal values ('supply_list', 'taskex_admin'), ('at_hand', 'taskex_user'), ('move_progress', 'taskex_user');
+insert into may_execute_internal values ('supply_list', 'taskex_admin'), ('at_hand', 'taskex_user'), ('move_progress', 'taskex_user'), ('mover_health', 'taskex_admin');
 insert into may_read values ('migrations', 'taskex_user');
 
 -- runs

@@ -23,7 +23,7 @@ make_partitions($node, 1, db => 'shop', in_place => 1);
 $node->safe_psql('postgres', 'create role operator; create role app');
 $node->safe_psql('shop', 'grant taskex_admin to operator; grant taskex_app to app');
 is($node->safe_psql('shop', 'set role operator; select check_name, ok, detail from taskex.health order by 1'),
-	"complete|t|no restore of a dump is under way\nconductor|t|running\nexecutors|t|0 of 8 run, 0 roles wait for one\ninvoices|t|the last closing has passed nobody by\njournal|t|all acts are dispatched\nload|t|load is measured\nloaded|t|taskex is in shared_preload_libraries\nmetering|t|no run has succeeded lately\npartitions|t|1 active\nqueue|t|0 run, 65536 of 65536 places are free\nroles|t|no run waits for a role\nstorage|t|all storage partitions can be read\nsupplier|t|supplies are off",
+	"complete|t|no restore of a dump is under way\nconductor|t|running\nexecutors|t|0 of 8 run, 0 roles wait for one\ninvoices|t|the last closing has passed nobody by\njournal|t|all acts are dispatched\nload|t|load is measured\nloaded|t|taskex is in shared_preload_libraries\nmetering|t|no run has succeeded lately\nmoves|t|0 moves are under way or queued\npartitions|t|1 active\nqueue|t|0 run, 65536 of 65536 places are free\nroles|t|no run waits for a role\nstorage|t|all storage partitions can be read\nsupplier|t|supplies are off",
 	'an operator sees the health of the exchange');
 is($node->safe_psql('shop', q{set role operator;
 	select worker, pid is not null, state is not null, activity is not null from taskex.activity order by 1}),

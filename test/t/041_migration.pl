@@ -18,6 +18,8 @@ my $node = new_cluster('main', conf => q{
 restart_after_crash = on
 log_min_messages = warning
 taskex.conductor_interval = 50ms
+# an eighth of it is the ring that a mover's copies go through
+shared_buffers = 16MB
 });
 make_partitions($node, 3);
 
@@ -289,6 +291,40 @@ $node->poll_query_until('postgres', q{select count(*) = 8 from taskex.migrations
 is(sql(q{select count(*) from taskex.users where login like 'many%' and partition = 'p2'}), '8', 'all have moved');
 setting('taskex.max_movers', 2);
 
+# what is copied takes the place of little else in memory
+sql(q{create extension pg_buffercache});
+sql(q{select taskex.register_user('wide', partition => 'p1'), taskex.deposit('wide', 1000, 'start')});
+sql("select count(*) from taskex.create_tasks('wide', $type, array_fill(to_jsonb((select string_agg(md5(i::text), '') from generate_series(1, 40) i)), array[1000]))") for 1 .. 5;
+{
+	my $holder = $node->background_psql('postgres');
+	$holder->query_safe('select pg_advisory_lock(7411)');
+	setting('taskex.wait_point', 'move_following');
+	$m = sql(q{select taskex.migrate_user('wide', 'p3')});
+	await($node, 'postgres', q{select count(*) > 0 from pg_stat_activity where backend_type = 'taskex mover' and wait_event = 'advisory'}, 'all is copied');
+	my $target = '_taskex.task_' . sql(q{select partition_id from taskex.partitions where name = 'p3'});
+	my ($pages, $kept) = split /\|/, sql("select pg_relation_size('$target') / 8192, count(*) from pg_buffercache
+		where relfilenode = pg_relation_filenode('$target') and relforknumber = 0 and reldatabase = (select oid from pg_database where datname = 'postgres')");
+	cmp_ok($pages, '>', 600, 'these are many pages');
+	cmp_ok($kept, '<', 320, 'they went through an eighth of the shared buffers');
+	$holder->quit;
+	setting('taskex.wait_point', '');
+	ended($m, 'done', 'he moves');
+}
+
+# whose home has changed is cleared away in turns with those who have not moved yet; each page of his is written whole
+setting('taskex.max_movers', 1);
+sql('checkpoint');
+my $slow = sql(q{select taskex.migrate_user('wide', 'p1')});
+await($node, 'postgres', "select state = 'cleaning' from taskex.migrations where migration_id = $slow", 'one is cleared away');
+setting('taskex.move_rate', '1MB');
+my $soon = sql("select taskex.migrate_user('many1', case partition when 'p1' then 'p2' else 'p1' end) from taskex.users where login = 'many1'");
+$node->poll_query_until('postgres', "select switched_at is not null from taskex.migrations where migration_id = $soon");
+setting('taskex.move_rate', 0);
+ended($_, 'done', 'both end') for $slow, $soon;
+is(sql("select s.switched_at < l.finished_at from taskex.migrations s, taskex.migrations l where s.migration_id = $soon and l.migration_id = $slow"),
+	't', 'another one moves meanwhile, though there is one mover');
+setting('taskex.max_movers', 2);
+
 # all movers together keep to taskex.move_rate; what is written besides is little
 sql("select taskex.deposit('other', 100, 'more')");
 sql("select count(*) from generate_series(1, 3) i, lateral taskex.create_tasks('other', $type, array_fill('{\"x\": 1}'::jsonb, array[500 + 0 * i])) t");
@@ -312,13 +348,16 @@ SKIP:
 {
 	my $file = $node->data_dir . '/' . sql("select pg_relation_filepath('_taskex.profile_' || partition_id) from taskex.partitions where name = 'p3'");
 	$before = sql("select holdings('req')");
-	chmod 0, $file or skip 'permissions cannot be taken away', 5;
-	if (-r $file) { chmod 0600, $file; skip 'permissions mean nothing to this user', 5 }
+	chmod 0, $file or skip 'permissions cannot be taken away', 7;
+	if (-r $file) { chmod 0600, $file; skip 'permissions mean nothing to this user', 7 }
 	$m = sql(q{select taskex.migrate_user('req', 'p3')});
 	my $other = sql(q{select taskex.migrate_user('other', case (select partition from taskex.users where login = 'other') when 'p2' then 'p1' else 'p2' end)});
 	ended($other, 'done', 'others go on moving');
 	await($node, 'postgres', "select error ~ 'Permission denied' from taskex.migrations where migration_id = $m", 'the error says what is wrong');
 	is(sql("select holdings('req')"), $before, 'he goes on where he was');
+	await($node, 'postgres', "select attempts > 2 from _taskex.migration where migration_id = $m", 'it is tried again');
+	my $told = () = slurp_file($node->logfile) =~ /migration $m failed in a step.*Permission denied/g;
+	is($told, 1, 'but logged once');
 	chmod 0600, $file;
 	$node->poll_query_until('postgres', "select finished_at is not null from taskex.migrations where migration_id = $m");
 	is(state_of($m), 'done', 'when it is mended he moves');
@@ -357,5 +396,23 @@ is(sql(q{select count(*) from taskex.users where partition = 'p2'}), $users, 'wi
 is(sql(q{select count(*) from taskex.tasks where requester ~ '^u'}), 600, 'no task was refused');
 is(sql('select count(*) from _taskex.migration_log'), 0, 'nothing is in the log');
 ok_checks($node, 'postgres', 'at the end');
+
+# ---- no worker slot: there is none beside PostgreSQL's, the launcher's and the conductor's
+
+$node->append_conf('postgresql.conf', 'max_worker_processes = 3');
+$node->restart;
+$m = sql("select taskex.migrate_user('req', 'p2')");
+my $moves = "from taskex.health where check_name = 'moves'";
+await($node, 'postgres', "select not ok and detail like '1 moves wait: no worker slot is free%' $moves", 'health tells that there is no worker slot for a mover');
+usleep(500_000);
+my $told = () = slurp_file($node->logfile) =~ /could not start a mover: no worker slot is free/g;
+is($told, 1, 'the log does so once');
+setting('taskex.max_movers', 0);
+await($node, 'postgres', "select ok and detail = '1 moves wait: taskex.max_movers is 0' $moves", 'not where none is to work');
+setting('taskex.max_movers', 2);
+$node->append_conf('postgresql.conf', 'max_worker_processes = 16');
+$node->restart;
+ended($m, 'done', 'with a slot he moves');
+is(sql("select ok $moves"), 't', 'and all is well');
 
 done_testing();
