@@ -93,18 +93,25 @@ due_attach(void *block, LWLockPadded *locks, bool found)
 
 const ShmemPart due_shmem = {"taskex due", due_size, due_extra, due_locks, due_attach};
 
+/* where this process has found cursors; they stay where they are */
+#define FOUND 64
+
 static DueCursor *
 cursor_of(int32 partition, DueKind kind)
 {
+	static DueCursor *known[FOUND];
 	DueKey		key = {realm_current()->serial, partition, kind};
+	DueCursor **place = &known[((uint32) partition * DUE_KINDS + kind) % FOUND];
 	DueCursor  *cursor;
 	bool		found;
 
+	if (*place && memcmp(&(*place)->key, &key, sizeof(key)) == 0)
+		return *place;
 	LWLockAcquire(lock, LW_SHARED);
 	cursor = hash_search(cursors, &key, HASH_FIND, NULL);
 	LWLockRelease(lock);
 	if (likely(cursor != NULL))
-		return cursor;
+		return *place = cursor;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	cursor = hash_search(cursors, &key, HASH_ENTER_NULL, &found);

@@ -203,11 +203,27 @@ supply_is_low(int32 have, int32 target)
 	return have <= target * 3 / 4;
 }
 
-/* without looking at its tasks: may a refill be due? */
+/* slots of what a member of late has gone past in vain; mostly nothing of that is left */
+static int32
+seen_slots(const Supply *supply)
+{
+	int32		slots = 0;
+
+	for (uint64 at = supply->head; at < Min(supply->seen, supply->tail); at++)
+	{
+		int32		i = ring_of(supply)[at % SUPPLY_RING];
+
+		if (i >= 0)
+			slots += entry_at(i)->ready;
+	}
+	return slots;
+}
+
+/* without looking at all its tasks: may a refill be due? */
 static bool
 may_be_low(const Supply *supply)
 {
-	return supply->target > 0 && (supply->seen > supply->head || supply_is_low(supply->ready, supply->target));
+	return supply->target > 0 && supply_is_low(supply->ready - seen_slots(supply), supply->target);
 }
 
 int
