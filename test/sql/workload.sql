@@ -63,10 +63,14 @@ SELECT pg_temp.scans(:'child') AS before \gset
 SELECT pg_temp.pull(2);
 SELECT pg_temp.scans(:'child') - :before AS scans;
 COMMIT;
-SELECT count(pg_temp.submit('w_ann', to_jsonb('there' || g))) FROM generate_series(1, 3) g;
+SELECT count(pg_temp.submit('w_ann', to_jsonb('there' || g))) FROM generate_series(1, 60) g;
 VACUUM FULL :child;
-SELECT pg_temp.pull(2), pg_temp.pull(9);
+SELECT pg_temp.pull(4), length(pg_temp.pull(99));
 SELECT pg_temp.finish();
+-- one that is not ready any more is not pulled, also if the queue has not heard of it
+SELECT pg_temp.submit('w_ann', '"gone"') AS gone \gset
+UPDATE _taskex.run SET state = 'cancelled', finished_at = submitted_at WHERE run_id = :gone;
+SELECT pg_temp.pull(1);
 SELECT * FROM broken;
 
 -- max_delay: over, it goes before every priority
