@@ -324,7 +324,7 @@ dead or was cancelled.';
 CREATE FUNCTION taskex.wait_for_run(run_id bigint, timeout interval = '1 minute')
     RETURNS jsonb LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_wait_for_run';
 COMMENT ON FUNCTION taskex.wait_for_run(bigint, interval) IS
-'The same, but waits until the run has ended. timeout: at most so long, an hour at most. NULL: it has not ended yet, or its result is NULL; run_status tells.';
+'The same, but waits until the run has ended. timeout: at most so long, an hour at most. NULL: it has not ended yet, or its result is NULL; run_status tells. Errors, besides: wrong_state (TX109): the same transaction has submitted the run, so it cannot end before the commit.';
 
 CREATE FUNCTION _taskex.requeue_run(run_id bigint, attempts int) RETURNS boolean
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_requeue_run';

@@ -19,6 +19,7 @@
 #include "workload/split.h"
 #include "workload/suspend.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "fmgr.h"
@@ -468,6 +469,28 @@ look_for_result(void *arg)
 	return run_read_result(look->run_id, &look->result);
 }
 
+/* nobody can end one before this transaction is over that has submitted it, or changed it */
+static void
+require_committed(int64 run_id)
+{
+	RunTables	tables;
+	UserHome	home;
+	Child	   *run;
+	bool		isnull;
+	bool		own;
+
+	run_tables_begin(&tables);
+	run = run_read(&tables, run_id, &home);
+	own = run && TransactionIdIsCurrentTransactionId(DatumGetTransactionId(slot_getsysattr(run->slot, MinTransactionIdAttributeNumber, &isnull)));
+	run_tables_end(&tables);
+	if (own)
+		ereport(ERROR,
+				(tx_errcode(ERRCODE_TX_WRONG_STATE),
+				 errmsg("run %lld cannot end while this transaction is open", (long long) run_id),
+				 errdetail("The transaction has submitted or changed it, which nobody sees before it has committed."),
+				 errhint("Commit, and wait for the run in a transaction of its own.")));
+}
+
 PG_FUNCTION_INFO_V1(taskex_wait_for_run);
 
 /* wait_for_run(run_id, timeout) -> jsonb */
@@ -482,7 +505,11 @@ taskex_wait_for_run(PG_FUNCTION_ARGS)
 	us = check_duration(PG_GETARG_INTERVAL_P(1), "timeout", 0, INT64CONST(3600) * USECS_PER_SEC);
 	look.run_id = PG_GETARG_INT64(0);
 	shmem_require();
-	(void) run_wait(look.run_id, GetCurrentTimestamp() + us, look_for_result, &look);
+	if (!look_for_result(&look) && us > 0)
+	{
+		require_committed(look.run_id);
+		(void) run_wait(look.run_id, GetCurrentTimestamp() + us, look_for_result, &look);
+	}
 	if (look.result == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_JSONB_P(look.result);

@@ -82,6 +82,16 @@ SET taskex.clock = '2130-01-01 00:00:10+00';
 SELECT pg_temp.pull(1), pg_temp.pull(1);
 SELECT pg_temp.finish();
 
+-- who has submitted it waits for nothing until he has committed
+SELECT taskex.wait_for_run(pg_temp.submit('w_ann', '"mine"'), '1 hour');
+BEGIN;
+SAVEPOINT s;
+SELECT pg_temp.submit('w_ann', '"mine"') AS mine \gset
+RELEASE s;
+SELECT taskex.wait_for_run(:mine, '0');
+SELECT taskex.wait_for_run(:mine, '1 hour');
+ROLLBACK;
+
 -- not before a time
 SELECT pg_temp.submit('w_ann', '"later"', options => '{"run_at": "2130-01-01 00:01:00+00"}') AS later \gset
 SELECT pg_temp.pull(1), (taskex.run_status(:later)).state;
