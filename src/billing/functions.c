@@ -113,6 +113,29 @@ taskex_usage_bound(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
+static Statement select_beyond = {
+	"SELECT (coalesce((SELECT sum(e.held) FROM _taskex.entry_%p e WHERE e.account_id = $1 AND e.kind IN ('usage', 'usage_ahead', 'usage_return')), 0)"
+	" - coalesce((SELECT sum(u.accrued) FROM _taskex.usage_%p u CROSS JOIN _taskex.closed_for($1) c"
+	" WHERE u.customer_id = $1 AND NOT (u.at < c.until AND u.seq <= c.bound AND u.seq <> ALL (c.late))), 0))::bigint",
+	1, {INT8OID}
+};
+
+/* what is set aside for the customer, without what he has used that is on no invoice of an earlier closing */
+static int64
+read_beyond(const UserHome *customer)
+{
+	Datum		value = Int64GetDatum(customer->user_id);
+	SpiScope	scope;
+	int64		beyond;
+
+	spi_begin(&scope);
+	if (spi_run(&select_beyond, customer->partition, &value, NULL, SPI_VIEW_CURRENT, 1) != 1)
+		elog(ERROR, "what is set aside for user " INT64_FORMAT " cannot be read", customer->user_id);
+	beyond = spi_int64(0, 1);
+	spi_end(&scope);
+	return beyond;
+}
+
 PG_FUNCTION_INFO_V1(taskex_charge_invoice);
 
 /* _taskex.charge_invoice(customer_id, invoice_id, accrued, total, owners, amounts) */
@@ -137,6 +160,8 @@ taskex_charge_invoice(PG_FUNCTION_ARGS)
 		shares[i].amount = DatumGetInt64(amounts[i]);
 	}
 	directory_home_by_id(PG_GETARG_INT64(0), &customer);
+	if (PG_GETARG_INT64(2) > 0)
+		ledger_recover(&customer, read_beyond);
 	ledger_charge(&customer, PG_GETARG_INT64(2), PG_GETARG_INT64(3), shares, count, PG_GETARG_INT64(1));
 	PG_RETURN_VOID();
 }

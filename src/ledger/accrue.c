@@ -124,6 +124,23 @@ give_back(const UserHome *customer, int64 account)
 	funds_earn(account, amount);
 }
 
+void
+ledger_recover(const UserHome *customer, int64 (*read) (const UserHome *customer))
+{
+	PurseLook	look;
+	int64		lost;
+	Entry		entry;
+
+	if (!funds_look(customer->user_id, &look))
+		return;
+	lost = read(customer) - look.ahead;
+	if (!funds_whole(customer->user_id, &look) || lost <= 0)
+		return;
+	entry = entry_of(customer, customer->user_id, -lost, 0);
+	entry_add(&entry, 1);
+	funds_earn(customer->user_id, lost);
+}
+
 typedef struct IdleRound
 {
 	int64		idle_us;
@@ -205,9 +222,9 @@ ledger_charge(const UserHome *customer, int64 accrued, int64 total, const OwnerS
 	int64		rest = total;
 
 	/* what comes back pays first, also what was set aside ahead: those who come next set aside anew */
-	give_back(customer, customer->user_id);
 	if (accrued > 0)
 	{
+		give_back(customer, customer->user_id);
 		write_entry(customer, customer->user_id, ENTRY_USAGE_RETURN, -accrued, subject);
 		funds_earn(customer->user_id, accrued);
 	}

@@ -61,6 +61,7 @@ typedef struct FundsChange
 	int64		earned;			/* negative if it spent its parent's */
 	int64		used;			/* of what was ahead in the shared purse */
 	int64		ahead;			/* reserved for others; this subtransaction's turn to do so */
+	bool		whole;			/* what a crash left ahead was given back */
 	bool		pinned;			/* this subtransaction pinned the purse */
 } FundsChange;
 
@@ -128,6 +129,8 @@ commit_change(void *record)
 		if (local->ahead > 0)
 			purse_ahead_end(local->purse, local->ahead);
 	}
+	if (change->whole)
+		purse_whole(local->purse);
 	if (change->pinned)
 		purse_unpin(local->purse);
 	changes--;
@@ -364,6 +367,26 @@ funds_use_all(int64 account)
 
 	change->used += all;
 	return all;
+}
+
+bool
+funds_look(int64 account, PurseLook *look)
+{
+	FundsChange *change;
+	LocalPurse *local = pinned_purse(account, &change);
+
+	/* what this transaction did before is not what others see */
+	return local->reserved == 0 && local->earned == 0 && purse_look(local->purse, look);
+}
+
+bool
+funds_whole(int64 account, const PurseLook *look)
+{
+	FundsChange *change;
+	LocalPurse *local = pinned_purse(account, &change);
+
+	change->whole = purse_same(local->purse, look);
+	return change->whole;
 }
 
 int64

@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "ledger/purse.h"
+
 /*
  * Takes an amount (> 0) from the account's available funds, those first that
  * this transaction brought itself; raises insufficient_funds.  The caller
@@ -32,6 +34,13 @@ extern bool funds_exceed(int64 account, int32 partition, int64 floor, int64 *ava
  */
 extern bool funds_use(int64 account, int64 amount);
 extern int64 funds_use_all(int64 account);
+
+/*
+ * Is it to be looked for what a crash has left ahead?  Then funds_whole(), after
+ * the tables were read: true if what was read holds, and that is done.
+ */
+extern bool funds_look(int64 account, PurseLook *look);
+extern bool funds_whole(int64 account, const PurseLook *look);
 
 /*
  * How much more than the amount the owner is to set aside now, for what is used

@@ -120,6 +120,13 @@ typedef struct OwnerShare
 } OwnerShare;
 
 /*
+ * Gives back what a crash has left set aside for runs to come.  read: what is set
+ * aside for the customer beyond what he has used, by the tables; it is called only if that was not looked for yet, and
+ * nobody else changes it now.
+ */
+extern void ledger_recover(const UserHome *customer, int64 (*read) (const UserHome *customer));
+
+/*
  * Gives back what was set aside (0 or more) and pays the total, which may be
  * negative, and more than there is: shares to their owners, the rest to the
  * exchange.

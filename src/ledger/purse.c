@@ -55,6 +55,7 @@ struct Purse
 	int64		ahead;			/* set aside by entries, and used up by nobody yet */
 	int64		owner;			/* the customer for whom it was */
 	bool		coming;			/* somebody is setting aside more */
+	bool		whole;			/* what a crash left ahead was given back since */
 	uint32		uses;			/* how often something was used up */
 	uint32		seen_uses;		/* by who looks for idle ones */
 	TimestampTz seen_at;
@@ -230,7 +231,7 @@ fill_place(Purse *purse, Place place, uint32 realm, int64 account)
 	purse->pins = 1;
 	purse->loading = 0;
 	purse->available = purse->inflight = purse->spent = purse->ahead = purse->owner = 0;
-	purse->coming = false;
+	purse->coming = purse->whole = false;
 	purse->uses = purse->seen_uses = 0;
 	purse->seen_at = 0;
 	purse->missed = 0;
@@ -434,6 +435,38 @@ purse_ahead_end(Purse *purse, int64 ahead)
 	SpinLockAcquire(&purse->mutex);
 	purse->coming = false;
 	purse->ahead += ahead;
+	SpinLockRelease(&purse->mutex);
+}
+
+bool
+purse_look(Purse *purse, PurseLook *look)
+{
+	bool		wanted;
+
+	SpinLockAcquire(&purse->mutex);
+	wanted = !purse->whole && purse->pins == 1 && !purse->coming;
+	look->uses = purse->uses;
+	look->ahead = purse->ahead;
+	SpinLockRelease(&purse->mutex);
+	return wanted;
+}
+
+bool
+purse_same(Purse *purse, const PurseLook *look)
+{
+	bool		same;
+
+	SpinLockAcquire(&purse->mutex);
+	same = purse->uses == look->uses && purse->ahead == look->ahead;
+	SpinLockRelease(&purse->mutex);
+	return same;
+}
+
+void
+purse_whole(Purse *purse)
+{
+	SpinLockAcquire(&purse->mutex);
+	purse->whole = true;
 	SpinLockRelease(&purse->mutex);
 }
 

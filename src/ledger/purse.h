@@ -58,6 +58,21 @@ extern void purse_unuse(Purse *purse, int64 amount);
 extern int64 purse_ahead(Purse *purse, int64 owner, int64 amount, int64 floor);
 extern void purse_ahead_end(Purse *purse, int64 ahead);
 
+/*
+ * What was ahead when the server crashed is looked for once, while nobody but
+ * the caller, who has pinned it once, has a part in the purse: true if that is so, and it
+ * was not done.  It counts if purse_same() after the tables were read.
+ */
+typedef struct PurseLook
+{
+	uint32		uses;
+	int64		ahead;
+} PurseLook;
+
+extern bool purse_look(Purse *purse, PurseLook *look);
+extern bool purse_same(Purse *purse, const PurseLook *look);
+extern void purse_whole(Purse *purse);
+
 /* accounts with something ahead that nobody has used for so long; returns how many */
 typedef struct IdlePurse
 {

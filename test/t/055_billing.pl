@@ -200,6 +200,7 @@ for my $what ('eight at once', 'the server is killed')
 		if $what ne 'the server is killed';
 }
 $node->safe_psql('postgres', 'select taskex.close_invoices(digits => 4)');
+is($node->safe_psql('postgres', q{select held from taskex.balance('a')}), 0, 'what the crash left set aside came back with the invoice');
 is(checks(), '', 'and the books are right');
 $node->stop;
 
