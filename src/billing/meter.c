@@ -190,11 +190,13 @@ write_row(UsageTables *tables, const AttemptFacts *facts, const Terms *terms, in
 	return accrued;
 }
 
-/* how long the step'th piece of a program took; of what it is not known of, all of the attempt */
+/* how long the step'th piece of a program took, -1: it was not reached; of what it is not known of, all of the attempt */
 static int64
 time_of(const RunUsage *usage, int step)
 {
-	return Max(step > 0 && step <= usage->pieces ? usage->piece_us[step - 1] : usage->wall_us, 0);
+	if (step == 0 || step > usage->pieces)
+		return Max(usage->wall_us, 0);
+	return usage->piece_us[step - 1] > 0 ? usage->piece_us[step - 1] : -1;
 }
 
 /* what owners of programs get: that of the program and, of a chain, those of its pieces, each time that one is run */
@@ -217,7 +219,7 @@ write_program_rows(UsageTables *tables, const AttemptFacts *facts, const Terms *
 			continue;
 		if (use)
 			accrued += write_row(tables, facts, terms, program_id, step, METER_PROGRAM_USE, 1);
-		if (time && time_of(facts->usage, step) > 0)
+		if (time && time_of(facts->usage, step) >= 0)
 			accrued += write_row(tables, facts, terms, program_id, step, METER_PROGRAM_TIME, time_of(facts->usage, step));
 	}
 	return accrued;
