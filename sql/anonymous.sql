@@ -7,7 +7,7 @@ COMMENT ON FUNCTION taskex.start_anonymous(jsonb) IS
 'Makes an anonymous user, who can do all that others can. He lives on the least loaded active storage partition of the
 storage class temporary. profile: as for register_user. Result: his login, which cannot be guessed: whoever
 knows it (and may act for the user) is the user. A role that is no member of taskex_app gets users for itself, at most taskex.anonymous_limit at a
-time. Errors: partition_not_active (TX004) if there is no such partition, input_too_large (TX111), too_many_anonymous (TX524).';
+time. Errors: partition_not_active (TX004) if there is no such partition, no_suitable_partition (TX513) for a tier that no partition has, input_too_large (TX111), too_many_anonymous (TX524).';
 
 CREATE FUNCTION taskex.identify(anonymous text, login text)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'taskex_identify';

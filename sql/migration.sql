@@ -173,6 +173,16 @@ COMMENT ON FUNCTION taskex.undo_migration(bigint) IS
 Result: the id of the migration that is cancelled, or that takes him back. Errors: unknown_migration (TX500), wrong_state (TX109) if it was
 cancelled, has failed, or he has moved again since; unknown_partition (TX003), partition_not_active (TX004) if he cannot go back. Operators only.';
 
+CREATE FUNCTION _taskex.require_tier(tier text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF tier IS NOT NULL AND NOT EXISTS (SELECT FROM _taskex.partition p JOIN _taskex.node n USING (node_id)
+            WHERE coalesce(p.tier, n.tier) = require_tier.tier) THEN
+        PERFORM _taskex.fail('no_suitable_partition', format('no storage partition has tier "%s"', tier),
+            NULL, 'The view taskex.partitions shows their tiers; an operator adds one with taskex.add_partition(), or gives one another tier with taskex.alter_partition().');
+    END IF;
+END $$;
+COMMENT ON FUNCTION _taskex.require_tier(text) IS 'The error no_suitable_partition unless a storage partition has this tier; NULL is fine.';
+
 -- A user's tier has changed: he moves to a partition of that tier. Who has none may stay where he is.
 CREATE FUNCTION _taskex.follow_tier(user_id bigint, old_tier text) RETURNS void LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
@@ -183,12 +193,12 @@ DECLARE
     target int;
 BEGIN
     -- where there is no room in the tier now, plans take him there later; to one that does not exist they never would
-    IF new_tier <> coalesce(old_tier, '') AND NOT EXISTS (SELECT FROM _taskex.partition p JOIN _taskex.node n USING (node_id)
-            WHERE coalesce(p.tier, n.tier) = new_tier) THEN
-        PERFORM _taskex.fail('no_suitable_partition', format('no storage partition has tier "%s"', new_tier),
-            NULL, 'The view taskex.partitions shows their tiers; an operator adds one with taskex.add_partition(), or gives one another tier with taskex.alter_partition().');
+    IF new_tier <> coalesce(old_tier, '') THEN
+        PERFORM _taskex.require_tier(new_tier);
     END IF;
-    IF wanted = (SELECT coalesce(p.tier, n.tier) FROM _taskex.partition p JOIN _taskex.node n USING (node_id) WHERE p.partition_id = home)
+    -- an anonymous one stays on his temporary partition until he is identified, as in plans
+    IF _taskex.login(user_id) LIKE 'anonymous:%'
+            OR wanted = (SELECT coalesce(p.tier, n.tier) FROM _taskex.partition p JOIN _taskex.node n USING (node_id) WHERE p.partition_id = home)
             OR EXISTS (SELECT FROM _taskex.migration m
                 WHERE m.user_id = follow_tier.user_id AND m.finished_at IS NULL AND m.switched_at IS NULL) THEN
         RETURN;

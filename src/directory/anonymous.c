@@ -176,6 +176,21 @@ role_for_new(Jsonb *profile)
 	return GetUserId();
 }
 
+/* he moves to a partition of his tier when he is identified: one must have it */
+static void
+require_tier(Jsonb *profile)
+{
+	static Statement statement = {"SELECT _taskex.require_tier($1 ->> 'tier')", 1, {JSONBOID}};
+	Datum		value = JsonbPGetDatum(profile);
+	SpiScope	scope;
+
+	if (JB_ROOT_COUNT(profile) == 0)
+		return;
+	spi_begin(&scope);
+	spi_run(&statement, 0, &value, NULL, SPI_VIEW_CURRENT, 0);
+	spi_end(&scope);
+}
+
 PG_FUNCTION_INFO_V1(taskex_start_anonymous);
 
 /* start_anonymous(profile) -> login */
@@ -196,12 +211,14 @@ taskex_start_anonymous(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a profile must be a JSON object")));
 	db_role = role_for_new(profile);
+	user_check_hints(profile);
 
 	/* 122 bits of strong randomness: the login is all that its holder has to show */
 	id = DatumGetCString(DirectFunctionCall1(uuid_out, DirectFunctionCall1(gen_random_uuid, (Datum) 0)));
 	login = cstring_to_text(psprintf("%s%s", ANONYMOUS_PREFIX, id));
 	directory_lock_partitions();
 	(void) user_register(login, profile, db_role, partition_for_new_user(NULL, 0, true));
+	require_tier(profile);
 	PG_RETURN_TEXT_P(login);
 }
 

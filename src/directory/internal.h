@@ -80,6 +80,9 @@ extern void directory_check_may_act(const text *login, const UserHome *home);
 
 /* user.c: is this a login, and what is known of who would have it? */
 extern void user_check_login(const text *login);
+
+/* an error unless what a profile says about placement can be understood */
+extern void user_check_hints(Jsonb *profile);
 extern int64 user_register(const text *login, Jsonb *profile, Oid db_role, int32 partition);
 extern Oid	user_db_role(Jsonb *profile);
 

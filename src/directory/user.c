@@ -204,8 +204,8 @@ profile_datums(const Profile *profile, Datum *values, char *nulls)
 	nulls[2] = ' ';
 }
 
-static void
-check_profile_hints(Jsonb *json)
+void
+user_check_hints(Jsonb *json)
 {
 	Datum		value = JsonbPGetDatum(json);
 	SpiScope	scope;
@@ -303,7 +303,7 @@ taskex_register_user(PG_FUNCTION_ARGS)
 	json = PG_GETARG_JSONB_P(1);
 	read_profile(json, &profile);
 	profile.db_role = user_db_role(json);
-	check_profile_hints(json);
+	user_check_hints(json);
 	directory_lock_partitions();
 	if (PG_ARGISNULL(2))
 		partition = partition_for_new_user(NULL, partition_by_fitness(login, &profile), false);
@@ -351,7 +351,7 @@ METERED(taskex_update_user)
 
 	check_json_size(merged, "profile");
 	read_profile(DatumGetJsonbP(merged), &profile);
-	check_profile_hints(profile.json);
+	user_check_hints(profile.json);
 
 	/* the name in the profile may be another role's by now: only a new one counts */
 	profile.db_role = has_key(changes, "db_role") ? user_db_role(changes) : home.db_role;

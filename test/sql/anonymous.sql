@@ -14,6 +14,8 @@ SELECT taskex.add_partition('anon_other', storage_class => 'temporary') AS other
 SELECT taskex.start_anonymous(NULL);
 SELECT taskex.start_anonymous('[]');
 SELECT taskex.start_anonymous('{"tier": 3}');
+SELECT taskex.start_anonymous('{"tier": "glod"}');
+SELECT taskex.start_anonymous('{"required": "all"}');
 SELECT taskex.start_anonymous(jsonb_build_object('x', repeat('y', 2000000)));
 SELECT taskex.start_anonymous('{"languages": ["en"], "age": 30}') AS a \gset
 SELECT :'a' ~ '^anonymous:[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$' AS unguessable;

@@ -187,6 +187,13 @@ UPDATE _taskex.migration SET not_before = 'infinity' WHERE migration_id = :id;
 COMMIT;
 CALL pg_temp.go(:id, 'done');
 SELECT partition = 'mig_gold' AS there, tier FROM taskex.users WHERE login = 'mig_per';
+-- but no anonymous one, before he is identified
+BEGIN;
+SELECT taskex.add_partition('mig_temp', storage_class => 'temporary') > 0 AS added;
+SELECT taskex.start_anonymous('{"is": "mig"}') AS anonymous \gset
+SELECT taskex.update_user(:'anonymous', '{"tier": "gold"}');
+SELECT count(*) FROM taskex.migrations WHERE login = :'anonymous';
+ROLLBACK;
 -- a tier that no partition has is refused, unless it was his before
 SELECT taskex.update_user('mig_per', '{"tier": "glod", "language": "de"}');
 SELECT tier, profile FROM taskex.users WHERE login = 'mig_per';
