@@ -290,12 +290,13 @@ COMMENT ON FUNCTION _taskex.mover_health() IS 'mover_lacking for the view taskex
 -- whole partitions ----------------------------------------------------------------
 
 -- Where a user of a drained partition goes: by his fitness where that is known (placement.sql),
--- else where the fewest live.
+-- else where the fewest live. Temporary storage partitions are for anonymous users, and for nobody else.
 CREATE FUNCTION _taskex.refuge(user_id bigint, source int) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
+    anonymous boolean := _taskex.login(user_id) LIKE 'anonymous:%';
     target int;
 BEGIN
-    IF to_regprocedure('_taskex.best_partition(bigint, text)') IS NOT NULL THEN
+    IF NOT anonymous AND to_regprocedure('_taskex.best_partition(bigint, text)') IS NOT NULL THEN
         EXECUTE 'SELECT _taskex.best_partition($1, $2)' INTO target USING user_id, 'default';
     END IF;
     IF target IS NULL OR target = source THEN
@@ -303,7 +304,7 @@ BEGIN
             FROM _taskex.partition p JOIN _taskex.node n USING (node_id)
                 LEFT JOIN (SELECT d.partition_id, count(*) AS users FROM _taskex.directory d GROUP BY 1) d USING (partition_id)
             WHERE p.node_id = 0 AND p.state = 'active' AND n.state = 'active' AND p.partition_id <> source
-                AND _taskex.readable(p.partition_id)
+                AND (p.storage_class = 'temporary') = anonymous AND _taskex.readable(p.partition_id)
             ORDER BY coalesce(d.users, 0) + (SELECT count(*) FROM _taskex.migration m
                 WHERE m.target = p.partition_id AND m.finished_at IS NULL AND m.switched_at IS NULL), p.partition_id LIMIT 1;
     END IF;
@@ -329,7 +330,8 @@ BEGIN
     LOOP
         target := coalesce(d.target, _taskex.refuge(u, d.partition_id));
         IF target IS NULL THEN
-            problem := 'there is no other active storage partition';
+            problem := CASE WHEN _taskex.login(u) LIKE 'anonymous:%' THEN 'there is no other active storage partition for anonymous users'
+                ELSE 'there is no other active storage partition' END;
             EXIT;
         END IF;
         BEGIN
@@ -387,7 +389,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION taskex.drain_partition(text, boolean) IS
 'Makes a storage partition take no more users, and moves those on it to others in the background, to where they fit best or
-the fewest live; they go on working. move: false: they stay. The view taskex.drains tells how it goes; taskex.resume_partition() ends it.
+the fewest live, anonymous users to another temporary partition; they go on working. move: false: they stay. The view taskex.drains tells how it goes; taskex.resume_partition() ends it.
 When it is empty, taskex.drop_partition() drops it. Errors: unknown_partition (TX003). Operators only.';
 
 CREATE FUNCTION taskex.resume_partition(name text)
@@ -424,7 +426,7 @@ BEGIN
         WHERE p.partition_id = old.partition_id;
     UPDATE _taskex.performer_group g SET name = 'partition:' || p.name
         FROM _taskex.partition p WHERE p.partition_id = old.partition_id AND g.group_id = -p.partition_id;
-    id := taskex.add_partition(old.name::text, tablespace, 'local', old.storage_class, old.capacity);
+    id := taskex.add_partition(old.name::text, tablespace, 'local', old.storage_class, old.capacity, old.tier, old.location);
     INSERT INTO _taskex.drain (partition_id, target, drop_empty, users, started_at)
         SELECT old.partition_id, id, true, count(*), clock_timestamp()
         FROM _taskex.directory d WHERE d.partition_id = old.partition_id;

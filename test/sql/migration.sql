@@ -140,6 +140,12 @@ BEGIN;
 SELECT taskex.move_partition('mig_1', NULL);
 ROLLBACK;
 BEGIN;
+-- a partition that goes to another tablespace keeps what placement looks at
+SAVEPOINT far;
+SELECT taskex.add_partition('mig_far', storage_class => 'hdd', capacity => '{"users": 5}', tier => 'gold', location => '48.2,16.37') > 0 AS added;
+SELECT taskex.move_partition('mig_far', 'mig_space') > 0 AS moved;
+SELECT storage_class, capacity, tier, location FROM taskex.partitions WHERE name = 'mig_far';
+ROLLBACK TO far;
 SELECT taskex.move_partition('mig_1', 'mig_space') > 0 AS moved;
 SELECT regexp_replace(name, '~.*', '~N') AS name, tablespace, state, users FROM taskex.partitions WHERE name ~ '^mig_1' ORDER BY name;
 SELECT regexp_replace(partition, '~.*', '~N') AS partition, target, users, users_left, drop_empty FROM taskex.drains WHERE partition LIKE 'mig%';
@@ -193,6 +199,12 @@ SELECT taskex.add_partition('mig_temp', storage_class => 'temporary') > 0 AS add
 SELECT taskex.start_anonymous('{"is": "mig"}') AS anonymous \gset
 SELECT taskex.update_user(:'anonymous', '{"tier": "gold"}');
 SELECT count(*) FROM taskex.migrations WHERE login = :'anonymous';
+-- where they would go from drained partitions: temporary ones are for the anonymous, and the others for the others
+SELECT taskex.add_partition('mig_temp_2', storage_class => 'temporary') > 0 AS added;
+SELECT p.storage_class FROM _taskex.partition p WHERE p.partition_id = _taskex.refuge(_taskex.user_id(:'anonymous'), _taskex.home(_taskex.user_id(:'anonymous')));
+SELECT p.storage_class <> 'temporary' AS lasting FROM _taskex.partition p WHERE p.partition_id = _taskex.refuge(_taskex.user_id('mig_per'), _taskex.home(_taskex.user_id('mig_per')));
+UPDATE _taskex.partition SET state = 'draining' WHERE storage_class <> 'temporary';
+SELECT _taskex.refuge(_taskex.user_id('mig_per'), _taskex.home(_taskex.user_id('mig_per'))) IS NULL AS nowhere;
 ROLLBACK;
 -- a tier that no partition has is refused, unless it was his before
 SELECT taskex.update_user('mig_per', '{"tier": "glod", "language": "de"}');
