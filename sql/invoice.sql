@@ -421,6 +421,8 @@ CREATE FUNCTION _taskex.usage_statement(customer bigint, since timestamptz, unti
 BEGIN
     IF by NOT IN ('program', 'environment', 'day', 'meter') THEN
         PERFORM _taskex.bad_value('by must be program, environment, day or meter');
+    ELSIF since > until THEN
+        PERFORM _taskex.bad_value('since must not be after until');
     END IF;
     RETURN QUERY EXECUTE format($q$
         SELECT s.key, m.name, sum(s.usages)::bigint, sum(s.quantity), sum(s.billed), m.base_unit, trim_scale(round(sum(s.charge / s.per), 12)) FROM (

@@ -260,6 +260,11 @@ read_finished(FunctionCallInfo fcinfo, int *count)
 	Finished   *finished;
 	Element    *order;
 
+	for (int i = 0; i < 3; i++)
+		if (!PG_ARGISNULL(i) && ARR_NDIM(PG_GETARG_ARRAYTYPE_P(i)) > 1)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("run_ids, lease_tokens and results must be one-dimensional arrays")));
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT8OID, 8, true, TYPALIGN_DOUBLE, &ids, &id_nulls, count);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), INT8OID, 8, true, TYPALIGN_DOUBLE, &tokens, &token_nulls, &token_count);
 	result_count = *count;
@@ -294,6 +299,10 @@ read_finished(FunctionCallInfo fcinfo, int *count)
 	{
 		int			at = order[i].index;
 
+		if (i > 0 && order[i].run_id == order[i - 1].run_id)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("run_ids names run %lld twice", (long long) order[i].run_id)));
 		finished[i].run_id = order[i].run_id;
 		finished[i].token = DatumGetInt64(tokens[at]);
 		finished[i].no_result = results == NULL || result_nulls[at];

@@ -309,7 +309,7 @@ SELECT call, pg_temp.try('SELECT count(*) FROM taskex.' || call) AS says FROM (V
     ('estimate_cost(''b_ann'')'), ('estimate_cost(''b_ann'', ''nonesuch'')'), ('estimate_cost(''b_ann'', NULL, 0, ''nonesuch'')'), ('estimate_cost(''b_ann'', NULL, 10, ''b_env'')'),
     ('estimate_cost(''b_ann'', NULL, 0, ''b_env'', 0)'),
     ('close_invoices(''2150-01-01'')'), ('close_invoices(''2140-01-01'')'), ('close_invoices(''-infinity'')'), ('close_invoices(NULL, 10)'), ('close_invoices(NULL, -1)'),
-    ('draft_invoice(''b_ann'', NULL, 10)'), ('usage_statement(''b_ann'', ''2140-01-01'', ''2141-01-01'', ''colour'')'),
+    ('draft_invoice(''b_ann'', NULL, 10)'), ('usage_statement(''b_ann'', ''2140-01-01'', ''2141-01-01'', ''colour'')'), ('usage_statement(''b_ann'', ''2141-01-01'', ''2140-01-01'')'),
     ('explain_charge(''nonesuch'')'), ('explain_charge('''')'), ('explain_charge(''1-1-1-1-1-1'')'), ('explain_charge(''99999999999999999999999-1-1-1'')'),
     ('set_rate(''storage'', 1, ''{"environment": "b_env"}'')'), ('set_rate(''storage'', 1, ''{"priority": {"9": 2}}'')'),
     ('correct_usage(''nonesuch'', 1, ''x'')'), ('correct_usage(''1-1-1-1'', -1, ''x'')'), ('correct_usage(''1-1-1-1'', 1000000000000000001, ''x'')'), ('credit_invoice(0, 1, ''x'')'), ('credit_invoice(1, 0, '''')'),
