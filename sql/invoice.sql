@@ -262,7 +262,6 @@ DECLARE
     followed bigint[] := '{}';
     made int := 0;
 BEGIN
-    until := coalesce(until, _taskex.now());
     IF digits IS NULL OR digits NOT BETWEEN 0 AND 9 THEN
         PERFORM _taskex.bad_value('digits must be between 0 and 9');
     ELSIF NOT isfinite(until) OR until > _taskex.now() THEN
@@ -272,6 +271,8 @@ BEGIN
     LOCK TABLE _taskex.closing IN SHARE ROW EXCLUSIVE MODE;
     number := nextval('_taskex.closing_closing_id_seq');
     SELECT * INTO before FROM _taskex.closed_by(NULL);
+    -- (who has waited for another one means now, not when he came)
+    until := coalesce(until, greatest(_taskex.now(), before.until));
     IF until < before.until THEN
         PERFORM _taskex.fail('invoices_closed', format('invoices are closed up to %s', before.until), NULL,
             'Usage that came late is on the next invoice.');
