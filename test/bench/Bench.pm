@@ -10,13 +10,14 @@ use Exporter 'import';
 use File::Temp ();
 use FindBin;
 use Getopt::Long;
+use POSIX qw(sysconf _SC_CLK_TCK);
 use lib "$FindBin::Bin/../replay";
 use Sessions qw(rows_of scalar_of run_sql run_sql_in commas seconds_of create_exchange);
 use Time::HiRes qw(time);
 
 our @EXPORT = qw(%opt @result $began $slices $seconds $few $input $accept_submit $claim
 	note result result_rate skipped median pgbench versus exchange drop requesters add_users fill create_plain
-	create_one buffers library print_table);
+	create_one buffers library server_cpu print_table);
 
 our %opt;
 GetOptions(\%opt, 'quick', 'long', 'tasks=i') or exit 2;
@@ -137,6 +138,23 @@ sub pgbench
 	my $rest = $transactions;
 	$rest -= $_ for @second[ 0 .. $skip - 1 ];
 	return $rest / ($transactions / $tps - $skip);
+}
+
+# server_cpu(): seconds of processor time that the server has used so far, all its processes
+# together; a process that has ended is counted with the one that started it.
+sub server_cpu
+{
+	my ($postmaster) = split /\n/, scalar_of(q{select pg_read_file('postmaster.pid')});
+	my $ticks = 0;
+	for my $file (glob '/proc/[0-9]*/stat')
+	{
+		open my $f, '<', $file or next;
+		my ($pid, $rest) = (<$f> // '') =~ /^(\d+) .*\) (.*)/ or next;
+		my @stat = split ' ', $rest;
+		if ($pid == $postmaster) { $ticks += $_ for @stat[ 11 .. 14 ] }
+		elsif ($stat[1] == $postmaster) { $ticks += $_ for @stat[ 11, 12 ] }
+	}
+	return $ticks / sysconf(_SC_CLK_TCK);
 }
 
 # versus(CLIENTS, A, B, BEFORE, WARM): alternating slices of both; the median of each

@@ -106,12 +106,17 @@ sub rates
 	$_->[1]->(8) for @ours;		# caches and plans
 	for my $clients (@clients)
 	{
-		my (%rate, @turn);
+		my (%rate, %cpu, @turn);
 		@turn = (@ours, @others);
 		for my $round (1 .. $rounds)
 		{
 			# a worker in Node.js takes long to begin, and others are far from it: two rounds are enough
-			push @{ $rate{ $_->[0] } }, $_->[1]->($clients) for grep { !$_->[2] || $round <= 2 } @turn;
+			for my $who (grep { !$_->[2] || $round <= 2 } @turn)
+			{
+				undef $Supply::cpu;
+				push @{ $rate{ $who->[0] } }, $who->[1]->($clients);
+				push @{ $cpu{ $who->[0] } }, $Supply::cpu / ($who->[0] =~ /100/ ? 100 : 1) if defined $Supply::cpu;
+			}
 			push @turn, splice @turn, 0, 3;
 		}
 		my %m = map { $_ => median(@{ $rate{$_} }) } keys %rate;
@@ -121,6 +126,12 @@ sub rates
 		my @batched = sort { $m{$b} <=> $m{$a} } grep { exists $m{$_} } 'SKIP LOCKED, 100 at a time', 'graphile-worker, local queue of 500', 'pg-boss, 100 at a time';
 		result("the same, 100 at a time, $clients clients", $m{'100 at a time'}, 'runs/s', $_, $m{$_}, $_ eq $batched[0] ? 1.3 : undef) for @batched;
 		result("the same, 100 at a time, $clients clients", $m{'100 at a time'}, 'runs/s', $_, $m{$_}) for grep { /PgQ/ } keys %m;
+		my %used = map { $_ => median(@{ $cpu{$_} }) } keys %cpu;
+		for my $pair ([ 'one by one', 'SKIP LOCKED claim + delete' ], [ '100 at a time', 'SKIP LOCKED, 100 at a time' ])
+		{
+			my ($us, $them) = @$pair;
+			result("$us, processor time of the server, $clients clients", $used{$us}, 'us a run', $them, $used{$them}, undef, $used{$them} / $used{$us});
+		}
 		skipped("pull_runs + complete_run, $clients clients", @$_) for @missing;
 	}
 	drop($db);

@@ -126,11 +126,16 @@ sub work_hundred
 	});
 }
 
+our $cpu;	# microseconds that the server used for each transaction of the last slice
+
 sub slice
 {
 	my ($script, $clients, @how) = @_;
 	local $Bench::skip = $warm;
-	return pgbench($script, $clients, '-P', 1, '-T', $seconds + $warm + 1, @how);
+	my $before = server_cpu();
+	my $rate = pgbench($script, $clients, '-P', 1, '-T', $seconds + $warm + 1, @how);
+	$cpu = 1e6 * (server_cpu() - $before) / $Bench::transactions;
+	return $rate;
 }
 
 # ---- the others, in the database of the exchange without supplies
@@ -247,7 +252,7 @@ sub rates
 	{
 		# the more sessions there are, the longer it takes until all know the tables
 		local $warm = { 1 => 1, 8 => 2, 32 => 3 }->{$clients} if !$opt{quick} && !$opt{long};
-		my (%rate, @turn);
+		my (%rate, %cpu, @turn);
 		@turn = (@ours, @others);
 		@$with{qw(hits misses nothing calls)} = (0) x 4;
 		for my $round (1 .. $rounds)
@@ -255,7 +260,9 @@ sub rates
 			for my $who (@turn)
 			{
 				local $ENV{PGDATABASE} = $off;
+				undef $cpu;
 				push @{ $rate{ $who->[0] } }, $who->[1]->($clients);
+				push @{ $cpu{ $who->[0] } }, $cpu // ();
 			}
 			# each round begins with another
 			push @turn, splice @turn, 0, 3;
@@ -273,6 +280,10 @@ sub rates
 		my ($skip_locked, @rest) = map { $_->[0] } @others;
 		$beside->('supply on', 'supply on', $target, 'supply off', $skip_locked, @rest);
 		$beside->('supply off', 'supply off', $target, $skip_locked);
+		my %used = map { $_ => median(@{ $cpu{$_} }) } 'supply on', 'supply off', $skip_locked;
+		result("$_, processor time of the server, $n", $used{$_}, 'us a pair', $skip_locked, $used{$skip_locked}, undef,
+			$used{$skip_locked} / $used{$_})
+		  for 'supply on', 'supply off';
 		$beside->('supply on, 100 at a time', 'supply on, 100 at a time', undef, grep { /PgQ|local|100/ } @rest);
 		$beside->('supply on, from Node.js', 'supply on, from Node.js', undef, grep { /^(graphile-worker|pg-boss)$/ } @rest)
 		  if defined $m{'supply on, from Node.js'};
