@@ -88,6 +88,7 @@ sub rates
 	exchange($db, $few);
 	customers(1);
 	create_plain();
+	$plain_left = 0;
 	my $pgq = scalar_of(q{select count(*) from pg_available_extensions where name = 'pgq'});
 	Supply::pgq_create() if $pgq;
 	my $no_node = Supply::prepare_node();
