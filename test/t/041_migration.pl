@@ -314,10 +314,15 @@ sql("select count(*) from taskex.create_tasks('wide', $type, array_fill(to_jsonb
 # whose home has changed is cleared away in turns with those who have not moved yet; each page of his is written whole
 setting('taskex.max_movers', 1);
 sql('checkpoint');
+my $gate = $node->background_psql('postgres');
+$gate->query_safe('select pg_advisory_lock(7411)');
+setting('taskex.wait_point', 'move_cleaning');
 my $slow = sql(q{select taskex.migrate_user('wide', 'p1')});
-await($node, 'postgres', "select state = 'cleaning' from taskex.migrations where migration_id = $slow", 'one is cleared away');
+await($node, 'postgres', q{select count(*) > 0 from pg_stat_activity where backend_type = 'taskex mover' and wait_event = 'advisory'}, 'one is to be cleared away');
 setting('taskex.move_rate', '1MB');
 my $soon = sql("select taskex.migrate_user('many1', case partition when 'p1' then 'p2' else 'p1' end) from taskex.users where login = 'many1'");
+setting('taskex.wait_point', '');
+$gate->quit;
 $node->poll_query_until('postgres', "select switched_at is not null from taskex.migrations where migration_id = $soon");
 setting('taskex.move_rate', 0);
 ended($_, 'done', 'both end') for $slow, $soon;
