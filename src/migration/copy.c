@@ -202,7 +202,7 @@ verify_batch(Move *move)
 
 		CHECK_FOR_INTERRUPTS();
 		if (move_fetch(&source, tid, snapshot) && move_owned(&source, move->user) &&
-			!(move_find_beside(&copy, &source, snapshot, &table->beside) && move_equal(&copy, &source)))
+			!(move_find_same(&copy, &source, snapshot) && move_equal(&copy, &source)))
 			add_doubt(move, tid);
 	}
 	child_of_move_end(&copy);
@@ -295,9 +295,9 @@ written_by(MoveChild *copy)
  * changed there since; or it was deleted there since.
  */
 static void
-verify_left(Move *move, MoveTable *table, MoveChild *left, MoveChild *home, ItemPointer tid, LoggedKeys **log)
+verify_left(Move *move, const MoveTable *table, MoveChild *left, MoveChild *home, ItemPointer tid, LoggedKeys **log)
 {
-	if (move_find_beside(home, left, GetActiveSnapshot(), &table->beside))
+	if (move_find_same(home, left, GetActiveSnapshot()))
 	{
 		if (move_equal(home, left) || !move_before_switch(move, written_by(home)))
 			return;

@@ -22,7 +22,6 @@
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -199,50 +198,6 @@ move_find_same(MoveChild *child, const MoveChild *other, Snapshot snapshot)
 		child->keys[i].sk_argument = slot_getattr(other->slot, other->key->rd_index->indkey.values[i], &isnull);
 	}
 	return find(child, snapshot);
-}
-
-/* is the row at that place there, with the primary key of the other's? */
-static bool
-is_same_at(MoveChild *child, const MoveChild *other, Snapshot snapshot, BlockNumber block, OffsetNumber offset)
-{
-	ItemPointerData tid;
-
-	ItemPointerSet(&tid, block, offset);
-	if (!move_fetch(child, &tid, snapshot))
-		return false;
-	for (int i = 0; i < child->key->rd_index->indnkeyatts; i++)
-	{
-		AttrNumber	ours = child->key->rd_index->indkey.values[i];
-		Form_pg_attribute column = TupleDescAttr(RelationGetDescr(child->rel), ours - 1);
-		bool		isnull;
-
-		if (!datum_image_eq(slot_getattr(child->slot, ours, &isnull),
-							slot_getattr(other->slot, other->key->rd_index->indkey.values[i], &isnull),
-							column->attbyval, column->attlen))
-			return false;
-	}
-	return true;
-}
-
-bool
-move_find_beside(MoveChild *child, const MoveChild *other, Snapshot snapshot, ItemPointer last)
-{
-	bool		found = false;
-
-	if (ItemPointerIsValid(last))
-	{
-		BlockNumber block = ItemPointerGetBlockNumber(last);
-		BlockNumber blocks = RelationGetNumberOfBlocks(child->rel);	/* fewer than before, perhaps */
-
-		found = (block < blocks &&
-				 is_same_at(child, other, snapshot, block, OffsetNumberNext(ItemPointerGetOffsetNumber(last)))) ||
-			(block + 1 < blocks && is_same_at(child, other, snapshot, block + 1, FirstOffsetNumber));
-	}
-	if (!found)
-		found = move_find_same(child, other, snapshot);
-	if (found)
-		*last = child->slot->tts_tid;
-	return found;
 }
 
 /* the columns of another child that are ours, or NULL where all are the same */
@@ -511,7 +466,6 @@ move_list(MoveTable *table, int32 partition, int64 user, MemoryContext context)
 		appendStringInfo(&sql, "x.%s = $1", quote_identifier(table->owner));
 	table->tids = NULL;
 	table->count = table->next = 0;
-	ItemPointerSetInvalid(&table->beside);
 
 	spi_begin(&scope);
 	portal = SPI_cursor_open_with_args(NULL, sql.data, 1, types, values, NULL, true, CURSOR_OPT_NO_SCROLL);

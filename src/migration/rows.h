@@ -32,7 +32,6 @@ typedef struct MoveTable
 	ItemPointerData *tids;		/* his rows, where they are read or deleted */
 	int64		count;
 	int64		next;			/* first one that is not done */
-	ItemPointerData beside;		/* where the one of the other side was that was found last; or not valid */
 	bool		careful;		/* rows may be at the target already */
 } MoveTable;
 
@@ -79,12 +78,6 @@ extern bool move_owned(MoveChild *child, int64 user);
 /* finds a row by its primary key: as text, or that of a row of another child */
 extern bool move_find_text(MoveChild *child, ArrayType *key, Snapshot snapshot);
 extern bool move_find_same(MoveChild *child, const MoveChild *other, Snapshot snapshot);
-
-/*
- * The same for one row after the other of another child: copies mostly lie as their
- * originals do, so it looks right behind the last one first.
- */
-extern bool move_find_beside(MoveChild *child, const MoveChild *other, Snapshot snapshot, ItemPointer last);
 
 /* are the rows in the two slots equal, but for the partition? */
 extern bool move_equal(MoveChild *child, const MoveChild *other);
